@@ -1,0 +1,79 @@
+"""Metadata as components read it: frozen Structs of the fields that they use, and the few rules over them."""
+
+from __future__ import annotations
+
+from typing import Any, NewType
+
+import msgspec
+
+Uid = NewType("Uid", str)
+# "namespace/name", or "name" for what has no namespace.
+Key = NewType("Key", str)
+NodeName = NewType("NodeName", str)
+
+
+class Model(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
+    """Base of every model: unknown fields are ignored, JSON's camelCase is Python's snake_case."""
+
+
+class OwnerReference(Model):
+    api_version: str
+    kind: str
+    name: str
+    uid: Uid
+    controller: bool | None = None
+    block_owner_deletion: bool | None = None
+
+
+class ObjectMeta(Model):
+    name: str = ""
+    namespace: str = ""
+    uid: Uid = Uid("")
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: str = ""
+    deletion_timestamp: str | None = None
+    deletion_grace_period_seconds: int | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    finalizers: list[str] = []
+    owner_references: list[OwnerReference] = []
+
+    @property
+    def key(self) -> Key:
+        return Key(f"{self.namespace}/{self.name}" if self.namespace else self.name)
+
+    @property
+    def revision(self) -> int:
+        """`resourceVersion` as the number it is inside Tiphys; 0 where there is none."""
+        return int(self.resource_version or 0)
+
+    @property
+    def controller(self) -> OwnerReference | None:
+        return next((owner for owner in self.owner_references if owner.controller), None)
+
+
+class Object(Model):
+    """What any object has; the model of kinds whose content no component reads."""
+
+    api_version: str = ""
+    kind: str = ""
+    metadata: ObjectMeta = ObjectMeta()
+
+
+class ObjectReference(Model):
+    api_version: str = ""
+    kind: str = ""
+    name: str = ""
+    namespace: str = ""
+    uid: Uid = Uid("")
+    resource_version: str = ""
+    field_path: str = ""
+
+
+def owner_reference(api_version: str, kind: str, owner: ObjectMeta) -> dict[str, Any]:
+    """The controller reference that an object made for `owner` carries."""
+    return {
+        "apiVersion": api_version, "kind": kind, "name": owner.name, "uid": owner.uid,
+        "controller": True, "blockOwnerDeletion": True,
+    }  # fmt: skip

@@ -1,0 +1,78 @@
+"""Structured concurrency: every long-running task has a supervisor that restarts it and tells when it fails.
+
+`Supervisor` is a TaskGroup whose children are allowed to crash: a crashed child is logged, counted and started again
+after a back-off. Leaving the block cancels the children and waits for them. Cancellation is never swallowed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self
+
+from tiphys.base.backoff import Backoff
+from tiphys.base.clock import Clock, SystemClock
+from tiphys.base.log import Log
+from tiphys.base.metrics import Counter
+
+_log = Log("tasks")
+_RESTARTS = Counter("tiphys_task_restarts_total", "Supervised tasks that crashed and were started again.", ("task",))
+
+# A child that ran this long before it crashed starts over with the shortest delay.
+_STABLE_SECONDS = 30.0
+
+
+class Supervisor:
+    def __init__(self, clock: Clock | None = None, backoff: Backoff | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._backoff = backoff or Backoff()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._group = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        for task in self._tasks:
+            task.cancel()
+        return await self._group.__aexit__(kind, value, trace)
+
+    def start(self, name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """Run `run()` until it returns; start it again whenever it raises."""
+        return self._spawn(name, self._keep(name, run))
+
+    def once(self, name: str, work: Awaitable[None]) -> asyncio.Task[None]:
+        """Run `work` once; a failure is logged and ends only this task."""
+        return self._spawn(name, self._guard(name, work))
+
+    def _spawn(self, name: str, body: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._group.create_task(body, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _guard(self, name: str, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - the supervisor is where failures end: logged with trace
+            _log.error("task failed", task=name, error=error)
+
+    async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        failures = 0
+        while True:
+            started = self._clock.monotonic()
+            try:
+                await run()
+                return
+            except Exception as error:  # noqa: BLE001 - the supervisor is where failures end: logged, counted, restarted
+                if self._clock.monotonic() - started > _STABLE_SECONDS:
+                    failures = 0
+                delay = self._backoff.delay(failures)
+                failures += 1
+                _RESTARTS.inc(name)
+                _log.error("task crashed, starting it again", task=name, delay=round(delay, 2), error=error)
+                await self._clock.sleep(delay)
