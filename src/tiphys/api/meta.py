@@ -13,10 +13,13 @@ NodeName = NewType("NodeName", str)
 
 
 class Model(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
-    """Base of every model: unknown fields are ignored, JSON's camelCase is Python's snake_case."""
+    """Base of every model: unknown fields are ignored, JSON's camelCase is Python's snake_case.
+
+    Subclasses repeat `frozen=True`, which msgspec inherits but type checkers do not see.
+    """
 
 
-class OwnerReference(Model):
+class OwnerReference(Model, frozen=True):
     api_version: str
     kind: str
     name: str
@@ -25,7 +28,7 @@ class OwnerReference(Model):
     block_owner_deletion: bool | None = None
 
 
-class ObjectMeta(Model):
+class ObjectMeta(Model, frozen=True):
     name: str = ""
     namespace: str = ""
     uid: Uid = Uid("")
@@ -53,7 +56,7 @@ class ObjectMeta(Model):
         return next((owner for owner in self.owner_references if owner.controller), None)
 
 
-class Object(Model):
+class Object(Model, frozen=True):
     """What any object has; the model of kinds whose content no component reads."""
 
     api_version: str = ""
@@ -61,7 +64,7 @@ class Object(Model):
     metadata: ObjectMeta = ObjectMeta()
 
 
-class ObjectReference(Model):
+class ObjectReference(Model, frozen=True):
     api_version: str = ""
     kind: str = ""
     name: str = ""

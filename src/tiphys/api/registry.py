@@ -1,4 +1,4 @@
-"""The Registry: which resources are served now. Built-ins are added at start, CustomResourceDefinitions as they come."""
+"""The Registry: which resources are served now; built-ins from the start, CustomResourceDefinitions as they come."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class ResourceType(Generic[T]):
 
     @property
     def prefix(self) -> str:
-        """The store's prefix of all objects, shared by every version: `/registry/GROUP/PLURAL/`, core for the legacy group."""
+        """The store's prefix, shared by every version: `/registry/GROUP/PLURAL/`, with core for the legacy group."""
         return f"/registry/{self.group or 'core'}/{self.plural}/"
 
     def key(self, name: str, namespace: str = "") -> str:
@@ -137,7 +137,7 @@ class ResourceType(Generic[T]):
 
 
 def resource(model: type[T] | None = None, **facts: Any) -> ResourceType[Any]:
-    """A ResourceType with the usual derivations: singular and list kind from the kind; `Object` where no model is given."""
+    """A ResourceType with the usual derivations: singular and list kind from the kind; without a model, `Object`."""
     facts.setdefault("singular", facts["kind"].lower())
     facts.setdefault("list_kind", facts["kind"] + "List")
     return ResourceType(model=model or Object, **facts)

@@ -30,7 +30,8 @@ class _Metric:
         if extra:
             pairs.append(extra)
         body = "{" + ",".join(pairs) + "}" if pairs else ""
-        return f"{self.name}{suffix}{body} {number:g}" if number != int(number) else f"{self.name}{suffix}{body} {int(number)}"
+        shown = str(int(number)) if number == int(number) else f"{number:.9g}"
+        return f"{self.name}{suffix}{body} {shown}"
 
 
 class Counter(_Metric):

@@ -36,10 +36,10 @@ class Supervisor:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         for task in self._tasks:
             task.cancel()
-        return await self._group.__aexit__(kind, value, trace)
+        await self._group.__aexit__(kind, value, trace)
 
     def start(self, name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Run `run()` until it returns; start it again whenever it raises."""
@@ -67,7 +67,6 @@ class Supervisor:
             started = self._clock.monotonic()
             try:
                 await run()
-                return
             except Exception as error:  # noqa: BLE001 - the supervisor is where failures end: logged, counted, restarted
                 if self._clock.monotonic() - started > _STABLE_SECONDS:
                     failures = 0
@@ -76,3 +75,5 @@ class Supervisor:
                 _RESTARTS.inc(name)
                 _log.error("task crashed, starting it again", task=name, delay=round(delay, 2), error=error)
                 await self._clock.sleep(delay)
+            else:
+                return

@@ -98,10 +98,8 @@ class Store(Protocol):
 
     async def get(self, key: str) -> Record | None: ...
 
-    async def list(
-        self, prefix: str, *, after: str = "", limit: int = 0, revision: Revision = 0
-    ) -> Page:
-        """Keys under `prefix`, greater than the whole key `after`, at most `limit` (0: all), as of `revision` (0: now)."""
+    async def list(self, prefix: str, *, after: str = "", limit: int = 0, revision: Revision = 0) -> Page:
+        """Keys under `prefix` above the whole key `after`, at most `limit` (0: all), as of `revision` (0: now)."""
 
     async def put(self, key: str, value: bytes, expect: Revision = ANY) -> Revision:
         """Write, durably; the new revision. Raises Conflict, Unavailable."""
@@ -112,7 +110,7 @@ class Store(Protocol):
     def watch(self, prefix: str, *, after: Revision) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Event]]]:
         """Every change under `prefix` with a revision above `after`, in order, in batches as they commit.
 
-        Entering raises Compacted or FutureRevision; a watcher that falls too far behind gets Compacted from the iterator.
+        Entering raises Compacted or FutureRevision; a watcher that falls too far behind gets Compacted while iterating.
         """
 
     async def compact(self, revision: Revision) -> None:

@@ -1,0 +1,160 @@
+"""`Client.of(PODS)`: the typed, generic client of one resource.
+
+Reads give the resource's frozen model (or dicts on request); writes take dicts and patches, never a decoded model,
+since a model holds only the fields its reader knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import orjson
+
+from tiphys.api.errors import from_status
+from tiphys.api.http import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
+from tiphys.api.meta import Model, ObjectMeta
+from tiphys.api.resource import Json, ResourceType
+from tiphys.client.transport import Transport
+
+T = TypeVar("T", bound=msgspec.Struct)
+_PATCH_TYPES = {"merge": MERGE_PATCH, "strategic": STRATEGIC_PATCH, "json": JSON_PATCH}
+
+
+class ListMeta(Model, frozen=True):
+    resource_version: str = ""
+    continue_: str = msgspec.field(default="", name="continue")
+    remaining_item_count: int | None = None
+
+
+class WatchLine(Model, frozen=True):
+    """One line of a watch; the object is decoded by who knows its type."""
+
+    type: str
+    object: msgspec.Raw
+
+
+_watch_lines = msgspec.json.Decoder(WatchLine)
+
+
+class Listed(Model, Generic[T], frozen=True):
+    metadata: ListMeta
+    items: list[T] = []
+
+
+@cache
+def decoder_of(model: type[T]) -> msgspec.json.Decoder[T]:
+    return msgspec.json.Decoder(model)
+
+
+@cache
+def _list_decoder_of(model: type[T]) -> msgspec.json.Decoder[Listed[T]]:
+    return msgspec.json.Decoder(Listed[model])  # type: ignore[valid-type]
+
+
+class Client:
+    def __init__(self, transport: Transport, *, manager: str) -> None:
+        """`manager` is the field manager that writes are booked to."""
+        self.transport, self.manager = transport, manager
+
+    def of(self, resource: ResourceType[T]) -> ResourceClient[T]:
+        return ResourceClient(self.transport, resource, self.manager)
+
+    async def close(self) -> None:
+        await self.transport.close()
+
+
+class ResourceClient(Generic[T]):
+    """Every method raises `api.errors.ApiError` subclasses and `Unreachable`."""
+
+    def __init__(self, transport: Transport, resource: ResourceType[T], manager: str) -> None:
+        self._transport, self.resource, self._manager = transport, resource, manager
+        self._decode: Callable[[bytes], T] = decoder_of(resource.model).decode
+
+    async def get(self, name: str, namespace: str = "", *, subresource: str = "") -> T:
+        return self._decode(await self._transport.send("GET", self.resource.path(name, namespace, subresource)))
+
+    async def get_json(self, name: str, namespace: str = "", *, subresource: str = "") -> Json:
+        data = await self._transport.send("GET", self.resource.path(name, namespace, subresource))
+        found: Json = orjson.loads(data)
+        return found
+
+    async def list(self, namespace: str = "", **query: str) -> tuple[Sequence[T], str]:
+        """The objects and the list's resourceVersion; `query` takes labelSelector, fieldSelector, resourceVersion..."""
+        data = await self._transport.send("GET", self.resource.path(namespace=namespace), query=query)
+        listed = _list_decoder_of(self.resource.model).decode(data)
+        return listed.items, listed.metadata.resource_version
+
+    async def create(self, obj: Json, *, subresource: str = "", **query: str) -> T:
+        meta = obj["metadata"]
+        name = meta["name"] if subresource else ""
+        path = self.resource.path(name, meta.get("namespace", ""), subresource)
+        return self._decode(await self._write("POST", path, obj, query))
+
+    async def create_json(self, obj: Json, *, subresource: str = "", **query: str) -> Json:
+        """As `create`, for answers that are not of the resource's own model (tokens, reviews)."""
+        meta = obj.get("metadata", {})
+        path = self.resource.path(meta.get("name", "") if subresource else "", meta.get("namespace", ""), subresource)
+        made: Json = orjson.loads(await self._write("POST", path, obj, query))
+        return made
+
+    async def update(self, obj: Json, *, subresource: str = "", **query: str) -> T:
+        meta = obj["metadata"]
+        path = self.resource.path(meta["name"], meta.get("namespace", ""), subresource)
+        return self._decode(await self._write("PUT", path, obj, query))
+
+    async def patch(
+        self, meta: ObjectMeta, patch: Json | Sequence[Any], *, kind: str = "merge", subresource: str = "", **query: str
+    ) -> T:
+        """Patch the object that `meta` names. `kind` is merge, strategic or json.
+
+        A `metadata.resourceVersion` or `metadata.uid` inside the patch makes it conditional.
+        """
+        path = self.resource.path(meta.name, meta.namespace, subresource)
+        return self._decode(await self._write("PATCH", path, patch, query, _PATCH_TYPES[kind]))
+
+    async def apply(self, obj: Json, *, force: bool = False, subresource: str = "", **query: str) -> T:
+        """Server-side apply as this client's manager."""
+        meta = obj["metadata"]
+        path = self.resource.path(meta["name"], meta.get("namespace", ""), subresource)
+        values = {"force": "true" if force else "false", **query}
+        return self._decode(await self._write("PATCH", path, obj, values, APPLY_PATCH))
+
+    async def delete(
+        self, meta: ObjectMeta, *, uid: bool = True, grace: int | None = None, propagation: str = ""
+    ) -> None:
+        """Delete the object that `meta` names; with `uid`, only if it still is the same one."""
+        options: Json = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        if uid and meta.uid:
+            options["preconditions"] = {"uid": meta.uid}
+        if grace is not None:
+            options["gracePeriodSeconds"] = grace
+        if propagation:
+            options["propagationPolicy"] = propagation
+        path = self.resource.path(meta.name, meta.namespace)
+        await self._transport.send("DELETE", path, body=orjson.dumps(options))
+
+    @asynccontextmanager
+    async def watch(self, namespace: str = "", **query: str) -> AsyncIterator[AsyncIterator[tuple[str, bytes]]]:
+        """(type, object as JSON) pairs: ADDED, MODIFIED, DELETED, BOOKMARK. An ERROR line raises its ApiError."""
+        path = self.resource.path(namespace=namespace)
+        async with self._transport.stream(path, query={"watch": "true", **query}) as lines:
+            yield _events(lines)
+
+    async def _write(
+        self, method: str, path: str, body: Any, query: Mapping[str, str], content_type: str = "application/json"
+    ) -> bytes:
+        values = {"fieldManager": self._manager, **query}
+        data = orjson.dumps(body)
+        return await self._transport.send(method, path, query=values, body=data, content_type=content_type)
+
+
+async def _events(lines: AsyncIterator[bytes]) -> AsyncIterator[tuple[str, bytes]]:
+    async for line in lines:
+        event = _watch_lines.decode(line)
+        if event.type == "ERROR":
+            raise from_status(orjson.loads(event.object))
+        yield event.type, bytes(event.object)
