@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
 from tiphys.api.errors import FieldError
 from tiphys.api.meta import Object
+
+if TYPE_CHECKING:
+    from tiphys.api.schema import Schema
 
 T = TypeVar("T", bound=msgspec.Struct)
 Json = dict[str, Any]
@@ -96,12 +99,18 @@ class ResourceType(Generic[T]):
     strategy: Strategy = field(default_factory=Strategy)
     # Name of its definition in the schema facts, such as "io.k8s.api.core.v1.Pod".
     schema: str = ""
+    # A custom resource brings its own schema instead.
+    structural: Schema | None = None
     singular: str = ""
     list_kind: str = ""
     # A version that is not the stored one names its hub and converts: `to_hub(obj)`, `from_hub(obj)`, new dicts both.
     hub: ResourceType[Any] | None = None
     to_hub: Callable[[Json], Json] | None = None
     from_hub: Callable[[Json], Json] | None = None
+    # Seconds that deletion waits for this object, given the request's gracePeriodSeconds (None: not said); 0: not at all.
+    grace: Callable[[Json, int | None], int] | None = None
+    # Finalizers that the kind keeps outside its metadata (Namespace's spec.finalizers).
+    own_finalizers: Callable[[Json], Sequence[str]] | None = None
     # Not stored: `create` is answered by a handler of the server (reviews, tokens).
     virtual: bool = False
 
