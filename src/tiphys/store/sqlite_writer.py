@@ -1,0 +1,189 @@
+"""The one writer of a SQLite store: a thread that commits in groups.
+
+It takes everything queued (up to a bound), writes it in one transaction, and after the fsync answers all of it on the
+loop in one call: however many writers wait, each commit costs one fsync and one wake-up. Compaction runs here too, in
+small steps between commits, so that it never holds writers up for long.
+Invariants: revisions follow commit order; a batch is acknowledged wholly or fails wholly; after a failure the file is
+as it was before the batch, and the next batch is tried afresh.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tiphys.store import sqlite_file
+from tiphys.store.protocol import ABSENT, ANY, Conflict, Event, Revision, StoreError
+
+# Writes in one transaction; more adds latency for the first of them and saves nothing measurable.
+BATCH = 512
+# Revisions swept between two commits: some milliseconds of work.
+STEP = 500
+
+_INSERT = "INSERT INTO log (revision, key, created, previous, value) VALUES (?, ?, ?, ?, ?)"
+_POINT = "INSERT OR REPLACE INTO current (key, revision) VALUES (?, ?)"
+_UNPOINT = "DELETE FROM current WHERE key = ?"
+_SWEEP_REPLACED = """
+DELETE FROM log WHERE revision IN (
+  SELECT previous FROM log WHERE revision > :low AND revision <= :high AND previous > 0)
+"""
+# A deletion that is the last revision of all stays: the store's revision is read from it.
+_SWEEP_DELETIONS = "DELETE FROM log WHERE value IS NULL AND revision >= :low AND revision < :high"
+
+
+@dataclass(slots=True, eq=False)
+class Write:
+    """A put, or with `value` None a delete; `done` gets its revision."""
+
+    key: str
+    value: bytes | None
+    expect: Revision
+    done: asyncio.Future[Revision]
+
+
+@dataclass(slots=True, eq=False)
+class Compaction:
+    revision: Revision
+    done: asyncio.Future[None]
+
+
+Answer = tuple[asyncio.Future[Any], Revision | StoreError]
+Acknowledge = Callable[[Sequence[Event], Sequence[Answer]], None]
+
+
+class Writer:
+    """Owns the writing connection. `acknowledge(events, answers)` is called on the loop, once per commit."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, acknowledge: Acknowledge) -> None:
+        self._path = path
+        self._connection = connection
+        self._acknowledge = acknowledge
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[Write | Compaction | None] = queue.SimpleQueue()
+        self._revision, self._target = sqlite_file.revisions(connection)
+        (self._swept,) = connection.execute("SELECT swept FROM meta").fetchone()
+        self._compactions: list[Compaction] = []
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, work: Write | Compaction) -> None:
+        self._queue.put(work)
+
+    async def stop(self) -> None:
+        """Finish what is queued, then end."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        running = True
+        while running:
+            work = self._take()
+            running = None not in work
+            writes = [item for item in work if isinstance(item, Write)]
+            if writes:
+                self._commit(writes)
+            for item in work:
+                if isinstance(item, Compaction):
+                    self._begin(item)
+            if self._swept < self._target and running:
+                self._sweep()
+        self._connection.close()
+
+    def _take(self) -> list[Write | Compaction | None]:
+        """What is queued; waits for something unless a compaction is under way."""
+        work: list[Write | Compaction | None] = []
+        if self._swept >= self._target:
+            work.append(self._queue.get())
+        while len(work) < BATCH:
+            try:
+                work.append(self._queue.get_nowait())
+            except queue.Empty:
+                break
+        return work
+
+    def _commit(self, writes: Sequence[Write]) -> None:
+        before, events, answers = self._revision, list[Event](), list[Answer]()
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for write in writes:
+                answers.append((write.done, self._apply(write, events)))
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            self._revision = before
+            failure = sqlite_file.unavailable(self._path, error)
+            events, answers = [], [(write.done, failure) for write in writes]
+        self._answer(events, answers)
+
+    def _apply(self, write: Write, events: list[Event]) -> Revision | StoreError:
+        key, value = write.key, write.value
+        previous = sqlite_file.get(self._connection, key)
+        found = previous.revision if previous else ABSENT
+        if write.expect not in (ANY, found) or (value is None and previous is None):
+            return Conflict(key, previous)
+        revision = self._revision = self._revision + 1
+        created = previous.created if previous else revision
+        self._connection.execute(_INSERT, (revision, key, created, found, value))
+        if value is None:
+            self._connection.execute(_UNPOINT, (key,))
+        else:
+            self._connection.execute(_POINT, (key, revision))
+        events.append(Event(key, revision, value, previous))
+        return revision
+
+    def _begin(self, compaction: Compaction) -> None:
+        try:
+            self._connection.execute("UPDATE meta SET compacted = max(compacted, ?)", (compaction.revision,))
+        except sqlite3.Error as error:
+            self._answer([], [(compaction.done, sqlite_file.unavailable(self._path, error))])
+            return
+        self._target = max(self._target, compaction.revision)
+        if self._swept >= compaction.revision:
+            self._answer([], [(compaction.done, compaction.revision)])
+        else:
+            self._compactions.append(compaction)
+
+    def _sweep(self) -> None:
+        """Forget one step of history: what a revision in it replaced, and the deletions in it."""
+        step = {"low": self._swept, "high": min(self._swept + STEP, self._target)}
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute(_SWEEP_REPLACED, step)
+            self._connection.execute(_SWEEP_DELETIONS, step)
+            self._connection.execute("UPDATE meta SET swept = :high", step)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            self._give_up(sqlite_file.unavailable(self._path, error))
+            return
+        self._swept = step["high"]
+        done = [item for item in self._compactions if item.revision <= self._swept]
+        self._compactions = [item for item in self._compactions if item.revision > self._swept]
+        if done:
+            self._answer([], [(item.done, item.revision) for item in done])
+
+    def _give_up(self, failure: StoreError) -> None:
+        """Leave the rest of the sweep to the next compaction, so that a full disk is not tried again and again."""
+        self._target = self._swept
+        self._answer([], [(item.done, failure) for item in self._compactions])
+        self._compactions = []
+
+    def _roll_back(self) -> None:
+        # After a full disk or an I/O error SQLite has mostly rolled back by itself.
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _answer(self, events: Sequence[Event], answers: Sequence[Answer]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._acknowledge, events, answers)
+        except RuntimeError:
+            # The loop was closed without `stop`: nobody is left to answer, and what is committed stays so.
+            self._queue.put(None)
