@@ -42,7 +42,19 @@ DEFAULTS = {
 }
 
 # Struct fields that upstream declares without a pointer: present even where nobody wrote them.
-INLINE = frozenset("metadata spec status template strategy updateStrategy resources jobTemplate scaleTargetRef".split())
+INLINE = frozenset(
+    (
+        "metadata",
+        "spec",
+        "status",
+        "template",
+        "strategy",
+        "updateStrategy",
+        "resources",
+        "jobTemplate",
+        "scaleTargetRef",
+    )
+)
 
 
 def source() -> Path:

@@ -1,4 +1,4 @@
-"""Facts of the built-in types of Kubernetes v1.36, read from the table `facts.json` that `tools/generate_facts.py` made.
+"""Facts of the built-in types of Kubernetes v1.36, from the table `facts.json` that `tools/generate_facts.py` makes.
 
 A definition's nodes are built when it is first asked for, and then kept; scalars are shared by all. `required` is
 advisory for built-ins: upstream's own validation decides what may be empty.

@@ -32,7 +32,7 @@ class Limits:
     __slots__ = (
         "all_of", "any_of", "enum", "exclusive_maximum", "exclusive_minimum", "max_items", "max_length",
         "max_properties", "maximum", "min_items", "min_length", "min_properties", "minimum", "multiple_of",
-        "negation", "one_of", "pattern", "unique_items",
+        "negation", "one_of", "pattern", "pattern_text", "unique_items",
     )  # fmt: skip
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
@@ -45,7 +45,9 @@ class Limits:
         self.multiple_of: float | None = get("multipleOf")
         self.min_length: int | None = get("minLength")
         self.max_length: int | None = get("maxLength")
-        self.pattern: re.Pattern[str] | None = re.compile(_python_pattern(raw["pattern"])) if get("pattern") else None
+        # The pattern as its author wrote it, for messages, and as Python reads it.
+        self.pattern_text: str = get("pattern") or ""
+        self.pattern = re.compile(_python_pattern(self.pattern_text)) if self.pattern_text else None
         self.min_items: int | None = get("minItems")
         self.max_items: int | None = get("maxItems")
         self.unique_items: bool = bool(get("uniqueItems"))
@@ -67,12 +69,12 @@ class Schema:
     """
 
     __slots__ = (
-        "additional", "code", "default", "description", "embedded_resource", "format", "go", "inline", "items", "limits",
-        "list_map_keys", "list_type", "map_type", "name", "nullable", "patch_merge_key", "patch_strategy",
+        "additional", "code", "default", "description", "embedded_resource", "format", "go", "inline", "items",
+        "limits", "list_map_keys", "list_type", "map_type", "name", "nullable", "patch_merge_key", "patch_strategy",
         "preserve_unknown", "properties", "required", "rules", "struct",
     )  # fmt: skip
 
-    def __init__(self, code: int, *, go: str = "", name: str = "", format: str = "") -> None:  # noqa: A002
+    def __init__(self, code: int, *, go: str = "", name: str = "", format: str = "") -> None:
         self.code = code
         self.go = go
         self.name = name
@@ -145,10 +147,10 @@ ANYTHING = Schema(ANY, go="interface {}")
 ANYTHING.preserve_unknown = True
 
 _SCALARS = {"string": STRING, "integer": INTEGER, "boolean": BOOLEAN, "number": NUMBER, "array": ARRAY}
-_LIMITS = frozenset(
-    "enum minimum maximum multipleOf minLength maxLength pattern minItems maxItems uniqueItems minProperties"
-    " maxProperties allOf anyOf oneOf not".split()
-)
+_LIMITS = frozenset({
+    "allOf", "anyOf", "enum", "maxItems", "maxLength", "maxProperties", "maximum", "minItems", "minLength",
+    "minProperties", "minimum", "multipleOf", "not", "oneOf", "pattern", "uniqueItems",
+})  # fmt: skip
 
 
 def from_openapi_v3(raw: Mapping[str, Any]) -> Schema:
@@ -157,11 +159,23 @@ def from_openapi_v3(raw: Mapping[str, Any]) -> Schema:
     `apiVersion`, `kind` and `metadata` of the root are known without being listed. Raises re.error for a pattern that
     is not a regular expression.
     """
-    root = _build({"type": "object", **raw})
+    return _build({**raw, "type": "object", "x-kubernetes-embedded-resource": True})
+
+
+def _embed(node: Schema) -> None:
+    """Give an object that is a whole resource the fields that every resource has; its own metadata may only narrow."""
+    # The facts are built of this module's nodes, so they can only be asked for once both are loaded.
+    from tiphys.api import facts
+
+    node.code = OBJECT
     for name in ("apiVersion", "kind"):
-        root.properties.setdefault(name, Schema(STRING, go="string"))
-    root.embedded_resource = True
-    return root
+        node.properties.setdefault(name, Schema(STRING, go="string"))
+    metadata = facts.schema("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")
+    narrowed = node.properties.get("metadata")
+    if narrowed is not None and narrowed.properties:
+        metadata = metadata.copy()
+        metadata.properties = {**metadata.properties, **narrowed.properties}
+    node.properties["metadata"] = metadata
 
 
 def _code(raw: Mapping[str, Any]) -> int:
@@ -199,11 +213,13 @@ def _build(raw: Mapping[str, Any]) -> Schema:
     node.rules = get("x-kubernetes-validations") or ()
     if not _LIMITS.isdisjoint(raw):
         node.limits = Limits(raw)
+    if node.embedded_resource:
+        _embed(node)
     return node
 
 
 def _python_pattern(pattern: str) -> str:
-    """A Go regular expression as Python writes it: classes of other names, and `$`, which is the very end of the text."""
+    """A Go regular expression as Python writes it: its names of classes, and `$` as the very end."""
     for posix, plain in _POSIX.items():
         pattern = pattern.replace(posix, plain)
     out = []
