@@ -88,11 +88,27 @@ def decode(schema: Schema, obj: Any, *, mode: str = STRICT) -> list[str]:
     """
     if type(obj) is not dict:
         raise BadRequest(f"the body must be a JSON object, not {_go_kind(obj)}")
-    if _clean(schema, obj):
+    if schema.embedded_resource:
+        unknown = _decode_custom(schema, obj)
+    elif _clean(schema, obj):
         return []
+    else:
+        walk = _Walk(obj)
+        walk.object(schema, obj, "")
+        unknown = walk.unknown
+    return [] if mode == IGNORE else unknown
+
+
+def _decode_custom(schema: Schema, obj: dict[str, Any]) -> list[str]:
+    """A custom object keeps its nulls and types for `validate` to judge; only its metadata is of a built-in type."""
+    metadata = obj.get("metadata")
+    field = schema.properties["metadata"]
     walk = _Walk(obj)
-    walk.object(schema, obj, "")
-    return [] if mode == IGNORE else walk.unknown
+    if metadata is None:
+        obj.pop("metadata", None)
+    elif type(metadata) is not dict or not _clean(field, metadata):
+        obj["metadata"] = walk.field(schema, "metadata", metadata)
+    return [*walk.unknown, *prune(schema, obj)]
 
 
 def _clean(node: Schema, obj: dict[str, Any]) -> bool:
@@ -194,16 +210,17 @@ class _Walk:
                     self.unknown.append(f'unknown field "{at}"')
                 del obj[key]
             elif obj[key] is None:
-                if node.code != s.MAP and field.code != s.ANY:
+                if field.code != s.ANY:
                     del obj[key]
-                elif field.code != s.ANY:
-                    obj[key] = _zero(field)
-            elif node.code == s.MAP:
-                obj[key] = self.value(field, obj[key], at, node)
             else:
                 self._fields.append(key)
                 obj[key] = self.value(field, obj[key], at, node)
                 self._fields.pop()
+
+    def field(self, node: Schema, name: str, value: Any) -> Any:
+        """Decode one field of the root."""
+        self._fields.append(name)
+        return self.value(node.properties[name], value, name, node)
 
     def value(self, field: Schema, value: Any, path: str, owner: Schema) -> Any:
         code = field.code
