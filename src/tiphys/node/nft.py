@@ -1,0 +1,53 @@
+"""nftables: scripts applied in one transaction each, by the `nft` program reading standard input.
+
+All or nothing: the kernel commits a script as a whole. https://wiki.nftables.org/
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+
+
+class NftError(Exception):
+    """nft refused a script; the message is nft's own, which names the line."""
+
+
+async def apply(script: str) -> None:
+    """Apply a script in nft's language atomically. Raises NftError."""
+    await _run(["-f", "-"], script.encode())
+
+
+async def list_table(family: str, name: str) -> list[dict[str, Any]]:
+    """The objects of a table, as nft's JSON schema has them; empty where there is no such table."""
+    tables = orjson.loads(await _run(["-j", "list", "tables"], b""))["nftables"]
+    if not any(entry.get("table", {}).get("name") == name and entry["table"]["family"] == family for entry in tables):
+        return []
+    found: list[dict[str, Any]] = orjson.loads(await _run(["-j", "list", "table", family, name], b""))["nftables"]
+    return found
+
+
+async def delete_table(family: str, name: str) -> None:
+    """Remove a table; nothing happens where there is none."""
+    await apply(f"add table {family} {name}\ndelete table {family} {name}\n")
+
+
+async def _run(arguments: list[str], text: bytes) -> bytes:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "nft", *arguments,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise NftError("the nft program is not installed: install nftables") from error
+    try:
+        output, complaint = await process.communicate(text)
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
+    if process.returncode:
+        raise NftError(complaint.decode(errors="replace").strip())
+    return output
