@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NewType
+from typing import Any, NewType, dataclass_transform
 
 import msgspec
 
@@ -12,11 +12,21 @@ Key = NewType("Key", str)
 NodeName = NewType("NodeName", str)
 
 
-class Model(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
-    """Base of every model: unknown fields are ignored, JSON's camelCase is Python's snake_case.
+# Words that the wire writes in capitals, unless they begin the name: `podIP`, but `apiGroup`.
+_CAPITALS = {
+    word.lower(): word for word in ("API", "CIDR", "CIDRs", "FQDN", "ID", "IP", "IPC", "IPs", "PID", "URLs", "UUID")
+}
 
-    Subclasses repeat `frozen=True`, which msgspec inherits but type checkers do not see.
-    """
+
+def wire_name(name: str) -> str:
+    """The JSON name of a field: `pod_ip` is `podIP`, `restart_policy` is `restartPolicy`."""
+    first, *rest = name.split("_")
+    return first + "".join(_CAPITALS.get(word) or word.capitalize() for word in rest)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+class Model(msgspec.Struct, frozen=True, rename=wire_name, omit_defaults=True, gc=False):
+    """Base of every model, frozen: unknown fields are ignored, JSON's camelCase is Python's snake_case."""
 
 
 class OwnerReference(Model, frozen=True):
