@@ -1,0 +1,1 @@
+"""Kinds of the API group apiextensions.k8s.io."""

@@ -1,0 +1,91 @@
+"""Service. Source: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/service-v1/"""
+
+from __future__ import annotations
+
+from tiphys.api.meta import Model, ObjectMeta
+from tiphys.api.resource import Subresource
+from tiphys.kinds.core.container import IntOrString
+from tiphys.kinds.core.pod import PROXY_VERBS
+from tiphys.kinds.declare import declare
+from tiphys.kinds.fields import text_at
+
+
+class ServicePort(Model):
+    port: int
+    name: str = ""
+    protocol: str = "TCP"
+    target_port: IntOrString = 0
+    node_port: int = 0
+    app_protocol: str = ""
+
+
+class ClientIpConfig(Model):
+    timeout_seconds: int = 10800
+
+
+class SessionAffinityConfig(Model):
+    client_ip: ClientIpConfig = ClientIpConfig()
+
+
+class ServiceSpec(Model):
+    type: str = "ClusterIP"
+    selector: dict[str, str] = {}
+    ports: list[ServicePort] = []
+    cluster_ip: str = ""
+    cluster_ips: list[str] = []
+    ip_families: list[str] = []
+    ip_family_policy: str = "SingleStack"
+    external_ips: list[str] = []
+    external_name: str = ""
+    external_traffic_policy: str = "Cluster"
+    internal_traffic_policy: str = "Cluster"
+    traffic_distribution: str = ""
+    session_affinity: str = "None"
+    session_affinity_config: SessionAffinityConfig = SessionAffinityConfig()
+    publish_not_ready_addresses: bool = False
+    health_check_node_port: int = 0
+    load_balancer_ip: str = ""
+    load_balancer_class: str = ""
+    load_balancer_source_ranges: list[str] = []
+    allocate_load_balancer_node_ports: bool = True
+
+
+class LoadBalancerPort(Model):
+    port: int
+    protocol: str = "TCP"
+    error: str = ""
+
+
+class LoadBalancerIngress(Model):
+    """Of a Service, or of an Ingress (which leaves `ip_mode` out)."""
+
+    ip: str = ""
+    hostname: str = ""
+    ip_mode: str = ""
+    ports: list[LoadBalancerPort] = []
+
+
+class LoadBalancerStatus(Model):
+    ingress: list[LoadBalancerIngress] = []
+
+
+class ServiceStatus(Model):
+    load_balancer: LoadBalancerStatus = LoadBalancerStatus()
+
+
+class Service(Model):
+    metadata: ObjectMeta = ObjectMeta()
+    spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
+
+    @property
+    def headless(self) -> bool:
+        return self.spec.cluster_ip == "None"
+
+
+SERVICES = declare(
+    Service, group="", version="v1", kind="Service", plural="services", short_names=("svc",), categories=("all",),
+    status=True,
+    subresources=(Subresource("proxy", "ServiceProxyOptions", PROXY_VERBS),),
+    selectable_fields={"spec.clusterIP": text_at("spec", "clusterIP"), "spec.type": text_at("spec", "type")},
+)  # fmt: skip

@@ -1,0 +1,18 @@
+"""ClusterRole. Source: https://kubernetes.io/docs/reference/access-authn-authz/rbac/"""
+
+from __future__ import annotations
+
+from tiphys.api.meta import Model, ObjectMeta
+from tiphys.kinds.declare import declare
+from tiphys.kinds.rbac.rules import GROUP, AggregationRule, PolicyRule
+
+
+class ClusterRole(Model):
+    metadata: ObjectMeta = ObjectMeta()
+    rules: list[PolicyRule] = []
+    aggregation_rule: AggregationRule | None = None
+
+
+CLUSTER_ROLES = declare(
+    ClusterRole, group=GROUP, version="v1", kind="ClusterRole", plural="clusterroles", namespaced=False
+)

@@ -1,0 +1,19 @@
+"""ClusterRoleBinding. Source: https://kubernetes.io/docs/reference/access-authn-authz/rbac/"""
+
+from __future__ import annotations
+
+from tiphys.api.meta import Model, ObjectMeta
+from tiphys.kinds.declare import declare
+from tiphys.kinds.rbac.rules import GROUP, RoleRef, Subject
+
+
+class ClusterRoleBinding(Model):
+    metadata: ObjectMeta = ObjectMeta()
+    subjects: list[Subject] = []
+    role_ref: RoleRef = RoleRef("", "")
+
+
+CLUSTER_ROLE_BINDINGS = declare(
+    ClusterRoleBinding, group=GROUP, version="v1", kind="ClusterRoleBinding", plural="clusterrolebindings",
+    namespaced=False,
+)  # fmt: skip

@@ -1,0 +1,15 @@
+"""Role. Source: https://kubernetes.io/docs/reference/access-authn-authz/rbac/"""
+
+from __future__ import annotations
+
+from tiphys.api.meta import Model, ObjectMeta
+from tiphys.kinds.declare import declare
+from tiphys.kinds.rbac.rules import GROUP, PolicyRule
+
+
+class Role(Model):
+    metadata: ObjectMeta = ObjectMeta()
+    rules: list[PolicyRule] = []
+
+
+ROLES = declare(Role, group=GROUP, version="v1", kind="Role", plural="roles")
