@@ -141,7 +141,7 @@ def of_labels(labels: Mapping[str, str]) -> LabelSelector:
 
 
 def from_object(selector: Mapping[str, Any] | None) -> LabelSelector:
-    """A LabelSelector object (matchLabels, matchExpressions): absent selects nothing, empty everything. Raises ValueError."""
+    """A LabelSelector object: absent (None) selects nothing, empty selects everything. Raises ValueError."""
     if selector is None:
         return NOTHING
     found = [requirement(k, EQUALS, [v]) for k, v in (selector.get("matchLabels") or {}).items()]
@@ -154,38 +154,38 @@ def from_object(selector: Mapping[str, Any] | None) -> LabelSelector:
 
 
 class _Parser:
-    """Recursive descent over the tokens of a label selector; the empty token is the end."""
+    """Recursive descent over the words of a label selector; the empty word is the end."""
 
     def __init__(self, text: str) -> None:
-        self._tokens = _TOKEN.findall(text)
+        self._words = _TOKEN.findall(text)
         self._at = 0
 
     def _peek(self) -> str:
-        token: str = self._tokens[self._at] if self._at < len(self._tokens) else ""
-        return token
+        word: str = self._words[self._at] if self._at < len(self._words) else ""
+        return word
 
     def _take(self) -> str:
-        token = self._peek()
+        word = self._peek()
         self._at += 1
-        return token
+        return word
 
     def parse(self) -> list[Requirement]:
         found: list[Requirement] = []
-        token = self._peek()
-        while token:
-            if token in _SPECIAL and token != "!":
-                raise ValueError(f"found '{token}', expected: !, identifier, or 'end of string'")
+        word = self._peek()
+        while word:
+            if word in _SPECIAL and word != "!":
+                raise ValueError(f"found '{word}', expected: !, identifier, or 'end of string'")
             try:
                 found.append(self._requirement())
             except ValueError as error:
                 raise ValueError(f"unable to parse requirement: {error}") from None
-            token = self._take()
-            if token not in ("", ","):
-                raise ValueError(f"found '{token}', expected: ',' or 'end of string'")
-            if token == ",":
-                token = self._peek()
-                if token in _SPECIAL and token != "!":
-                    raise ValueError(f"found '{token}', expected: identifier after ','")
+            word = self._take()
+            if word not in ("", ","):
+                raise ValueError(f"found '{word}', expected: ',' or 'end of string'")
+            if word == ",":
+                word = self._peek()
+                if word in _SPECIAL and word != "!":
+                    raise ValueError(f"found '{word}', expected: identifier after ','")
         return found
 
     def _requirement(self) -> Requirement:
@@ -197,24 +197,24 @@ class _Parser:
             raise ValueError(f"found '{key}', expected: identifier")
         if absent or self._peek() in ("", ","):
             return requirement(key, DOES_NOT_EXIST if absent else EXISTS)
-        token = self._take()
-        operator = _SYMBOLS.get(token)
+        word = self._take()
+        operator = _SYMBOLS.get(word)
         if operator is None:
-            raise ValueError(f"found '{token}', expected: {', '.join(_BINARY)}")
+            raise ValueError(f"found '{word}', expected: {', '.join(_BINARY)}")
         return requirement(key, operator, self._values() if operator in (IN, NOT_IN) else [self._exact()])
 
     def _exact(self) -> str:
         if self._peek() in ("", ","):
             return ""
-        token = self._take()
-        if token in _SPECIAL:
-            raise ValueError(f"found '{token}', expected: identifier")
-        return token
+        word = self._take()
+        if word in _SPECIAL:
+            raise ValueError(f"found '{word}', expected: identifier")
+        return word
 
     def _values(self) -> list[str]:
-        token = self._take()
-        if token != "(":
-            raise ValueError(f"found '{token}' expected: '('")
+        word = self._take()
+        if word != "(":
+            raise ValueError(f"found '{word}' expected: '('")
         if self._peek() == ")":
             self._take()
             return []
@@ -222,17 +222,17 @@ class _Parser:
         while True:
             # Nothing between two commas, or beside a parenthesis, is the empty string.
             found.append("" if self._peek() in (",", ")") else self._item())
-            token = self._take()
-            if token == ")":
+            word = self._take()
+            if word == ")":
                 return found
-            if token != ",":
-                raise ValueError(f"found '{token}', expected: ',' or ')'")
+            if word != ",":
+                raise ValueError(f"found '{word}', expected: ',' or ')'")
 
     def _item(self) -> str:
-        token = self._take()
-        if token in _SPECIAL:
-            raise ValueError(f"found '{token}', expected: ',', ')' or identifier")
-        return token
+        word = self._take()
+        if word in _SPECIAL:
+            raise ValueError(f"found '{word}', expected: ',', ')' or identifier")
+        return word
 
 
 class FieldSelector:
