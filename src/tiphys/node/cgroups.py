@@ -84,11 +84,11 @@ class Cgroups:
             yield self._mount / path.strip("/")
             return
         names = sorted(os.listdir(self._mount)) if every else _V1_CONTROLLERS
-        seen: set[int] = set()
+        seen: set[tuple[int, int]] = set()
         for name in names:
             top = self._mount / name
             # Co-mounted controllers (cpu,cpuacct) appear under several names.
-            if top.is_dir() and (inode := top.stat().st_dev) not in seen:
+            if top.is_dir() and (inode := (top.stat().st_dev, top.stat().st_ino)) not in seen:
                 seen.add(inode)
                 yield top / path.strip("/")
 
