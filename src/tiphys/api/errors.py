@@ -89,13 +89,15 @@ class ApiError(Exception):
         super().__init__(message)
         self.message = message
         self.details: dict[str, Any] = dict(details or {})
+        # The Status' own metadata: a list that expired half-way brings its continue token here.
+        self.list_meta: dict[str, Any] = {}
         if code:
             self.code = code
 
     def status(self) -> dict[str, Any]:
         """The metav1.Status to send."""
         status: dict[str, Any] = {
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "kind": "Status", "apiVersion": "v1", "metadata": self.list_meta, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
         }  # fmt: skip
         if not self.reason:

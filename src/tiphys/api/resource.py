@@ -107,7 +107,7 @@ class ResourceType(Generic[T]):
     hub: ResourceType[Any] | None = None
     to_hub: Callable[[Json], Json] | None = None
     from_hub: Callable[[Json], Json] | None = None
-    # Seconds that deletion waits for this object, given the request's gracePeriodSeconds (None: not said); 0: not at all.
+    # Seconds that deletion waits for this object (0: not at all), given the request's gracePeriodSeconds, if any.
     grace: Callable[[Json, int | None], int] | None = None
     # Finalizers that the kind keeps outside its metadata (Namespace's spec.finalizers).
     own_finalizers: Callable[[Json], Sequence[str]] | None = None

@@ -1,0 +1,214 @@
+"""The API server's core: one function from Request to Response, free of any HTTP framework.
+
+Order: authentication was done by whoever made the Request (`user`); here follow authorization, routing, the verbs, and
+every failure turned into a Status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import orjson
+
+from tiphys.api import errors
+from tiphys.api.http import JSON, Request, Response, User
+from tiphys.api.registry import AnyResource, Registry
+from tiphys.base.clock import Clock
+from tiphys.base.log import Log
+from tiphys.base.metrics import Counter, Histogram
+from tiphys.server.admission import Chain
+from tiphys.server.authz import Authorizer, refusal
+from tiphys.server.cache import Cache
+from tiphys.server.call import Call
+from tiphys.server.deletion import Deletion
+from tiphys.server.discovery import Discovery
+from tiphys.server.reads import Reads
+from tiphys.server.route import Target, target_of
+from tiphys.server.watches import Watches
+from tiphys.server.writes import Writes
+
+_log = Log("server")
+_REQUESTS = Counter("apiserver_request_total", "Requests by verb, resource and code.", ("verb", "resource", "code"))
+_BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
+_SECONDS = Histogram(
+    "apiserver_request_duration_seconds", "Time from request to answer.", ("verb", "resource"), buckets=_BUCKETS
+)
+ANONYMOUS = User("system:anonymous", groups=("system:unauthenticated",))
+# Open to everybody: whether the server lives, and what it is.
+PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
+
+CallHandler = Callable[[Call], Awaitable[Response]]
+PageHandler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(slots=True)
+class Extensions:
+    """What is served besides the generic verbs; filled by `server.assemble`.
+
+    `creates` answers the creation of virtual resources, by (group, plural); `subresources` by (group, plural, name),
+    with an empty group and plural "*" for all; `pages` are plain URLs, by path or by prefix ending in a slash.
+    """
+
+    creates: dict[tuple[str, str], CallHandler] = field(default_factory=dict)
+    subresources: dict[tuple[str, str, str], CallHandler] = field(default_factory=dict)
+    pages: dict[str, PageHandler] = field(default_factory=dict)
+
+
+class ApiServer:
+    def __init__(
+        self, cache: Cache, registry: Registry, authorizer: Authorizer, admission: Chain, clock: Clock
+    ) -> None:
+        self.cache, self.registry, self.authorizer, self.clock = cache, registry, authorizer, clock
+        self.admission = admission
+        self.extensions = Extensions()
+        self.watches = Watches(cache, clock)
+        self.reads = Reads(cache, clock, self.watches)
+        self.writes = Writes(cache, self.reads, admission, clock)
+        self.deletion = Deletion(cache, self.reads, self.writes, admission)
+        self.discovery = Discovery(registry)
+        self._verbs: Mapping[str, CallHandler] = {
+            "get": self.reads.get,
+            "list": self.reads.list,
+            "watch": self.reads.watch,
+            "create": self.writes.create,
+            "update": self.writes.update,
+            "patch": self.writes.patch,
+            "delete": self.deletion.delete,
+            "deletecollection": self.deletion.delete_collection,
+        }
+
+    async def handle(self, request: Request) -> Response:
+        """Answer a request; never raises but for cancellation."""
+        started = self.clock.monotonic()
+        target = target_of(request)
+        try:
+            response = await self._answer(request, target)
+        except errors.ApiError as error:
+            response = failure(error)
+        except Exception as error:  # noqa: BLE001 - the boundary: a defect becomes a 500 and a trace in the log
+            _log.error("request failed", method=request.method, path=request.path, error=error)
+            response = failure(errors.InternalError(f"Internal error occurred: {type(error).__name__}: {error}"))
+        _REQUESTS.inc(target.verb.upper(), target.resource, str(response.status))
+        if response.stream is None:
+            _SECONDS.observe(self.clock.monotonic() - started, target.verb.upper(), target.resource)
+        return response
+
+    async def _answer(self, request: Request, target: Target) -> Response:
+        user = self._admit_user(request, target)
+        if not target.is_resource:
+            return await self._page(request)
+        call = self.call(request, target, user)
+        handler = self._handler(call)
+        response = await handler(call)
+        if call.warnings:
+            response.headers["Warning"] = _warning_header(call.warnings)
+        return response
+
+    def _admit_user(self, request: Request, target: Target) -> User:
+        user = request.user
+        if user is None:
+            if not target.is_resource and request.path.startswith(PUBLIC):
+                return ANONYMOUS
+            raise errors.Unauthorized("Unauthorized")
+        user = self._impersonated(request, user)
+        if not self.authorizer.allows(user, target) and not (
+            not target.is_resource and request.path.startswith(PUBLIC)
+        ):
+            raise refusal(user, target)
+        return user
+
+    def _impersonated(self, request: Request, user: User) -> User:
+        """The user that an `Impersonate-User` header asks to act as, if `user` may impersonate it."""
+        name = request.headers.get("impersonate-user")
+        if not name:
+            return user
+        groups = [part.strip() for part in request.headers.get("impersonate-group", "").split(",") if part.strip()]
+        wanted = [("users", name), *(("groups", group) for group in groups)]
+        if name.startswith("system:serviceaccount:"):
+            _, _, namespace, account = name.split(":", 3)
+            wanted[0] = ("serviceaccounts", account)
+            groups += ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"]
+        for resource, value in wanted:
+            target = Target("impersonate", request.path, resource=resource, name=value)
+            if resource == "serviceaccounts":
+                target.namespace = name.split(":")[2]
+            if not self.authorizer.allows(user, target):
+                raise refusal(user, target)
+        if "system:authenticated" not in groups:
+            groups.append("system:authenticated")
+        return User(name, groups=tuple(groups))
+
+    def call(self, request: Request, target: Target, user: User) -> Call:
+        resource = self.registry.get(target.group, target.version, target.resource)
+        if resource is None:
+            raise errors.NotFound("the server could not find the requested resource")
+        return Call(request, target, resource, user, self.clock.time())
+
+    def _handler(self, call: Call) -> CallHandler:
+        target, resource = call.target, call.resource
+        if target.subresource:
+            return self._subresource(call)
+        if resource.virtual:
+            handler = self.extensions.creates.get((resource.group, resource.plural))
+            if target.verb == "create" and handler is not None:
+                return handler
+        elif target.verb in resource.verbs:
+            if target.name and target.verb == "create":
+                raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
+            if resource.namespaced and not target.namespace and target.verb in ("create", "deletecollection"):
+                raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
+            return self._verbs[target.verb]
+        raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
+
+    def _subresource(self, call: Call) -> CallHandler:
+        target, resource = call.target, call.resource
+        extensions = self.extensions.subresources
+        special = extensions.get((resource.group, resource.plural, target.subresource))
+        if special is not None:
+            return special
+        if target.subresource == "scale" and resource.scale is not None:
+            return extensions["", "*", "scale"]
+        if target.subresource == "status" and resource.status and target.verb in ("get", "update", "patch"):
+            return self._verbs[target.verb]
+        raise errors.NotFound("the server could not find the requested resource")
+
+    async def _page(self, request: Request) -> Response:
+        found = self.discovery.answer(request)
+        if found is not None:
+            return found
+        pages = self.extensions.pages
+        page = pages.get(request.path.rstrip("/") or "/")
+        if page is None:
+            prefix = next((p for p in pages if p.endswith("/") and len(p) > 1 and request.path.startswith(p)), "")
+            page = pages.get(prefix)
+        if page is None:
+            raise errors.NotFound("the server could not find the requested resource")
+        return await page(request)
+
+    def resource(self, group: str, version: str, plural: str) -> AnyResource:
+        found = self.registry.get(group, version, plural)
+        if found is None:
+            raise errors.NotFound(f"the server has no resource {plural}.{version}.{group}")
+        return found
+
+    def as_other(self, call: Call, plural: str, name: str) -> Call:
+        """The same request aimed at another core object of the same namespace."""
+        target = replace(call.target, resource=plural, name=name, subresource="")
+        return replace(call, target=target, resource=self.resource("", "v1", plural))
+
+
+def failure(error: errors.ApiError) -> Response:
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    return Response(error.code, orjson.dumps(error.status()), JSON, headers)
+
+
+def _warning_header(warnings: list[str]) -> str:
+    """RFC 7234 warnings, as upstream sends them: code 299, agent unknown."""
+    return ", ".join(f'299 - "{_quoted(text)}"' for text in dict.fromkeys(warnings))
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")

@@ -1,0 +1,309 @@
+"""The watch cache: every object as bytes, every recent change, and who waits for which.
+
+One feed from the store keeps it; reads are dictionary look-ups and a list is a join of bytes. An object is encoded once
+per write: `resourceVersion` is spliced into the stored bytes and the result is shared by all readers and watchers.
+Watchers are indexed by namespace, by name and by one exact field, so that 5,000 kubelets watching `spec.nodeName`
+cost a look-up each, not 5,000 comparisons.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import msgspec
+import orjson
+
+from tiphys.api.resource import Json
+from tiphys.store import Event, Record, Revision, Store
+
+Readers = Mapping[str, Callable[[Json], str]]
+_METADATA = b'"metadata":{'
+_HISTORY = 1024
+
+
+class _Meta(msgspec.Struct):
+    name: str = ""
+    namespace: str = ""
+    labels: dict[str, str] = {}
+
+
+class _Labelled(msgspec.Struct):
+    metadata: _Meta
+
+
+_labelled = msgspec.json.Decoder(_Labelled)
+
+
+def splice(value: bytes, revision: Revision) -> bytes:
+    """Stored bytes with their resourceVersion; `metadata` is the first object in them and never empty."""
+    at = value.index(_METADATA) + len(_METADATA)
+    return b'%b"resourceVersion":"%d",%b' % (value[:at], revision, value[at:])
+
+
+class Entry:
+    """One object at one revision. `data` is what clients get, of the stored version."""
+
+    __slots__ = ("_forms", "created", "data", "fields", "key", "labels", "name", "namespace", "revision")
+
+    def __init__(self, record: Record, readers: Readers) -> None:
+        self.key, self.revision, self.created = record.key, record.revision, record.created
+        self.data = splice(record.value, record.revision)
+        meta = _labelled.decode(record.value).metadata
+        self.name, self.namespace, self.labels = meta.name, meta.namespace, meta.labels
+        self.fields: Mapping[str, str] = {}
+        if readers:
+            obj = orjson.loads(record.value)
+            self.fields = {name: read(obj) for name, read in readers.items()}
+        self._forms: dict[str, bytes] | None = None
+
+    def field(self, name: str) -> str:
+        if name == "metadata.name":
+            return self.name
+        if name == "metadata.namespace":
+            return self.namespace
+        return self.fields.get(name, "")
+
+    def decode(self) -> Json:
+        obj: Json = orjson.loads(self.data)
+        return obj
+
+    def form(self, name: str, make: Callable[[Entry], bytes]) -> bytes:
+        """Another form of the same object (a version, a table row, a watch line), made once and shared."""
+        if self._forms is None:
+            self._forms = {}
+        made = self._forms.get(name)
+        if made is None:
+            made = self._forms[name] = make(self)
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """`new is None`: removed; then `old` carries the revision of its removal in `revision` and `gone`."""
+
+    revision: Revision
+    old: Entry | None
+    new: Entry | None
+    # The removed object as watchers get it: its last state under the revision of the removal.
+    gone: Entry | None = None
+
+
+class Overflow(Exception):
+    """The watcher fell too far behind; it must list again."""
+
+
+class Finished(Exception):
+    """The server ends its watches because it stops."""
+
+
+@dataclass(eq=False, slots=True)
+class Watcher:
+    """What one watch wants, and what waits for it. `matches` tells whether an entry is selected."""
+
+    matches: Callable[[Entry], bool]
+    namespace: str = ""
+    name: str = ""
+    # One `field=value` that narrows the watch, for the index.
+    exact: tuple[str, str] | None = None
+    limit: int = 10_000
+    pending: deque[tuple[str, Entry]] = field(default_factory=deque)
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    lost: bool = False
+    finished: bool = False
+
+    def offer(self, change: Change) -> None:
+        """Turn a change into this watcher's event: what enters its selection is added, what leaves it is deleted."""
+        before = change.old is not None and self.matches(change.old)
+        after = change.new is not None and self.matches(change.new)
+        if after and change.new is not None:
+            self.push("MODIFIED" if before else "ADDED", change.new)
+        elif before and change.old is not None:
+            self.push("DELETED", change.gone or change.old)
+
+    def push(self, kind: str, entry: Entry) -> None:
+        if len(self.pending) >= self.limit:
+            self.lost = True
+            self.pending.clear()
+        if not self.lost:
+            self.pending.append((kind, entry))
+        self.woken.set()
+
+    def finish(self) -> None:
+        self.finished = True
+        self.woken.set()
+
+    async def next(self) -> Sequence[tuple[str, Entry]]:
+        """All that is pending, once something is. Raises Overflow, Finished."""
+        while not self.pending and not self.lost and not self.finished:
+            self.woken.clear()
+            await self.woken.wait()
+        if self.lost:
+            raise Overflow
+        if not self.pending:
+            raise Finished
+        events = list(self.pending)
+        self.pending.clear()
+        return events
+
+
+class Collection:
+    """All objects of one resource."""
+
+    def __init__(self, readers: Readers) -> None:
+        self.readers = readers
+        self.items: dict[str, Entry] = {}
+        self.history: deque[Change] = deque(maxlen=_HISTORY)
+        # Changes after this revision are all in `history`.
+        self.since: Revision = 0
+        # The revision of the last change.
+        self.changed: Revision = 0
+        self._keys: list[str] = []
+        self._watchers: dict[object, list[Watcher]] = {}
+
+    def scan(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """Entries under the key prefix in key order, after the whole key `after`."""
+        keys, items = self._keys, self.items
+        start = bisect_left(keys, after + "\0" if after else prefix)
+        for index in range(start, len(keys)):
+            key = keys[index]
+            if not key.startswith(prefix):
+                return
+            yield items[key]
+
+    def add(self, watcher: Watcher) -> None:
+        self._watchers.setdefault(self._slot(watcher), []).append(watcher)
+
+    def remove(self, watcher: Watcher) -> None:
+        slot = self._slot(watcher)
+        watchers = self._watchers.get(slot, [])
+        with suppress(ValueError):
+            watchers.remove(watcher)
+        if not watchers:
+            self._watchers.pop(slot, None)
+
+    @property
+    def watcher_count(self) -> int:
+        return sum(map(len, self._watchers.values()))
+
+    def put(self, record: Record) -> Change:
+        old = self.items.get(record.key)
+        new = Entry(record, self.readers)
+        self.items[record.key] = new
+        self.changed = max(self.changed, record.revision)
+        if old is None:
+            insort(self._keys, record.key)
+        return Change(record.revision, old, new)
+
+    def drop(self, key: str, revision: Revision, previous: Record | None) -> Change | None:
+        old = self.items.pop(key, None)
+        if old is None or previous is None:
+            return None
+        del self._keys[bisect_left(self._keys, key)]
+        self.changed = revision
+        gone = Entry(Record(key, previous.value, revision, previous.created), self.readers)
+        return Change(revision, old, None, gone)
+
+    def publish(self, change: Change) -> None:
+        if len(self.history) == self.history.maxlen:
+            self.since = self.history[0].revision
+        self.history.append(change)
+        for slot in self._slots(change):
+            for watcher in self._watchers.get(slot, ()):
+                watcher.offer(change)
+
+    @staticmethod
+    def _slot(watcher: Watcher) -> object:
+        if watcher.exact is not None:
+            return watcher.exact
+        if watcher.name:
+            return ("name", watcher.namespace, watcher.name)
+        return ("namespace", watcher.namespace) if watcher.namespace else None
+
+    def _slots(self, change: Change) -> set[object]:
+        slots: set[object] = {None}
+        for entry in (change.old, change.new):
+            if entry is not None:
+                slots.add(("name", entry.namespace, entry.name))
+                slots.add(("name", "", entry.name))
+                slots.add(("namespace", entry.namespace))
+                slots.update(entry.fields.items())
+        return slots
+
+
+class Cache:
+    """The collections by store prefix. `load` first, then `run` under a supervisor."""
+
+    def __init__(self, store: Store, readers: Callable[[str], Readers]) -> None:
+        """`readers` gives the field readers of the resource under a prefix (`/registry/apps/deployments/`)."""
+        self.store = store
+        self.revision: Revision = 0
+        self._readers = readers
+        self._collections: dict[str, Collection] = {}
+        self._waiting: list[tuple[Revision, asyncio.Future[None]]] = []
+
+    def of(self, prefix: str) -> Collection:
+        collection = self._collections.get(prefix)
+        if collection is None:
+            collection = self._collections[prefix] = Collection(self._readers(prefix))
+            collection.since = self.revision
+        return collection
+
+    def collections(self) -> Iterator[tuple[str, Collection]]:
+        return iter(self._collections.items())
+
+    def forget(self, prefix: str) -> None:
+        """Read the entries of a resource anew, after its definition changed."""
+        collection = self._collections.get(prefix)
+        if collection is not None:
+            collection.readers = self._readers(prefix)
+
+    async def load(self) -> None:
+        page = await self.store.list("/registry/")
+        for record in page.records:
+            self.of(_prefix(record.key)).put(record)
+        self.revision = page.revision
+        for collection in self._collections.values():
+            collection.since = page.revision
+
+    async def run(self) -> None:
+        async with self.store.watch("/registry/", after=self.revision) as batches:
+            async for batch in batches:
+                self._take(batch)
+
+    async def fresh(self, revision: Revision = 0) -> None:
+        """Return once the cache shows everything committed before the call (or up to `revision`)."""
+        wanted = revision or self.store.revision
+        if self.revision < wanted:
+            arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((wanted, arrived))
+            await arrived
+
+    def _take(self, batch: Sequence[Event]) -> None:
+        for event in batch:
+            collection = self.of(_prefix(event.key))
+            self.revision = event.revision
+            if event.value is None:
+                change = collection.drop(event.key, event.revision, event.previous)
+            else:
+                created = event.previous.created if event.previous else event.revision
+                change = collection.put(Record(event.key, event.value, event.revision, created))
+            if change is not None:
+                collection.publish(change)
+        if self._waiting:
+            still = []
+            for wanted, arrived in self._waiting:
+                if wanted > self.revision:
+                    still.append((wanted, arrived))
+                elif not arrived.done():
+                    arrived.set_result(None)
+            self._waiting = still
+
+
+def _prefix(key: str) -> str:
+    """`/registry/core/pods/` of `/registry/core/pods/default/web`."""
+    return key[: key.index("/", key.index("/", 10) + 1) + 1]

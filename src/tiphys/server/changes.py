@@ -1,0 +1,144 @@
+"""What a PUT or PATCH does to an object: one Change per kind of body, applied to the newest state at every try."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from tiphys.api import errors, patch
+from tiphys.api.apply import apply as server_side_apply
+from tiphys.api.http import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
+from tiphys.api.resource import Json
+from tiphys.api.strategic import strategic_merge
+from tiphys.api.time import rfc3339
+from tiphys.server import objects
+from tiphys.server.call import Call
+
+_ACCEPTED = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
+# What a write to the status subresource may set besides the status.
+_STATUS_METADATA = ("labels", "annotations", "finalizers", "managedFields")
+
+
+class Change:
+    """`apply` gives the new object from the current one, both in the request's version; it never changes its input."""
+
+    # Whether the client named the resourceVersion that it changes: then a lost race is its conflict.
+    conditional = False
+    # Whether the change keeps managedFields itself.
+    manages = False
+    creates = False
+
+    def apply(self, call: Call, current: Json) -> Json:
+        raise NotImplementedError
+
+    def new_object(self, call: Call) -> Json:
+        raise NotImplementedError
+
+    def confine(self, call: Call, new: Json, old: Json) -> None:
+        """Let a subresource write change its own part only, and a main write all but the status."""
+        if call.target.subresource == "status":
+            for name in [name for name in new if name not in ("apiVersion", "kind", "metadata", "status")]:
+                del new[name]
+            for name, value in old.items():
+                if name not in ("metadata", "status"):
+                    new[name] = value
+            meta = {name: value for name, value in old["metadata"].items() if name not in _STATUS_METADATA}
+            new["metadata"] = meta | {k: v for k, v in new["metadata"].items() if k in _STATUS_METADATA}
+        elif call.hub.status:
+            if "status" in old:
+                new["status"] = old["status"]
+            else:
+                new.pop("status", None)
+
+
+class Replace(Change):
+    def __init__(self, call: Call, new: Json) -> None:
+        self._new = orjson.dumps(new)
+        self.conditional = bool(new["metadata"].get("resourceVersion"))
+
+    def apply(self, call: Call, current: Json) -> Json:
+        new: Json = orjson.loads(self._new)
+        return new
+
+
+class Patch(Change):
+    """JSON patch, merge patch and strategic merge patch."""
+
+    def __init__(self, media: str, body: Any) -> None:
+        self._media, self._body = media, body
+        self.conditional = isinstance(body, dict) and bool((body.get("metadata") or {}).get("resourceVersion"))
+
+    def apply(self, call: Call, current: Json) -> Json:
+        if self._media == JSON_PATCH:
+            new = patch.json_patch(current, self._body)
+        elif self._media == MERGE_PATCH:
+            new = patch.merge_patch(current, self._body)
+        else:
+            schema = objects.schema_of(call.resource)
+            if call.resource.structural is not None or schema is None:
+                raise errors.UnsupportedMediaType(_unsupported(STRATEGIC_PATCH))
+            new = strategic_merge(schema, current, self._body)
+        if not isinstance(new, dict) or not isinstance(new.get("metadata"), dict):
+            raise errors.Invalid("the patch leaves no object with metadata")
+        new = objects.check_object(call, orjson.loads(orjson.dumps(new)))
+        objects.place(new, call)
+        return new
+
+
+class Apply(Change):
+    """Server-side apply: https://kubernetes.io/docs/reference/using-api/server-side-apply/"""
+
+    manages = True
+    creates = True
+
+    def __init__(self, call: Call, body: Any) -> None:
+        if not isinstance(body, dict):
+            raise errors.BadRequest("the object to apply must be a JSON or YAML object")
+        if not call.request.param("fieldManager"):
+            raise errors.BadRequest(
+                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"
+            )
+        for name in ("apiVersion", "kind"):
+            if not body.get(name):
+                raise errors.BadRequest(f"the object to apply has no {name}; it must be set")
+        if (body.get("metadata") or {}).get("managedFields"):
+            raise errors.BadRequest("metadata.managedFields must be nil")
+        self._body = objects.check_object(call, body)
+        objects.place(self._body, call)
+        self._force = call.request.flag("force")
+        self.conditional = bool(self._body["metadata"].get("resourceVersion"))
+
+    def apply(self, call: Call, current: Json) -> Json:
+        return self._applied(call, current)
+
+    def new_object(self, call: Call) -> Json:
+        return self._applied(call, None)
+
+    def _applied(self, call: Call, current: Json | None) -> Json:
+        schema = objects.schema_of(call.resource)
+        if schema is None:
+            raise errors.UnsupportedMediaType(_unsupported(APPLY_PATCH))
+        return server_side_apply(
+            current, self._body, manager=call.manager, force=self._force, api_version=call.resource.api_version,
+            subresource=call.target.subresource, schema=schema, now=rfc3339(call.now),
+        )  # fmt: skip
+
+
+def _unsupported(media: str) -> str:
+    return f"the body of the request was in an unknown format - {media} is not served for this resource"
+
+
+def changer(call: Call, new: Json | None) -> Change:
+    """The change that a PUT (`new`) or a PATCH (its body) asks for."""
+    if new is not None:
+        return Replace(call, new)
+    media = call.request.headers.get("content-type", "").split(";", 1)[0].strip()
+    if media not in _ACCEPTED:
+        raise errors.UnsupportedMediaType(
+            "the body of the request was in an unknown format - accepted media types include: " + ", ".join(_ACCEPTED)
+        )
+    body = objects.parse(call.request.body, media)
+    if media == APPLY_PATCH:
+        return Apply(call, body)
+    return Patch(media, body)

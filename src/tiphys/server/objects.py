@@ -1,0 +1,214 @@
+"""Objects on their way in: bodies decoded, metadata stamped, carried over and checked; bytes on their way to the store."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from tiphys.api import check, facts, names
+from tiphys.api.errors import (
+    BadRequest,
+    FieldError,
+    RequestEntityTooLarge,
+    UnsupportedMediaType,
+    invalid,
+    required,
+)
+from tiphys.api.http import APPLY_PATCH, JSON
+from tiphys.api.registry import AnyResource
+from tiphys.api.resource import Json
+from tiphys.api.schema import Schema
+from tiphys.server.call import Call
+
+MAX_BODY = 3 * 1024 * 1024
+_YAML = ("application/yaml", APPLY_PATCH, "text/yaml", "application/x-yaml")
+# Upstream's alphabet for generated names: no vowels, nothing that reads like another letter.
+_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_GENERATED = 5
+_MAX_NAME = 253
+_SERVER_SET = ("selfLink", "deletionTimestamp", "deletionGracePeriodSeconds")
+
+
+def schema_of(resource: AnyResource) -> Schema | None:
+    """The schema of a resource: of the built-in facts, or its own."""
+    return resource.structural or (facts.schema(resource.schema) if resource.schema else None)
+
+
+def parse(body: bytes, content_type: str) -> Any:
+    """A body as data. Raises RequestEntityTooLarge, UnsupportedMediaType, BadRequest."""
+    if len(body) > MAX_BODY:
+        raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY} bytes")
+    media = content_type.split(";", 1)[0].strip()
+    if media and media != JSON and media not in _YAML and not media.endswith("+json"):
+        raise UnsupportedMediaType(
+            f"the body of the request was in an unknown format - accepted media types include: {JSON}, application/yaml"
+        )
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        if media not in _YAML:
+            raise BadRequest(f"the object provided is unrecognized (must be of type JSON): {error}") from None
+    return _parse_yaml(body)
+
+
+def _parse_yaml(body: bytes) -> Any:
+    import yaml  # most servers never see a YAML body
+
+    try:
+        return yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe loaders both
+    except yaml.YAMLError as error:
+        raise BadRequest(f"error converting YAML to JSON: {error}") from None
+
+
+def decode_object(call: Call, body: bytes) -> Json:
+    """The object of a create or update, in the request's version, unknown fields dealt with as asked."""
+    obj = parse(body, call.request.headers.get("content-type", ""))
+    if not isinstance(obj, dict):
+        raise BadRequest("the object provided is unrecognized: a JSON object is needed")
+    duplicates: list[str] = []
+    if call.field_validation != "Ignore" and call.request.headers.get("content-type", "").startswith(JSON):
+        duplicates = check.loads_strict(body)[1]
+    return check_object(call, obj, duplicates)
+
+
+def check_object(call: Call, obj: Json, problems: list[str] | None = None) -> Json:
+    """Check type and fields of an object; what is unknown is pruned, and refused or warned of as the client asks."""
+    resource = call.resource
+    version, kind = obj.get("apiVersion"), obj.get("kind")
+    if version is not None and version != resource.api_version:
+        raise BadRequest(
+            f"the API version in the data ({version}) does not match the expected API version ({resource.api_version})"
+        )
+    if kind is not None and kind != resource.kind:
+        raise BadRequest(f"the kind in the data ({kind}) does not match the expected kind ({resource.kind})")
+    rest = {name: value for name, value in obj.items() if name not in ("apiVersion", "kind", "metadata")}
+    # The stored bytes begin with these three, in this order; `cache.splice` relies on it.
+    obj = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": obj.get("metadata") or {}, **rest}
+    problems = list(problems or ())
+    problems += _decode(resource, obj)
+    if problems:
+        if call.field_validation == "Strict":
+            raise BadRequest(f"strict decoding error: {', '.join(problems)}")
+        if call.field_validation == "Warn":
+            call.warnings.extend(problems)
+    return obj
+
+
+def _decode(resource: AnyResource, obj: Json) -> list[str]:
+    if resource.structural is not None:
+        problems = [f'unknown field "metadata.{text[15:]}' for text in check.decode(_object_meta(), obj["metadata"])]
+        return problems + check.prune(resource.structural, obj)
+    return check.decode(facts.schema(resource.schema), obj) if resource.schema else []
+
+
+def _object_meta() -> Schema:
+    return facts.schema("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")
+
+
+def encode(obj: Json) -> bytes:
+    """The bytes to store: without resourceVersion, which is the store's to give."""
+    obj["metadata"].pop("resourceVersion", None)
+    try:
+        return orjson.dumps(obj)
+    except (orjson.JSONEncodeError, TypeError) as error:
+        raise BadRequest(f"the object cannot be encoded as JSON: {error}") from None
+
+
+def stamp_new(obj: Json, call: Call, now: str) -> None:
+    """Metadata of an object about to be created."""
+    meta = obj["metadata"]
+    for name in _SERVER_SET:
+        meta.pop(name, None)
+    if meta.get("resourceVersion"):
+        raise BadRequest("resourceVersion should not be set on objects to be created")
+    meta.pop("resourceVersion", None)
+    if not meta.get("name") and meta.get("generateName"):
+        base = meta["generateName"][: _MAX_NAME - _GENERATED]
+        meta["name"] = base + "".join(random.choices(_ALPHABET, k=_GENERATED))  # noqa: S311 - a name, no secret
+    meta["uid"] = str(uuid.uuid4())
+    meta["creationTimestamp"] = now
+    if call.hub.status or call.hub.structural is not None:
+        meta["generation"] = 1
+    else:
+        meta.pop("generation", None)
+
+
+def place(obj: Json, call: Call) -> None:
+    """Put the object where the URL says, and refuse one that says otherwise."""
+    meta, target = obj["metadata"], call.target
+    if call.resource.namespaced:
+        if meta.get("namespace", target.namespace) != target.namespace:
+            raise BadRequest(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )
+        meta["namespace"] = target.namespace
+    elif meta.pop("namespace", None):
+        raise BadRequest("namespace may not be set on a cluster-scoped object")
+    if target.name and meta.get("name", target.name) != target.name:
+        raise BadRequest(
+            f"the name of the object ({meta.get('name')}) does not match the name on the URL ({target.name})"
+        )
+    if target.name:
+        meta["name"] = target.name
+
+
+def carry_over(new: Json, old: Json) -> None:
+    """What an update may not change about metadata is taken from the old object."""
+    meta, before = new["metadata"], old["metadata"]
+    for name in ("uid", "creationTimestamp", "generation", "selfLink"):
+        if name in before:
+            meta[name] = before[name]
+        else:
+            meta.pop(name, None)
+    for name in ("deletionTimestamp", "deletionGracePeriodSeconds"):
+        if name in before:
+            meta[name] = before[name]
+        else:
+            meta.pop(name, None)
+    if not meta.get("generateName") and before.get("generateName"):
+        meta["generateName"] = before["generateName"]
+
+
+def spec_changed(new: Json, old: Json) -> bool:
+    """Whether anything but metadata and status differs: what `generation` counts."""
+    skip = ("metadata", "status", "apiVersion", "kind")
+    return {k: v for k, v in new.items() if k not in skip} != {k: v for k, v in old.items() if k not in skip}
+
+
+def check_metadata(obj: Json, resource: AnyResource) -> Iterator[FieldError]:
+    """Upstream's ValidateObjectMeta, less the name's own form, which each kind decides."""
+    meta = obj["metadata"]
+    name = meta.get("name", "")
+    if not name:
+        yield required("metadata.name", "name or generateName is required")
+    else:
+        for problem in names.path_segment(name):
+            yield invalid("metadata.name", name, problem)
+    if resource.namespaced:
+        for problem in names.dns1123_label(meta.get("namespace", "")):
+            yield invalid("metadata.namespace", meta.get("namespace", ""), problem)
+    yield from names.check_labels(meta.get("labels") or {}, "metadata.labels")
+    yield from names.check_annotations(meta.get("annotations") or {}, "metadata.annotations")
+    for index, finalizer in enumerate(meta.get("finalizers") or ()):
+        for problem in names.qualified_name(finalizer):
+            yield invalid(f"metadata.finalizers[{index}]", finalizer, problem)
+    yield from _check_owners(meta.get("ownerReferences") or ())
+
+
+def _check_owners(owners: Any) -> Iterator[FieldError]:
+    controllers = []
+    for index, owner in enumerate(owners):
+        path = f"metadata.ownerReferences[{index}]"
+        for name in ("apiVersion", "kind", "name", "uid"):
+            if not owner.get(name):
+                yield required(f"{path}.{name}", f"{name} must not be empty")
+        if owner.get("controller"):
+            controllers.append(f"{owner.get('kind')}/{owner.get('name')}")
+    if len(controllers) > 1:
+        yield invalid(
+            "metadata.ownerReferences", controllers, "Only one reference can have Controller set to true"
+        )

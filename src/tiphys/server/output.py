@@ -1,0 +1,154 @@
+"""What clients get: an object, a list or a watch line as JSON, as a Table or as metadata only.
+
+Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from tiphys.api.errors import NotAcceptable
+from tiphys.api.registry import AnyResource
+from tiphys.api.resource import Column, Json
+from tiphys.api.time import age, seconds
+from tiphys.server.cache import Entry
+
+_LINE = {kind: b'{"type":"%b","object":' % kind.encode() for kind in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK")}
+_SUPPORTED = "application/json, application/yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """`shape` is object, table or partial; `include` is how much of the object a table row carries."""
+
+    shape: str = "object"
+    include: str = "Metadata"
+
+
+PLAIN = Form()
+_SHAPES = {"Table": "table", "PartialObjectMetadata": "partial", "PartialObjectMetadataList": "partial"}
+
+
+def form_of(headers: Mapping[str, str], include: str = "") -> Form:
+    """The first form of the Accept header that can be served. Raises NotAcceptable."""
+    accept = headers.get("accept", "")
+    if not accept or accept == "application/json":
+        return PLAIN
+    for choice in accept.split(","):
+        media, *params = (part.strip() for part in choice.split(";"))
+        if media not in ("application/json", "*/*", "application/*", "application/yaml"):
+            continue
+        options = dict(param.split("=", 1) for param in params if "=" in param)
+        if "as" not in options:
+            return PLAIN
+        shape = _SHAPES.get(options["as"])
+        if shape and options.get("g") == "meta.k8s.io" and options.get("v") == "v1":
+            return Form(shape, include or "Metadata")
+    raise NotAcceptable(f"only the following media types are accepted: {_SUPPORTED}")
+
+
+def as_version(resource: AnyResource, entry: Entry) -> bytes:
+    """The object in the version that was asked for."""
+    convert = resource.from_hub
+    if convert is None:
+        return entry.data
+    return entry.form(resource.version, lambda e: orjson.dumps(convert(e.decode())))
+
+
+def object_body(resource: AnyResource, entry: Entry, form: Form, now: float) -> bytes:
+    if form.shape == "table":
+        return table(resource, [entry], {"resourceVersion": str(entry.revision)}, form, now)
+    if form.shape == "partial":
+        return entry.form("partial", _partial)
+    return as_version(resource, entry)
+
+
+def list_body(resource: AnyResource, entries: Sequence[Entry], meta: Json, form: Form, now: float) -> bytes:
+    if form.shape == "table":
+        return table(resource, entries, meta, form, now)
+    if form.shape == "partial":
+        kind, version = "PartialObjectMetadataList", "meta.k8s.io/v1"
+        items = [entry.form("partial", _partial) for entry in entries]
+    else:
+        kind, version = resource.list_kind, resource.api_version
+        items = [as_version(resource, entry) for entry in entries]
+    head = orjson.dumps({"kind": kind, "apiVersion": version, "metadata": meta})
+    return b'%b,"items":[%b]}' % (head[:-1], b",".join(items))
+
+
+def watch_lines(resource: AnyResource, form: Form, clock: Callable[[], float]) -> Callable[[str, Entry], bytes]:
+    """The encoder of one watch: (type, entry) to a line. Plain lines are made once and shared by all watchers."""
+    if form.shape == "table":
+        first = [True]
+
+        def row(kind: str, entry: Entry) -> bytes:
+            body = table(resource, [entry], {"resourceVersion": str(entry.revision)}, form, clock(), header=first[0])
+            first[0] = False
+            return b"%b%b}\n" % (_LINE[kind], body)
+
+        return row
+    if form.shape == "partial":
+        return lambda kind, entry: b"%b%b}\n" % (_LINE[kind], entry.form("partial", _partial))
+    if resource.from_hub is not None:
+        return lambda kind, entry: b"%b%b}\n" % (_LINE[kind], as_version(resource, entry))
+    return lambda kind, entry: entry.form(kind, lambda e: b"%b%b}\n" % (_LINE[kind], e.data))
+
+
+def bookmark(resource: AnyResource, revision: int, form: Form, *, initial_end: bool = False) -> bytes:
+    meta: Json = {"resourceVersion": str(revision)}
+    if initial_end:
+        meta["annotations"] = {"k8s.io/initial-events-end": "true"}
+    obj: Json = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": meta}
+    if form.shape == "partial":
+        obj |= {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
+    elif form.shape == "table":
+        row = {"cells": [], "object": obj | {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}}
+        obj = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "columnDefinitions": [], "rows": [row]}
+    return b"%b%b}\n" % (_LINE["BOOKMARK"], orjson.dumps(obj))
+
+
+def _partial(entry: Entry) -> bytes:
+    meta = entry.decode()["metadata"]
+    return orjson.dumps({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta})
+
+
+def _created(obj: Json, now: float) -> str:
+    created = obj["metadata"].get("creationTimestamp")
+    return age(now - seconds(created)) if created else "<unknown>"
+
+
+_NAME = Column("Name", lambda obj, now: obj["metadata"].get("name", ""), format="name")
+_DEFAULT_COLUMNS = (_NAME, Column("Age", _created))
+
+
+def table(
+    resource: AnyResource, entries: Iterable[Entry], meta: Json, form: Form, now: float, *, header: bool = True
+) -> bytes:
+    columns = resource.columns or _DEFAULT_COLUMNS
+    rows = []
+    for entry in entries:
+        obj = orjson.loads(as_version(resource, entry))
+        rows.append({"cells": [column.value(obj, now) for column in columns], "object": _row_object(obj, form)})
+    body: Json = {
+        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
+        "columnDefinitions": [_definition(column) for column in columns] if header else [], "rows": rows,
+    }  # fmt: skip
+    return orjson.dumps(body)
+
+
+def _definition(column: Column) -> Json:
+    return {
+        "name": column.name, "type": column.type, "format": column.format,
+        "description": column.description, "priority": column.priority,
+    }  # fmt: skip
+
+
+def _row_object(obj: Json, form: Form) -> Json | None:
+    if form.include == "Object":
+        return obj
+    if form.include == "None":
+        return None
+    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}

@@ -1,0 +1,76 @@
+"""The plain URLs: health, version, metrics, token keys.
+
+Source: https://kubernetes.io/docs/reference/using-api/health-checks/
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable
+
+import orjson
+
+from tiphys import KUBERNETES_VERSION, __version__
+from tiphys.api.http import Request, Response
+from tiphys.base import metrics
+from tiphys.server.app import Extensions
+from tiphys.server.tokens import Tokens
+
+_TEXT = "text/plain; charset=utf-8"
+
+
+def install(extensions: Extensions, ready: Callable[[], str], tokens: Tokens) -> None:
+    """`ready` names what the server still waits for, or is empty."""
+
+    async def live(request: Request) -> Response:
+        return Response(200, b"ok", _TEXT)
+
+    async def readyz(request: Request) -> Response:
+        waiting = ready()
+        if waiting:
+            return Response(500, f"[-]{waiting} failed: not ready yet\nreadyz check failed\n".encode(), _TEXT)
+        return Response(200, b"[+]store ok\nreadyz check passed\n" if "verbose" in request.query else b"ok", _TEXT)
+
+    async def scrape(request: Request) -> Response:
+        return Response(200, metrics.render(), metrics.CONTENT_TYPE)
+
+    async def keys(request: Request) -> Response:
+        return Response(200, orjson.dumps(tokens.keys()), "application/jwk-set+json")
+
+    async def issuer(request: Request) -> Response:
+        return Response(200, orjson.dumps(_issuer(tokens.issuer)))
+
+    pages = extensions.pages
+    pages |= {"/healthz": live, "/livez": live, "/healthz/": live, "/livez/": live}
+    pages |= {"/readyz": readyz, "/readyz/": readyz, "/version": _version, "/metrics": scrape}
+    pages |= {"/openid/v1/jwks": keys, "/.well-known/openid-configuration": issuer, "/": _root}
+
+
+def _issuer(issuer: str) -> dict[str, object]:
+    return {
+        "issuer": issuer, "jwks_uri": f"{issuer}/openid/v1/jwks", "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"],
+    }  # fmt: skip
+
+
+async def _version(request: Request) -> Response:
+    major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
+    body = {
+        "major": major, "minor": minor, "emulationMajor": major, "emulationMinor": minor,
+        "minCompatibilityMajor": major, "minCompatibilityMinor": str(int(minor) - 1),
+        "gitVersion": f"{KUBERNETES_VERSION}+tiphys-{__version__}", "gitCommit": "", "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z", "goVersion": f"python{platform.python_version()}",
+        "compiler": sys.implementation.name, "platform": f"linux/{_machine()}",
+    }  # fmt: skip
+    return Response(200, orjson.dumps(body))
+
+
+def _machine() -> str:
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+
+
+async def _root(request: Request) -> Response:
+    paths = ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics"]
+    paths += ["/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"]
+    return Response(200, orjson.dumps({"paths": paths}))

@@ -1,0 +1,231 @@
+"""What a pod has besides its status: binding, eviction, ephemeral containers and resize.
+
+Source: https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/ and the Pod API reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from tiphys.api import errors
+from tiphys.api.http import Request, Response
+from tiphys.api.resource import Json
+from tiphys.api.selectors import from_object
+from tiphys.api.time import rfc3339
+from tiphys.server import objects
+from tiphys.server.app import ApiServer
+from tiphys.server.call import Call
+from tiphys.server.changes import Change, changer
+
+_SUCCESS = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+_BUDGETS = "/registry/policy/poddisruptionbudgets/"
+_TERMINAL = ("Succeeded", "Failed")
+
+
+def install(server: ApiServer) -> None:
+    table = server.extensions.subresources
+
+    async def binding(call: Call) -> Response:
+        return await bind(server, call, _body(call))
+
+    async def create_binding(call: Call) -> Response:
+        body = _body(call)
+        pod = server.as_other(call, "pods", (body.get("metadata") or {}).get("name", ""))
+        return await bind(server, pod, body)
+
+    async def evict(call: Call) -> Response:
+        return await _Eviction(server, call, _body(call)).run()
+
+    async def confined(call: Call) -> Response:
+        if call.target.verb == "get":
+            return await server.reads.get(call)
+        if call.target.verb not in ("update", "patch"):
+            raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
+        new = objects.decode_object(call, call.request.body) if call.target.verb == "update" else None
+        return await server.writes.modify(call, _Confined(changer(call, new)))
+
+    table["", "pods", "binding"] = binding
+    table["", "pods", "eviction"] = evict
+    table["", "pods", "ephemeralcontainers"] = confined
+    table["", "pods", "resize"] = confined
+    server.extensions.creates["", "bindings"] = create_binding
+
+
+def _body(call: Call) -> Json:
+    if call.target.verb != "create":
+        raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
+    body = objects.parse(call.request.body, call.request.headers.get("content-type", ""))
+    if not isinstance(body, dict):
+        raise errors.BadRequest("a JSON object is needed")
+    return body
+
+
+class _Bind(Change):
+    def __init__(self, node: str, body: Json, now: str) -> None:
+        self._node, self._meta, self._now = node, body.get("metadata") or {}, now
+
+    def apply(self, call: Call, current: Json) -> Json:
+        spec, status = current["spec"], current.setdefault("status", {})
+        name = current["metadata"]["name"]
+        if current["metadata"].get("deletionTimestamp"):
+            raise errors.conflict("", "pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
+        if spec.get("nodeName"):
+            raise errors.conflict(
+                "", "pods/binding", name, f"pod {name} is already assigned to node \"{spec['nodeName']}\""
+            )
+        if spec.get("schedulingGates"):
+            raise errors.conflict("", "pods/binding", name, f"pod {name} has non-empty .spec.schedulingGates")
+        uid = self._meta.get("uid")
+        if uid and uid != current["metadata"]["uid"]:
+            raise errors.conflict("", "pods/binding", name, f"Precondition failed: UID in precondition: {uid}")
+        spec["nodeName"] = self._node
+        for field in ("annotations", "labels"):
+            if self._meta.get(field):
+                current["metadata"].setdefault(field, {}).update(self._meta[field])
+        scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": self._now}
+        others = [c for c in status.get("conditions") or () if c.get("type") != "PodScheduled"]
+        status["conditions"] = [*others, scheduled]
+        return current
+
+    def confine(self, call: Call, new: Json, old: Json) -> None:
+        """A binding writes spec.nodeName and the condition at once."""
+
+
+async def bind(server: ApiServer, call: Call, body: Json) -> Response:
+    target = body.get("target") or {}
+    node = target.get("name", "")
+    if target.get("kind") not in (None, "", "Node") or not node:
+        problem = errors.required("target.name") if not node else errors.not_supported(
+            "target.kind", target.get("kind"), ["Node", "<empty>"]
+        )  # fmt: skip
+        raise errors.invalid_object("", "Binding", call.target.name, [problem])
+    await server.writes.modify(call, _Bind(node, body, rfc3339(call.now)))
+    return Response(201, orjson.dumps(_SUCCESS))
+
+
+class _Confined(Change):
+    """Ephemeral containers and resize change nothing but their own part of the spec."""
+
+    def __init__(self, inner: Change) -> None:
+        self._inner = inner
+        self.conditional, self.manages = inner.conditional, inner.manages
+
+    def apply(self, call: Call, current: Json) -> Json:
+        return self._inner.apply(call, current)
+
+    def confine(self, call: Call, new: Json, old: Json) -> None:
+        wanted: Any = new.get("spec") or {}
+        spec = orjson.loads(orjson.dumps(old["spec"]))
+        if call.target.subresource == "ephemeralcontainers":
+            _check_ephemeral(call, wanted, spec)
+            spec["ephemeralContainers"] = wanted.get("ephemeralContainers") or []
+        else:
+            _resize(wanted, spec)
+        managed = new["metadata"].get("managedFields")
+        new.clear()
+        new.update(orjson.loads(orjson.dumps(old)))
+        new["spec"] = spec
+        if managed is not None:
+            new["metadata"]["managedFields"] = managed
+
+
+def _check_ephemeral(call: Call, wanted: Json, spec: Json) -> None:
+    """Ephemeral containers are added, never changed or removed."""
+    before = {c["name"]: c for c in spec.get("ephemeralContainers") or ()}
+    after = {c.get("name"): c for c in wanted.get("ephemeralContainers") or ()}
+    path = "spec.ephemeralContainers"
+    if any(name not in after for name in before):
+        problem = errors.forbidden(path, "existing ephemeral containers may not be removed")
+        raise errors.invalid_object("", "Pod", call.target.name, [problem])
+    for container in after.values():
+        container.setdefault("terminationMessagePath", "/dev/termination-log")
+        container.setdefault("terminationMessagePolicy", "File")
+        container.setdefault("imagePullPolicy", "IfNotPresent")
+        container.setdefault("resources", {})
+
+
+def _resize(wanted: Json, spec: Json) -> None:
+    for field in ("containers", "initContainers"):
+        sizes = {c.get("name"): c for c in wanted.get(field) or ()}
+        for container in spec.get(field) or ():
+            new = sizes.get(container["name"])
+            if new is not None:
+                container["resources"] = new.get("resources") or {}
+                if "resizePolicy" in new:
+                    container["resizePolicy"] = new["resizePolicy"]
+
+
+class _Eviction:
+    """Delete a pod if every PodDisruptionBudget that covers it allows one more disruption."""
+
+    def __init__(self, server: ApiServer, call: Call, body: Json) -> None:
+        self._server, self._call, self._body = server, call, body
+
+    async def run(self) -> Response:
+        pod = (await self._server.reads.entry(self._call)).decode()
+        options = self._body.get("deleteOptions") or {}
+        dry_run = self._call.dry_run or "All" in (options.get("dryRun") or ())
+        if not _needs_no_budget(pod):
+            await self._spend(pod, dry_run)
+        target = replace(self._call.target, subresource="", verb="delete")
+        query = {"dryRun": ["All"]} if dry_run else {}
+        request = Request("DELETE", self._call.target.path, query, self._call.request.headers, orjson.dumps(options))
+        await self._server.deletion.delete(replace(self._call, target=target, request=request))
+        return Response(201, orjson.dumps(_SUCCESS))
+
+    async def _spend(self, pod: Json, dry_run: bool) -> None:
+        meta = pod["metadata"]
+        entries = [
+            entry
+            for entry in self._server.cache.of(_BUDGETS).scan(f"{_BUDGETS}{meta['namespace']}/")
+            if from_object((entry.decode().get("spec") or {}).get("selector")).matches(meta.get("labels") or {})
+        ]
+        if len(entries) > 1:
+            raise errors.InternalError(
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+            )
+        if entries and not dry_run:
+            budget = self._server.resource("policy", "v1", "poddisruptionbudgets")
+            target = replace(
+                self._call.target, group="policy", version="v1", resource=budget.plural, name=entries[0].name,
+                subresource="status",
+            )  # fmt: skip
+            call = replace(self._call, resource=budget, target=target)
+            await self._server.writes.modify(call, _Disrupt(meta["name"], rfc3339(call.now)))
+
+
+def _needs_no_budget(pod: Json) -> bool:
+    """Finished, terminating and never scheduled pods cost no budget."""
+    status = pod.get("status") or {}
+    return (
+        status.get("phase") in (*_TERMINAL, "Pending")
+        or bool(pod["metadata"].get("deletionTimestamp"))
+    )
+
+
+class _Disrupt(Change):
+    def __init__(self, pod: str, now: str) -> None:
+        self._pod, self._now = pod, now
+
+    def apply(self, call: Call, current: Json) -> Json:
+        status = current.setdefault("status", {})
+        name = current["metadata"]["name"]
+        if status.get("observedGeneration", 0) < current["metadata"].get("generation", 0):
+            raise _too_many(f"The disruption budget {name} is still being processed by the server.", name)
+        if status.get("disruptionsAllowed", 0) <= 0:
+            needed, healthy = status.get("desiredHealthy", 0), status.get("currentHealthy", 0)
+            raise _too_many(
+                f"The disruption budget {name} needs {needed} healthy pods and has {healthy} currently", name
+            )
+        status["disruptionsAllowed"] -= 1
+        status.setdefault("disruptedPods", {})[self._pod] = self._now
+        return current
+
+
+def _too_many(why: str, budget: str) -> errors.TooManyRequests:
+    causes = [{"reason": "DisruptionBudget", "message": why}]
+    message = "Cannot evict pod as it would violate the pod's disruption budget."
+    return errors.TooManyRequests(message, details={"causes": causes, "name": budget})

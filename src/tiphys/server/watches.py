@@ -1,0 +1,243 @@
+"""Watches: from a request to a stream of lines.
+
+A watch begins with what is there now (no resourceVersion, 0, or sendInitialEvents), with the cache's recent history, or,
+if that does not reach back far enough, with the store's own history; from then on the cache pushes.
+Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+import orjson
+
+from tiphys import store
+from tiphys.api import errors
+from tiphys.api.selectors import FieldSelector
+from tiphys.base.clock import Clock
+from tiphys.base.metrics import Gauge
+from tiphys.server import output
+from tiphys.server.cache import Cache, Change, Collection, Entry, Finished, Overflow, Watcher
+from tiphys.server.call import Call
+from tiphys.store import Record
+
+_BOOKMARK_SECONDS = 60.0
+_MIN_TIMEOUT = 1800
+_WATCHERS = Gauge("apiserver_longrunning_requests", "Watches that are open now.", ("group", "resource"))
+Line = Callable[[str, Entry], bytes]
+
+
+class Chosen(Protocol):
+    prefix: str
+    fields: FieldSelector | None
+
+    def matches(self, entry: Entry) -> bool: ...
+
+
+class Watches:
+    """The open watches of one server; `drain` ends them all, for a clean stop."""
+
+    def __init__(self, cache: Cache, clock: Clock) -> None:
+        self.cache, self.clock = cache, clock
+        self.open: set[Watcher] = set()
+
+    def drain(self) -> None:
+        """End every watch; clients resume elsewhere or later from where they were."""
+        for watcher in list(self.open):
+            watcher.finish()
+
+
+async def start_watch(watches: Watches, call: Call, chosen: Chosen, form: output.Form) -> AsyncIterator[bytes]:
+    """The stream of a watch. What is wrong with the request raises here, before anything is sent."""
+    resource, cache = call.resource, watches.cache
+    collection = cache.of(call.hub.prefix)
+    initial, ended = _initial_events(call)
+    watcher = _watcher(call, chosen)
+    line = output.watch_lines(resource, form, watches.clock.time)
+    revision = call.revision() or 0
+    head: list[bytes] = []
+    past: AsyncIterator[Sequence[store.Event]] | None = None
+    if initial:
+        head = [line("ADDED", entry) for entry in collection.scan(chosen.prefix) if chosen.matches(entry)]
+        if ended:
+            head.append(output.bookmark(resource, cache.revision, form, initial_end=True))
+    elif revision >= collection.since:
+        for change in collection.history:
+            if change.revision > revision:
+                watcher.offer(change)
+    else:
+        past = await _open_past(cache, chosen, revision)
+    bookmarks = call.request.flag("allowWatchBookmarks")
+    stream = _Stream(watches, call, watcher, line)
+    if past is not None:
+        return stream.replay(past, collection)
+    collection.add(watcher)
+    watches.open.add(watcher)
+
+    def close() -> None:
+        collection.remove(watcher)
+        watches.open.discard(watcher)
+
+    mark = (lambda at: output.bookmark(resource, at, form)) if call.request.flag("allowWatchBookmarks") else None
+    return _Closing(stream.live(head, mark), close)
+
+
+class _Closing:
+    """A stream whose end is seen also when it was never begun, which a generator's `finally` does not."""
+
+    def __init__(self, lines: AsyncGenerator[bytes], close: Callable[[], None]) -> None:
+        self._lines, self._close = lines, close
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await self._lines.__anext__()
+        except BaseException:
+            self._close()
+            raise
+
+    async def aclose(self) -> None:
+        await self._lines.aclose()
+        self._close()
+
+
+async def _open_past(cache: Cache, chosen: Chosen, revision: int) -> AsyncIterator[Sequence[store.Event]]:
+    context = cache.store.watch(chosen.prefix, after=revision)
+    try:
+        batches = await context.__aenter__()
+    except store.Compacted as error:
+        raise errors.Expired(f"too old resource version: {revision} ({error.oldest})") from None
+
+    async def closing() -> AsyncGenerator[Sequence[store.Event]]:
+        try:
+            async for batch in batches:
+                yield batch
+        finally:
+            await context.__aexit__(None, None, None)
+
+    return closing()
+
+
+def _initial_events(call: Call) -> tuple[bool, bool]:
+    """Whether to begin with what is there, and whether to say where that ends."""
+    text = call.request.param("sendInitialEvents")
+    match = call.request.param("resourceVersionMatch")
+    if text:
+        if match != "NotOlderThan":
+            raise errors.Invalid(
+                'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: '
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+            )
+        wanted = call.request.flag("sendInitialEvents")
+        return wanted, wanted and call.request.flag("allowWatchBookmarks")
+    if match:
+        raise errors.Invalid(
+            'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: '
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        )
+    return not call.revision(), False
+
+
+def _watcher(call: Call, chosen: Chosen) -> Watcher:
+    """A watcher with the narrowest index that the request allows."""
+    name, exact = call.target.name, None
+    if chosen.fields is not None:
+        for field, operator, value in chosen.fields.requirements:
+            if operator != "=":
+                continue
+            if field == "metadata.name":
+                name = value
+            elif field != "metadata.namespace":
+                exact = (field, value)
+    namespace = call.target.namespace if call.hub.namespaced else ""
+    matches = chosen.matches
+    if call.target.name:
+        wanted = call.target.name
+
+        def matches(entry: Entry) -> bool:
+            return entry.name == wanted and chosen.matches(entry)
+
+    return Watcher(matches, namespace, name, exact)
+
+
+class _Stream:
+    def __init__(self, watches: Watches, call: Call, watcher: Watcher, line: Line) -> None:
+        self._watches, self._call, self._watcher, self._line = watches, call, watcher, line
+        self._labels = (call.resource.group, call.resource.plural)
+
+    async def live(self, head: list[bytes], bookmark: Callable[[int], bytes] | None) -> AsyncGenerator[bytes]:
+        """Lines until the request's timeout, the client's leaving or the server's stop."""
+        clock, cache = self._watches.clock, self._watches.cache
+        ends = clock.monotonic() + _timeout(self._call)
+        sent = cache.revision
+        _WATCHERS.inc(*self._labels)
+        try:
+            if head:
+                yield b"".join(head)
+            while (left := ends - clock.monotonic()) > 0:
+                try:
+                    async with asyncio.timeout(min(left, _BOOKMARK_SECONDS)):
+                        events = await self._watcher.next()
+                except TimeoutError:
+                    if bookmark is not None and cache.revision > sent:
+                        sent = cache.revision
+                        yield bookmark(sent)
+                    continue
+                sent = events[-1][1].revision
+                yield b"".join([self._line(kind, entry) for kind, entry in events])
+        except Finished:
+            return
+        except Overflow:
+            yield _error_line(errors.Expired("the watch fell too far behind; list again"))
+        finally:
+            _WATCHERS.inc(*self._labels, by=-1)
+
+    async def replay(
+        self, past: AsyncIterator[Sequence[store.Event]], collection: Collection
+    ) -> AsyncGenerator[bytes]:
+        """A watch that begins before the cache's history is fed by the store for as long as it lasts."""
+        _WATCHERS.inc(*self._labels)
+        try:
+            async with asyncio.timeout(_timeout(self._call)):
+                async for batch in past:
+                    for event in batch:
+                        self._watcher.offer(_change(event, collection))
+                    if self._watcher.pending:
+                        lines = [self._line(kind, entry) for kind, entry in await self._watcher.next()]
+                        yield b"".join(lines)
+        except TimeoutError:
+            return
+        except store.Compacted as error:
+            yield _error_line(errors.Expired(f"the watch fell behind what is kept; list again: {error}"))
+        finally:
+            await past.aclose()  # type: ignore[attr-defined]
+            _WATCHERS.inc(*self._labels, by=-1)
+
+
+def _change(event: store.Event, collection: Collection) -> Change:
+    previous = event.previous
+    old = Entry(previous, collection.readers) if previous else None
+    if event.value is None:
+        assert previous is not None, "a deletion always has what it deleted"
+        gone = Entry(Record(event.key, previous.value, event.revision, previous.created), collection.readers)
+        return Change(event.revision, old, None, gone)
+    created = previous.created if previous else event.revision
+    record = Record(event.key, event.value, event.revision, created)
+    return Change(event.revision, old, Entry(record, collection.readers))
+
+
+def _timeout(call: Call) -> float:
+    text = call.request.param("timeoutSeconds")
+    if text.isdecimal() and int(text) > 0:
+        return float(text)
+    # Spread, so that the watches of one moment do not all come back in one moment.
+    return _MIN_TIMEOUT * (1 + random.random())  # noqa: S311
+
+
+def _error_line(error: errors.ApiError) -> bytes:
+    return b'{"type":"ERROR","object":%b}\n' % orjson.dumps(error.status())

@@ -1,0 +1,130 @@
+"""The HTTPS face of the API server: aiohttp's requests into ours, our responses into its.
+
+Client certificates are asked for, not required; streams are written chunk by chunk, and a client that does not read
+keeps only its own watch waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from urllib.parse import parse_qs
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from tiphys.api import errors
+from tiphys.api.http import Request, Response, User
+from tiphys.server.app import ApiServer, failure
+from tiphys.server.authn import Authenticator
+from tiphys.server.objects import MAX_BODY
+from tiphys.server.route import target_of
+
+# Takes over the connection of an upgrade (exec, attach, port-forward, proxy); answers None where it is none.
+Upgrade = Callable[[web.BaseRequest, Request], Awaitable[web.StreamResponse | None]]
+
+
+class Front:
+    def __init__(self, server: ApiServer, authenticator: Authenticator, connect: Upgrade) -> None:
+        self._server, self._authenticator, self._connect = server, authenticator, connect
+        self._runner: web.ServerRunner | None = None
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext) -> None:
+        # Handler cancellation: a client that goes away ends its request and its watch at once.
+        self._runner = web.ServerRunner(
+            web.Server(self._handle, access_log=None, handler_cancellation=True, keepalive_timeout=180.0)
+        )
+        await self._runner.setup()
+        await web.TCPSite(self._runner, host, port, ssl_context=tls, backlog=1024, shutdown_timeout=1.0).start()
+
+    async def stop(self) -> None:
+        self._server.watches.drain()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        try:
+            request = await self._request(http)
+        except errors.ApiError as error:
+            return _plain(failure(error))
+        upgraded = await self._upgrade(http, request)
+        if upgraded is not None:
+            return upgraded
+        response = await self._server.handle(request)
+        if response.stream is None:
+            return _plain(response)
+        return await _stream(http, response)
+
+    async def _upgrade(self, http: web.BaseRequest, request: Request) -> web.StreamResponse | None:
+        target = target_of(request)
+        if target.subresource not in ("exec", "attach", "portforward", "proxy", "log"):
+            return None
+        try:
+            return await self._connect(http, request)
+        except errors.ApiError as error:
+            return _plain(failure(error))
+
+    async def _request(self, http: web.BaseRequest) -> Request:
+        url = http.rel_url
+        body = b""
+        if http.body_exists and not target_is_upgrade(http):
+            length = http.content_length
+            if length is not None and length > MAX_BODY:
+                raise errors.RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY} bytes")
+            body = await _read(http)
+        user = self._user(http)
+        query = parse_qs(url.raw_query_string, keep_blank_values=True) if url.raw_query_string else {}
+        return Request(http.method, url.path, query, http.headers, body, user)
+
+    def _user(self, http: web.BaseRequest) -> User | None:
+        protocol: RequestHandler[web.BaseRequest] = http.protocol
+        certificate = protocol.peer_certificate if hasattr(protocol, "peer_certificate") else None
+        if certificate is None and http.transport is not None:
+            certificate = http.transport.get_extra_info("peercert")
+        return self._authenticator.authenticate(http.headers, certificate)
+
+
+def target_is_upgrade(http: web.BaseRequest) -> bool:
+    return "upgrade" in http.headers.get("connection", "").lower()
+
+
+async def _read(http: web.BaseRequest) -> bytes:
+    chunks, size = [], 0
+    async for chunk in http.content.iter_any():
+        size += len(chunk)
+        if size > MAX_BODY:
+            raise errors.RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _plain(response: Response) -> web.Response:
+    headers = {**response.headers, "Content-Type": response.content_type}
+    answer = web.Response(status=response.status, body=response.body, headers=headers)
+    if len(response.body) > 128 * 1024:
+        answer.enable_compression()
+    return answer
+
+
+async def _stream(http: web.BaseRequest, response: Response) -> web.StreamResponse:
+    answer = web.StreamResponse(
+        status=response.status, headers={**response.headers, "Content-Type": response.content_type}
+    )
+    answer.enable_chunked_encoding()
+    stream = response.stream
+    assert stream is not None
+    try:
+        await answer.prepare(http)
+        async for chunk in stream:
+            await answer.write(chunk)
+        with suppress(ConnectionError):
+            await answer.write_eof()
+    except (ConnectionError, asyncio.IncompleteReadError):
+        pass  # the client left; that is how most watches end
+    finally:
+        close = getattr(stream, "aclose", None)
+        if close is not None:
+            await close()
+    return answer

@@ -1,0 +1,206 @@
+"""create, update and patch: one road for every resource and subresource that changes a stored object.
+
+decode -> change -> default -> admit -> prepare -> validate -> managed fields -> store, under optimistic concurrency: the
+write expects the revision it was made from and starts over from the newest when it lost a race (unless the client named
+a resourceVersion). Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tiphys import store
+from tiphys.api import errors
+from tiphys.api.apply import update_managed
+from tiphys.api.http import Response
+from tiphys.api.resource import Json
+from tiphys.api.time import rfc3339
+from tiphys.base.clock import Clock
+from tiphys.server import objects, output
+from tiphys.server.admission import Attributes, Chain
+from tiphys.server.cache import Cache, Entry, splice
+from tiphys.server.call import Call
+from tiphys.server.changes import Change, changer
+from tiphys.server.reads import Reads
+from tiphys.store import Record, Revision, Store
+
+_TRIES = 5
+
+
+async def durable(write: Awaitable[Revision]) -> Revision:
+    """Await a write of the store; what it cannot do becomes an API error. Conflict is the caller's to understand."""
+    try:
+        return await write
+    except store.Unavailable as error:
+        raise errors.InternalError(f"the store did not take the write, nothing was changed: {error.reason}") from error
+
+
+class Writes:
+    def __init__(self, cache: Cache, reads: Reads, admission: Chain, clock: Clock) -> None:
+        self._cache, self._reads, self._admission, self._clock = cache, reads, admission, clock
+        self._store: Store = cache.store
+        # Called with (call, old, new) for an update that took away the last reason to wait for deletion.
+        self.remove: Callable[[Call, Entry, Json], Awaitable[Response | None]] | None = None
+
+    async def create(self, call: Call) -> Response:
+        obj = objects.decode_object(call, call.request.body)
+        return await self.create_object(call, obj)
+
+    async def create_object(self, call: Call, obj: Json, *, managed: bool = False) -> Response:
+        """Store a new object, given in the request's version; `managed` tells that it brings its own bookkeeping."""
+        objects.place(obj, call)
+        sent = obj["metadata"].get("managedFields")
+        objects.stamp_new(obj, call, self.now())
+        obj = to_hub(call, obj)
+        call.hub.strategy.default(obj)
+        attributes = self.attributes(call, "CREATE", obj, None)
+        await self._admission.admit(attributes)
+        call.hub.strategy.prepare(obj, None)
+        self.check(call, obj, None)
+        await self._admission.validate(attributes)
+        async with self._admission.reserved(attributes):
+            if not managed:
+                self.manage(call, obj, None, sent)
+            return await self._insert(call, obj)
+
+    async def _insert(self, call: Call, obj: Json) -> Response:
+        name = obj["metadata"]["name"]
+        key = call.hub.key(name, call.target.namespace)
+        data = objects.encode(obj)
+        if call.dry_run:
+            if key in self._reads.collection(call).items:
+                raise errors.exists(call.resource.group, call.resource.plural, name)
+            return self.answer(call, key, data, 0, 201)
+        try:
+            revision = await durable(self._store.put(key, data, store.ABSENT))
+        except store.Conflict:
+            if "generateName" in obj["metadata"]:
+                raise errors.AlreadyExists(
+                    f'{call.resource.group_resource} "{name}" already exists, the server was not able to generate a '
+                    "unique name for the object"
+                ) from None
+            raise errors.exists(call.resource.group, call.resource.plural, name) from None
+        return self.answer(call, key, data, revision, 201)
+
+    async def update(self, call: Call) -> Response:
+        new = objects.decode_object(call, call.request.body)
+        objects.place(new, call)
+        change = changer(call, new)
+        return await self.modify(call, change, create=change.creates)
+
+    async def patch(self, call: Call) -> Response:
+        change = changer(call, None)
+        return await self.modify(call, change, create=change.creates)
+
+    async def modify(self, call: Call, change: Change, *, create: bool = False) -> Response:
+        """Apply `change` to the newest state until the write holds."""
+        tries = 1 if change.conditional else _TRIES
+        while True:
+            try:
+                entry = await self._reads.entry(call)
+            except errors.NotFound:
+                if not create or call.target.subresource:
+                    raise
+                return await self.create_object(call, change.new_object(call), managed=change.manages)
+            try:
+                return await self._attempt(call, change, entry)
+            except store.Conflict:
+                tries -= 1
+                if tries <= 0:
+                    raise stale(call) from None
+
+    async def _attempt(self, call: Call, change: Change, entry: Entry) -> Response:
+        old = entry.decode()
+        shown = old if call.resource.from_hub is None else call.resource.from_hub(old)
+        new = change.apply(call, shown)
+        meta = new["metadata"]
+        version = meta.get("resourceVersion")
+        if version and version != str(entry.revision):
+            raise stale(call)
+        if meta.get("uid") and meta["uid"] != old["metadata"].get("uid"):
+            raise errors.conflict(
+                call.resource.group, call.resource.plural, call.target.name,
+                f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: "
+                f"{old['metadata'].get('uid')}",
+            )  # fmt: skip
+        new = to_hub(call, new)
+        objects.carry_over(new, old)
+        change.confine(call, new, old)
+        call.hub.strategy.default(new)
+        attributes = self.attributes(call, "UPDATE", new, old)
+        await self._admission.admit(attributes)
+        call.hub.strategy.prepare(new, old)
+        if "generation" in old["metadata"] and objects.spec_changed(new, old):
+            new["metadata"]["generation"] = old["metadata"]["generation"] + 1
+        self.check(call, new, old)
+        await self._admission.validate(attributes)
+        async with self._admission.reserved(attributes):
+            if not change.manages:
+                self.manage(call, new, old, new["metadata"].get("managedFields"))
+            return await self._store_change(call, entry, new)
+
+    async def _store_change(self, call: Call, entry: Entry, new: Json) -> Response:
+        data = objects.encode(new)
+        if self.remove is not None and new["metadata"].get("deletionTimestamp"):
+            removed = await self.remove(call, entry, new)
+            if removed is not None:
+                return removed
+        if call.dry_run or splice(data, entry.revision) == entry.data:
+            return self.answer(call, entry.key, data, entry.revision)
+        revision = await durable(self._store.put(entry.key, data, entry.revision))
+        return self.answer(call, entry.key, data, revision)
+
+    def now(self) -> str:
+        return rfc3339(self._clock.time())
+
+    def attributes(self, call: Call, operation: str, obj: Json | None, old: Json | None) -> Attributes:
+        name = call.target.name or (obj or {}).get("metadata", {}).get("name", "")
+        return Attributes(
+            operation, call.hub, name, call.target.namespace, call.user, obj, old,
+            call.target.subresource, call.dry_run, warnings=call.warnings,
+        )  # fmt: skip
+
+    def check(self, call: Call, new: Json, old: Json | None) -> None:
+        """Raise Invalid with everything that is wrong."""
+        problems = list(objects.check_metadata(new, call.hub))
+        problems += call.hub.strategy.validate(new, old)
+        call.warnings.extend(call.hub.strategy.warnings(new, old))
+        if problems:
+            name = new["metadata"].get("name", "")
+            raise errors.invalid_object(call.resource.group, call.resource.kind, name, problems)
+
+    def manage(self, call: Call, new: Json, old: Json | None, sent: Any) -> None:
+        """Book the fields that this write changed to its manager."""
+        schema = objects.schema_of(call.hub)
+        if schema is None:
+            return
+        if sent == [] and old is not None:
+            # An empty list is the documented way to throw the bookkeeping away.
+            new["metadata"].pop("managedFields", None)
+            return
+        managed = update_managed(
+            old, new, manager=call.manager, api_version=call.resource.api_version,
+            subresource=call.target.subresource, schema=schema, now=self.now(),
+        )  # fmt: skip
+        if managed:
+            new["metadata"]["managedFields"] = managed
+
+    def answer(self, call: Call, key: str, data: bytes, revision: Revision, status: int = 200) -> Response:
+        form = output.form_of(call.request.headers, call.request.param("includeObject"))
+        if form is output.PLAIN and call.resource.from_hub is None:
+            # A dry run stored nothing, so the object has no resourceVersion to show.
+            return Response(status, splice(data, revision) if revision else data)
+        entry = Entry(Record(key, data, revision, revision), self._reads.collection(call).readers)
+        return Response(status, output.object_body(call.resource, entry, form, self._clock.time()))
+
+
+def to_hub(call: Call, obj: Json) -> Json:
+    return obj if call.resource.to_hub is None else call.resource.to_hub(obj)
+
+
+def stale(call: Call) -> errors.Conflict:
+    return errors.conflict(
+        call.resource.group, call.resource.plural, call.target.name,
+        "the object has been modified; please apply your changes to the latest version and try again",
+    )  # fmt: skip
