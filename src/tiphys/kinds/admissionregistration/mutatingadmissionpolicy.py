@@ -1,0 +1,11 @@
+"""MutatingAdmissionPolicy. Source: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/"""
+
+from __future__ import annotations
+
+from tiphys.kinds.declare import declare
+
+MUTATING_ADMISSION_POLICIES = declare(
+    group="admissionregistration.k8s.io", version="v1",
+    kind="MutatingAdmissionPolicy", plural="mutatingadmissionpolicies",
+    categories=("api-extensions",), namespaced=False,
+)  # fmt: skip

@@ -1,0 +1,11 @@
+"""MutatingAdmissionPolicyBinding. Source: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/"""
+
+from __future__ import annotations
+
+from tiphys.kinds.declare import declare
+
+MUTATING_ADMISSION_POLICY_BINDINGS = declare(
+    group="admissionregistration.k8s.io", version="v1",
+    kind="MutatingAdmissionPolicyBinding", plural="mutatingadmissionpolicybindings",
+    categories=("api-extensions",), namespaced=False,
+)  # fmt: skip

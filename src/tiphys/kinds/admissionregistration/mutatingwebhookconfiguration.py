@@ -1,0 +1,11 @@
+"""MutatingWebhookConfiguration. Source: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/"""
+
+from __future__ import annotations
+
+from tiphys.kinds.declare import declare
+
+MUTATING_WEBHOOK_CONFIGURATIONS = declare(
+    group="admissionregistration.k8s.io", version="v1",
+    kind="MutatingWebhookConfiguration", plural="mutatingwebhookconfigurations",
+    categories=("api-extensions",), namespaced=False,
+)  # fmt: skip

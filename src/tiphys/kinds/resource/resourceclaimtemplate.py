@@ -1,0 +1,9 @@
+"""ResourceClaimTemplate. Source: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/"""
+
+from __future__ import annotations
+
+from tiphys.kinds.declare import declare
+
+RESOURCE_CLAIM_TEMPLATES = declare(
+    group="resource.k8s.io", version="v1", kind="ResourceClaimTemplate", plural="resourceclaimtemplates",
+)  # fmt: skip

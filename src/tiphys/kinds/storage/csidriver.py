@@ -1,0 +1,10 @@
+"""CSIDriver. Source: https://kubernetes.io/docs/reference/kubernetes-api/config-and-storage-resources/"""
+
+from __future__ import annotations
+
+from tiphys.kinds.declare import declare
+
+CSI_DRIVERS = declare(
+    group="storage.k8s.io", version="v1", kind="CSIDriver", plural="csidrivers",
+    namespaced=False,
+)  # fmt: skip
