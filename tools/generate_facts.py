@@ -41,20 +41,11 @@ DEFAULTS = {
     ("LocalObjectReference", "name"): "",
 }
 
-# Struct fields that upstream declares without a pointer: present even where nobody wrote them.
-INLINE = frozenset(
-    (
-        "metadata",
-        "spec",
-        "status",
-        "template",
-        "strategy",
-        "updateStrategy",
-        "resources",
-        "jobTemplate",
-        "scaleTargetRef",
-    )
-)
+# Fields that upstream declares without a pointer and without `omitempty`: there even where nobody wrote them.
+INLINE = frozenset((
+    "containers", "jobTemplate", "metadata", "resources", "scaleTargetRef", "spec", "status", "strategy",
+    "template", "updateStrategy",
+))  # fmt: skip
 
 
 def source() -> Path:
@@ -100,7 +91,7 @@ def line(name: str, definition: dict[str, Any], index: dict[str, int]) -> str:
             parts.append(f"D={DEFAULTS[struct, field]}")
         if field in required:
             parts.append("R")
-        if field in INLINE and parts[0].rpartition(":")[2].startswith("#"):
+        if field in INLINE and parts[0].rpartition(":")[2][0] in "#[":
             parts.append("I")
         fields.append("|".join(parts))
     return " ".join(fields)

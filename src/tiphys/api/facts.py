@@ -30,9 +30,12 @@ _SCALARS = {
     "q": Schema(s.QUANTITY, go="resource.Quantity"),
     "x": Schema(s.INT_OR_STRING, go="intstr.IntOrString", format="int-or-string"),
     "o": Schema(s.FREE, go="map[string]interface {}"),
-    "j": s.ANYTHING,
+    "j": Schema(s.ANY, go="interface {}"),
 }
-_SCALARS["o"].preserve_unknown = True
+for _kind in "oj":
+    # What these hold has no schema, and one owner.
+    _SCALARS[_kind].preserve_unknown = True
+    _SCALARS[_kind].map_type = "atomic"
 
 _built: dict[int, Schema] = {}
 

@@ -175,12 +175,12 @@ def _merge_items(field: Schema, original: list[Any], patch: list[Any]) -> list[A
     for item in patch:
         _require_key(item, merge_key)
         identity = _identity(item, merge_key)
-        place = places.get(identity)
-        if place is None:
+        at = places.get(identity)
+        if at is None:
             places[identity] = len(merged)
             merged.append(_settled_map(item))
         else:
-            merged[place] = _merge_map(field.items or ANYTHING, merged[place], dict(item))
+            merged[at] = _merge_map(field.items or ANYTHING, merged[at], dict(item))
     return merged
 
 
