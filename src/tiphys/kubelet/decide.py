@@ -1,0 +1,315 @@
+"""What to do next for one pod: a pure function of its spec, of what was observed, and of the time.
+
+A pod is SYNCING until something ends it, then TERMINATING until nothing of it runs, then TERMINATED; `EDGES` is the
+whole table. `decide` says which steps to take now and when to look again; it never waits and never fails.
+Upstream: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/ and .../sidecar-containers/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from tiphys.kinds.core.container import Container
+from tiphys.kinds.core.pod import Pod
+from tiphys.kubelet import runtime
+from tiphys.kubelet.identity import container_hash
+from tiphys.kubelet.restart import CrashLoop, should_restart
+from tiphys.kubelet.runtime import PodRuntime
+
+
+class Phase(Enum):
+    SYNCING = "syncing"
+    TERMINATING = "terminating"
+    TERMINATED = "terminated"
+
+
+EDGES: Mapping[Phase, frozenset[Phase]] = {
+    Phase.SYNCING: frozenset({Phase.SYNCING, Phase.TERMINATING}),
+    Phase.TERMINATING: frozenset({Phase.TERMINATING, Phase.TERMINATED}),
+    Phase.TERMINATED: frozenset({Phase.TERMINATED}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the probes of one running container say; without probes, all is well."""
+
+    started: bool = True
+    alive: bool = True
+    ready: bool = True
+    message: str = ""
+    grace: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Why a pod must end although nobody deleted it; `reason` and `message` go into its status."""
+
+    reason: str
+    message: str
+    grace: float | None = None
+
+
+_NOTHING = PodRuntime()
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """`verdicts` by id, of running containers that have probes; `blocked` by container name: not before then."""
+
+    phase: Phase = Phase.SYNCING
+    found: PodRuntime = _NOTHING
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    crashes: CrashLoop = field(default_factory=CrashLoop)
+    blocked: Mapping[str, float] = field(default_factory=dict)
+    end: End | None = None
+    # When the kubelet first took the pod up, for activeDeadlineSeconds.
+    started_at: float = 0.0
+
+    def verdict(self, container: runtime.Container) -> Verdict:
+        return self.verdicts.get(container.id, Verdict())
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSandbox:
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopSandbox:
+    """Tear down a sandbox that is broken, superseded, or whose pod has ended; `remove` it too."""
+
+    sandbox_id: str
+    remove: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StartContainer:
+    """`attempt` is the restart count; `kind` is init, main or ephemeral."""
+
+    name: str
+    attempt: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopContainer:
+    """`stage` orders a pod's end: lower stages stop first, and the next waits for them."""
+
+    container_id: str
+    name: str
+    grace: float
+    message: str
+    stage: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveContainer:
+    container_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndPod:
+    """Go to TERMINATING. `end` is None when the pod was deleted or has finished by itself."""
+
+    end: End | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Nothing runs any more: give back volumes, cgroup and address, and go to TERMINATED."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """At this moment (unix seconds), if nothing happens before."""
+
+    at: float
+
+
+Step = (
+    CreateSandbox | StopSandbox | StartContainer | StopContainer | RemoveContainer | EndPod | Release | LookAgain
+)  # fmt: skip
+
+
+def decide(pod: Pod, observed: Observed, now: float) -> list[Step]:
+    """The steps to take now; steps that start or stop several containers may run together."""
+    if observed.phase is Phase.TERMINATED:
+        return []
+    if observed.phase is Phase.TERMINATING:
+        return _terminate(pod, observed)
+    end = _must_end(pod, observed, now)
+    if end is not None:
+        return [end]
+    return [*_sync(pod, observed, now), *_deadline(pod, observed)]
+
+
+def _must_end(pod: Pod, observed: Observed, now: float) -> EndPod | None:
+    if observed.end is not None:
+        return EndPod(observed.end)
+    deadline = pod.spec.active_deadline_seconds
+    if deadline is not None and observed.started_at and now >= observed.started_at + deadline:
+        return EndPod(End("DeadlineExceeded", "Pod was active on the node longer than the specified deadline"))
+    if pod.deleted or pod.finished or finished(pod, observed.found):
+        return EndPod()
+    return None
+
+
+def _deadline(pod: Pod, observed: Observed) -> Iterator[Step]:
+    if pod.spec.active_deadline_seconds is not None and observed.started_at:
+        yield LookAgain(observed.started_at + pod.spec.active_deadline_seconds)
+
+
+def finished(pod: Pod, found: PodRuntime) -> bool:
+    """Whether the pod's work is over: every main container ended for good, or an init container failed for good."""
+    for container in pod.spec.init_containers:
+        latest = found.latest(container.name)
+        if latest is None or not latest.exited or container.sidecar:
+            continue
+        if latest.exit_code != 0 and not should_restart(pod, container, latest.exit_code, init=True):
+            return True
+    for container in pod.spec.containers:
+        latest = found.latest(container.name)
+        if latest is None or not latest.exited or should_restart(pod, container, latest.exit_code, init=False):
+            return False
+    return bool(pod.spec.containers)
+
+
+def _sync(pod: Pod, observed: Observed, now: float) -> list[Step]:
+    found = observed.found
+    sandbox = found.sandbox
+    stale = [StopSandbox(old.id, remove=True) for old in found.sandboxes[1:]]
+    if sandbox is None:
+        return [CreateSandbox(0)]
+    if not sandbox.ready:
+        # Its network is gone and with it the pod's address: everything starts again in a new one.
+        stops = [_stop(pod, observed, item, "Pod sandbox changed, it will be killed and re-created.")
+                 for item in found.containers if item.running]  # fmt: skip
+        return [*stops, StopSandbox(sandbox.id), CreateSandbox(sandbox.attempt + 1)]
+    steps, initialized = _init_steps(pod, observed, now)
+    if initialized:
+        for container in pod.spec.containers:
+            steps += _container_steps(pod, observed, container, now)
+    for container in pod.spec.ephemeral_containers:
+        if found.latest(container.name) is None:
+            steps += _start(observed, container, "ephemeral", now)
+    return [*stale, *steps, *_garbage(pod, found)]
+
+
+def _current(found: PodRuntime, name: str) -> runtime.Container | None:
+    """The newest container of a name if it is of the present sandbox; one of an older sandbox does not count."""
+    latest = found.latest(name)
+    sandbox = found.sandbox
+    return latest if latest is not None and sandbox is not None and latest.sandbox_id == sandbox.id else None
+
+
+def initialized(pod: Pod, found: PodRuntime) -> bool:
+    """Whether init containers are over for this sandbox: a main container exists in it."""
+    return any(_current(found, container.name) is not None for container in pod.spec.containers)
+
+
+def _init_steps(pod: Pod, observed: Observed, now: float) -> tuple[list[Step], bool]:
+    """Init containers one after the other; the second value says whether the main ones may start."""
+    found = observed.found
+    over = initialized(pod, found)
+    steps: list[Step] = []
+    names = [container.name for container in pod.spec.init_containers]
+    for position, container in enumerate(pod.spec.init_containers):
+        latest = _current(found, container.name)
+        later = any(_current(found, name) is not None for name in names[position + 1 :])
+        if container.sidecar:
+            steps += _container_steps(pod, observed, container, now, kind="init")
+            up = latest is not None and latest.running and observed.verdict(latest).started
+            if not up and not over and not later:
+                return steps, False
+            continue
+        if over or later:
+            continue
+        if latest is not None and latest.exited and latest.exit_code == 0:
+            continue
+        if latest is None or latest.exited:
+            steps += _start(observed, container, "init", now)
+        elif not observed.verdict(latest).alive:
+            steps.append(_stop(pod, observed, latest, f"Init container {container.name} failed its probe"))
+        return steps, False
+    return steps, True
+
+
+def _container_steps(
+    pod: Pod, observed: Observed, container: Container, now: float, kind: str = "main"
+) -> list[Step]:  # fmt: skip
+    """Keep one container that is meant to run as its spec and its probes say."""
+    latest = _current(observed.found, container.name)
+    if latest is None:
+        older = observed.found.latest(container.name)
+        init = kind == "init"
+        if older is not None and older.exited and not should_restart(pod, container, older.exit_code, init=init):
+            return []
+        return _start(observed, container, kind, now)
+    if latest.state is runtime.State.CREATED:
+        # Created by a kubelet that died before starting it: cheaper to make anew than to trust.
+        return [RemoveContainer(latest.id)]
+    if latest.exited:
+        if not should_restart(pod, container, latest.exit_code, init=kind == "init"):
+            return []
+        return _start(observed, container, kind, now)
+    if latest.annotations.get(runtime.HASH, "") not in ("", container_hash(container)):
+        return [_stop(pod, observed, latest, f"Container {container.name} definition changed, will be restarted")]
+    verdict = observed.verdict(latest)
+    if not verdict.alive:
+        return [_stop(pod, observed, latest, verdict.message, verdict.grace)]
+    return []
+
+
+def _start(observed: Observed, container: Container, kind: str, now: float) -> list[Step]:
+    latest = observed.found.latest(container.name)
+    at = observed.blocked.get(container.name, 0.0)
+    if latest is not None and latest.exited:
+        at = max(at, observed.crashes.until(container.name, latest.finished_at))
+    if at > now:
+        return [LookAgain(at)]
+    return [StartContainer(container.name, 0 if latest is None else latest.attempt + 1, kind)]
+
+
+def grace_of(pod: Pod, observed: Observed) -> float:
+    """Seconds a container may take to end: what the deletion says, else what ended the pod, else the spec."""
+    if pod.deleted and pod.metadata.deletion_grace_period_seconds is not None:
+        return float(pod.metadata.deletion_grace_period_seconds)
+    if observed.end is not None and observed.end.grace is not None:
+        return observed.end.grace
+    return float(pod.spec.termination_grace_period_seconds)
+
+
+def _stop(
+    pod: Pod, observed: Observed, container: runtime.Container, message: str, grace: float | None = None, stage: int = 0
+) -> StopContainer:  # fmt: skip
+    seconds = grace_of(pod, observed) if grace is None else grace
+    return StopContainer(container.id, container.name, seconds, message, stage)
+
+
+def _terminate(pod: Pod, observed: Observed) -> list[Step]:
+    """Main containers first, all at once; sidecars after them, last started first; then the sandbox."""
+    found = observed.found
+    sidecars = [container.name for container in pod.spec.init_containers if container.sidecar]
+    steps: list[Step] = []
+    for item in found.containers:
+        if item.running:
+            stage = len(sidecars) - sidecars.index(item.name) if item.name in sidecars else 0
+            steps.append(_stop(pod, observed, item, f"Stopping container {item.name}", stage=stage))
+        elif item.state is runtime.State.CREATED:
+            steps.append(RemoveContainer(item.id))
+    if steps:
+        return steps
+    steps = [StopSandbox(sandbox.id) for sandbox in found.sandboxes if sandbox.ready]
+    return steps or [Release()]
+
+
+def _garbage(pod: Pod, found: PodRuntime) -> Iterator[Step]:
+    """Exited containers beyond the newest and the one before it, which `kubectl logs --previous` reads."""
+    for name in {item.name for item in found.containers}:
+        kept: Sequence[runtime.Container] = found.all(name)
+        for old in kept[2:]:
+            if old.exited:
+                yield RemoveContainer(old.id)

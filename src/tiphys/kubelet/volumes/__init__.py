@@ -1,0 +1,1 @@
+"""The volumes of pods on this node. https://kubernetes.io/docs/concepts/storage/volumes/"""
