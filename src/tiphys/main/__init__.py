@@ -1,0 +1,1 @@
+"""Floor 4: configuration, PKI, wiring: the only place that knows everyone."""

@@ -69,7 +69,7 @@ class ApiServer:
         self.discovery = Discovery(registry)
         self._verbs: Mapping[str, CallHandler] = {
             "get": self.reads.get,
-            "list": self.reads.list,
+            "list": self.reads.list_,
             "watch": self.reads.watch,
             "create": self.writes.create,
             "update": self.writes.update,

@@ -10,8 +10,7 @@ from tiphys.api import errors, patch
 from tiphys.api.apply import apply as server_side_apply
 from tiphys.api.http import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
 from tiphys.api.resource import Json
-from tiphys.api.strategic import strategic_merge
-from tiphys.api.time import rfc3339
+from tiphys.api.strategic import strategic_patch
 from tiphys.server import objects
 from tiphys.server.call import Call
 
@@ -78,7 +77,7 @@ class Patch(Change):
             schema = objects.schema_of(call.resource)
             if call.resource.structural is not None or schema is None:
                 raise errors.UnsupportedMediaType(_unsupported(STRATEGIC_PATCH))
-            new = strategic_merge(schema, current, self._body)
+            new = strategic_patch(schema, current, self._body)
         if not isinstance(new, dict) or not isinstance(new.get("metadata"), dict):
             raise errors.Invalid("the patch leaves no object with metadata")
         new = objects.check_object(call, orjson.loads(orjson.dumps(new)))
@@ -121,7 +120,7 @@ class Apply(Change):
             raise errors.UnsupportedMediaType(_unsupported(APPLY_PATCH))
         return server_side_apply(
             current, self._body, manager=call.manager, force=self._force, api_version=call.resource.api_version,
-            subresource=call.target.subresource, schema=schema, now=rfc3339(call.now),
+            subresource=call.target.subresource, schema=schema, now=call.now,
         )  # fmt: skip
 
 

@@ -103,7 +103,7 @@ def _wants_aggregated(headers: Mapping[str, str]) -> bool:
 
 def _subresources(resource: AnyResource) -> list[tuple[str, str, str, str, tuple[str, ...]]]:
     """(name, kind, group, version, verbs) of each subresource."""
-    found = []
+    found: list[tuple[str, str, str, str, tuple[str, ...]]] = []
     declared = {sub.name for sub in resource.subresources}
     if resource.status and "status" not in declared:
         found.append(("status", resource.kind, "", "", _SCALE_VERBS))

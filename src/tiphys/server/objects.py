@@ -191,8 +191,8 @@ def check_metadata(obj: Json, resource: AnyResource) -> Iterator[FieldError]:
     if resource.namespaced:
         for problem in names.dns1123_label(meta.get("namespace", "")):
             yield invalid("metadata.namespace", meta.get("namespace", ""), problem)
-    yield from names.check_labels(meta.get("labels") or {}, "metadata.labels")
-    yield from names.check_annotations(meta.get("annotations") or {}, "metadata.annotations")
+    yield from names.validate_labels(meta.get("labels") or {}, "metadata.labels")
+    yield from names.validate_annotations(meta.get("annotations") or {}, "metadata.annotations")
     for index, finalizer in enumerate(meta.get("finalizers") or ()):
         for problem in names.qualified_name(finalizer):
             yield invalid(f"metadata.finalizers[{index}]", finalizer, problem)

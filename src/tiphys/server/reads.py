@@ -83,7 +83,7 @@ class Reads:
         form = output.form_of(call.request.headers, call.request.param("includeObject"))
         return Response(200, output.object_body(call.resource, entry, form, self._clock.time()))
 
-    async def list(self, call: Call) -> Response:
+    async def list_(self, call: Call) -> Response:
         form = output.form_of(call.request.headers, call.request.param("includeObject"))
         chosen = selection_of(call)
         limit = _limit(call)

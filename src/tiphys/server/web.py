@@ -13,7 +13,6 @@ from contextlib import suppress
 from urllib.parse import parse_qs
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
 from tiphys.api import errors
 from tiphys.api.http import Request, Response, User
@@ -79,10 +78,7 @@ class Front:
         return Request(http.method, url.path, query, http.headers, body, user)
 
     def _user(self, http: web.BaseRequest) -> User | None:
-        protocol: RequestHandler[web.BaseRequest] = http.protocol
-        certificate = protocol.peer_certificate if hasattr(protocol, "peer_certificate") else None
-        if certificate is None and http.transport is not None:
-            certificate = http.transport.get_extra_info("peercert")
+        certificate = http.transport.get_extra_info("peercert") if http.transport is not None else None
         return self._authenticator.authenticate(http.headers, certificate)
 
 

@@ -181,7 +181,7 @@ class Writes:
             return
         managed = update_managed(
             old, new, manager=call.manager, api_version=call.resource.api_version,
-            subresource=call.target.subresource, schema=schema, now=self.now(),
+            subresource=call.target.subresource, schema=schema, now=call.now,
         )  # fmt: skip
         if managed:
             new["metadata"]["managedFields"] = managed

@@ -1,0 +1,168 @@
+"""A cluster on this machine: its name, its places and its numbers, so that several live side by side.
+
+The settings are written once, by the first `tiphys up NAME`, into the state directory and only read from then on.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import ipaddress
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+DEFAULT_NAME = "tiphys"
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?")
+_STATE, _RUN, _ETC = Path("/var/lib/tiphys"), Path("/run/tiphys"), Path("/etc/tiphys")
+_FIRST_API_PORT, _FIRST_NODE_PORT = 6443, 10250
+
+
+class ClusterError(Exception):
+    """Something about this machine or cluster is not as needed; the message says what to do."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Every cluster of a machine has its own index, and by it its own networks."""
+
+    name: str
+    index: int
+    api_port: int
+    kubelet_port: int
+    address: str
+    node: str
+
+    @property
+    def pods(self) -> ipaddress.IPv4Network:
+        return ipaddress.IPv4Network(f"10.{42 + 2 * self.index}.0.0/16")
+
+    @property
+    def services(self) -> ipaddress.IPv4Network:
+        return ipaddress.IPv4Network(f"10.{43 + 2 * self.index}.0.0/16")
+
+    @property
+    def dns(self) -> str:
+        return str(self.services[10])
+
+    @property
+    def server_url(self) -> str:
+        return f"https://127.0.0.1:{self.api_port}"
+
+
+class Cluster:
+    """Paths of one cluster. Raises ClusterError for a name that cannot be one."""
+
+    def __init__(self, name: str = DEFAULT_NAME) -> None:
+        if not _NAME.fullmatch(name):
+            raise ClusterError(f"{name!r} is no cluster name: use at most 30 of a-z, 0-9 and '-', not at the ends")
+        self.name = name
+        self.state, self.run, self.etc = _STATE / name, _RUN / name, _ETC
+
+    @property
+    def pki(self) -> Path:
+        return self.state / "pki"
+
+    @property
+    def store(self) -> Path:
+        return self.state / "store.db"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "log"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.etc / ("admin.kubeconfig" if self.name == DEFAULT_NAME else f"{self.name}.kubeconfig")
+
+    def pidfile(self, role: str) -> Path:
+        return self.run / f"{role}.pid"
+
+    @property
+    def exists(self) -> bool:
+        return (self.state / "cluster.json").exists()
+
+    def settings(self) -> Settings:
+        try:
+            data = (self.state / "cluster.json").read_bytes()
+        except FileNotFoundError:
+            raise ClusterError(f"there is no cluster {self.name!r} on this machine; `tiphys up {self.name}` makes one") from None
+        return msgspec.json.decode(data, type=Settings)
+
+    def create(self) -> Settings:
+        """Choose the numbers of a new cluster, or read those of an old one."""
+        if self.exists:
+            return self.settings()
+        others = [cluster.settings() for cluster in clusters()]
+        taken = {settings.index for settings in others}
+        index = next(number for number in range(64) if number not in taken)
+        used = {port for settings in others for port in (settings.api_port, settings.kubelet_port)}
+        settings = Settings(
+            name=self.name, index=index, api_port=_free_port(_FIRST_API_PORT, used),
+            kubelet_port=_free_port(_FIRST_NODE_PORT, used), address=host_address(), node=socket.gethostname().lower(),
+        )  # fmt: skip
+        for path in (self.state, self.pki, self.logs):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(self.state / "cluster.json", msgspec.json.encode(settings))
+        return settings
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Only one `up` or `down` of a cluster at a time. Raises ClusterError where another one runs."""
+        self.run.mkdir(parents=True, exist_ok=True, mode=0o755)
+        with open(self.run / "lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise
+                raise ClusterError(f"another `tiphys up` or `down` of {self.name!r} is at work; wait for it") from None
+            yield
+
+
+def clusters() -> list[Cluster]:
+    """The clusters of this machine."""
+    if not _STATE.is_dir():
+        return []
+    return [Cluster(path.name) for path in sorted(_STATE.iterdir()) if (path / "cluster.json").exists()]
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file that only root reads, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _free_port(first: int, used: set[int]) -> int:
+    for port in range(first, first + 500):
+        if port in used:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("0.0.0.0", port))  # noqa: S104 - asks whether the port is free on any address
+            except OSError:
+                continue
+            return port
+    raise ClusterError(f"no free port from {first} to {first + 500}; end what listens there")
+
+
+def host_address() -> str:
+    """The address of the interface that the default route uses, or loopback where there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Connecting a datagram socket sends nothing; it asks the kernel which address it would send from.
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        address: str = probe.getsockname()[0]
+        return address

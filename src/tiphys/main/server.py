@@ -1,0 +1,65 @@
+"""`tiphys server`: API server, store, scheduler and controllers in one asyncio process."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+
+from tiphys.api.http import User
+from tiphys.base import looplag
+from tiphys.base.clock import SystemClock
+from tiphys.base.log import Log
+from tiphys.base.tasks import Supervisor
+from tiphys.client.client import Client
+from tiphys.client.inprocess import InProcess
+from tiphys.kinds.registry import builtin
+from tiphys.main.cluster import Cluster
+from tiphys.main.pki import Pki, load_key
+from tiphys.server.assemble import Assembled, Settings, assemble
+from tiphys.server.bootstrap import bootstrap, publish_endpoint
+from tiphys.server.connect import Connect
+from tiphys.server.web import Front
+from tiphys.store.sqlite import SqliteStore
+
+_log = Log("main")
+_SUPERUSER = User("system:apiserver", groups=("system:masters", "system:authenticated"))
+ISSUER = "https://kubernetes.default.svc.cluster.local"
+
+
+def component(assembled: Assembled, name: str) -> Client:
+    """A client inside the process that acts as one of our own components, with that component's rights only."""
+    user = User(f"system:{name}", groups=("system:authenticated",))
+    return Client(InProcess(assembled.server.handle, user, name), manager=name)
+
+
+async def serve(cluster: Cluster) -> None:
+    """Run the server of `cluster` until SIGTERM or SIGINT."""
+    settings = cluster.settings()
+    clock = SystemClock()
+    pki = Pki(cluster.pki)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        store = await SqliteStore.open(cluster.store)
+        stack.push_async_callback(store.close)
+        assembled = await assemble(
+            store, builtin(), Settings(settings.services, ISSUER, load_key(pki.key("sa"))), clock
+        )
+        supervisor = await stack.enter_async_context(Supervisor(clock))
+        supervisor.start("cache", assembled.cache.run)
+        supervisor.start("looplag", lambda: looplag.monitor(clock))
+        transport = InProcess(assembled.server.handle, _SUPERUSER, "tiphys-server")
+        await bootstrap(transport, settings.services)
+        await assembled.addresses.repair()
+        supervisor.start("custom resources", assembled.custom.run)
+        connect = Connect(assembled.server, pki.client_tls("server-client"))
+        front = Front(assembled.server, assembled.authenticator, connect)
+        await front.start("0.0.0.0", settings.api_port, pki.server_tls("server"))  # noqa: S104 - TLS and RBAC guard it
+        stack.push_async_callback(front.stop)
+        await publish_endpoint(transport, settings.address, settings.api_port)
+        _log.info("serving", cluster=cluster.name, port=settings.api_port, revision=store.revision)
+        await stop.wait()
+        _log.info("stopping")

@@ -1,0 +1,96 @@
+"""Puts the API server together: the one page that shows what it consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+from tiphys.api.registry import Registry
+from tiphys.api.resource import Json
+from tiphys.base.clock import Clock
+from tiphys.server import pages, reviews
+from tiphys.server.admission import Chain, Plugin
+from tiphys.server.app import ApiServer
+from tiphys.server.authn import Authenticator
+from tiphys.server.authz import Rbac, Union
+from tiphys.server.cache import Cache, Readers
+from tiphys.server.crds import CustomResources
+from tiphys.server.node_authorizer import NodeAuthorizer
+from tiphys.server.openapi import OpenApi
+from tiphys.server.plugins.namespace_lifecycle import NamespaceLifecycle
+from tiphys.server.plugins.node_restriction import NodeRestriction
+from tiphys.server.plugins.pod_defaults import DefaultTolerationSeconds, Priority
+from tiphys.server.plugins.service_account import ServiceAccount
+from tiphys.server.plugins.service_addresses import Network, ServiceAddresses
+from tiphys.server.subresources import other, pods, scale
+from tiphys.server.tokens import Tokens
+from tiphys.store import Store
+
+_CORE = "/registry/core/"
+
+
+@dataclass(slots=True)
+class Settings:
+    service_network: Network
+    issuer: str
+    token_key: EllipticCurvePrivateKey
+    node_ports: range = field(default_factory=lambda: range(30000, 32768))
+
+
+@dataclass(slots=True)
+class Assembled:
+    server: ApiServer
+    cache: Cache
+    tokens: Tokens
+    authenticator: Authenticator
+    custom: CustomResources
+    addresses: ServiceAddresses
+
+
+async def assemble(store: Store, registry: Registry, settings: Settings, clock: Clock) -> Assembled:
+    """A server over `store` with the resources of `registry`; its cache is loaded, nothing runs yet."""
+    cache = Cache(store, _readers_of(registry))
+    await cache.load()
+    tokens = Tokens(settings.token_key, settings.issuer, clock, lambda *what: _uid(cache, *what))
+    rbac = Rbac(cache)
+    addresses = ServiceAddresses(cache, settings.service_network, settings.node_ports)
+    plugins: list[Plugin] = [
+        NamespaceLifecycle(cache),
+        ServiceAccount(cache),
+        NodeRestriction(),
+        Priority(cache),
+        DefaultTolerationSeconds(),
+        addresses,
+    ]
+    server = ApiServer(cache, registry, Union([NodeAuthorizer(cache), rbac]), Chain(plugins), clock)
+    scale.install(server)
+    pods.install(server)
+    other.install(server, tokens)
+    reviews.install(server, rbac, tokens)
+    pages.install(server.extensions, lambda: "", tokens)
+    OpenApi(registry).install(server.extensions)
+    custom = CustomResources(server, cache)
+    custom.load()
+    return Assembled(server, cache, tokens, Authenticator(tokens), custom, addresses)
+
+
+def _readers_of(registry: Registry) -> Callable[[str], Readers]:
+    def readers(prefix: str) -> Readers:
+        for resource in registry:
+            if resource.hub is None and resource.prefix == prefix:
+                return resource.selectable_fields
+        return {}
+
+    return readers
+
+
+def _uid(cache: Cache, plural: str, namespace: str, name: str) -> str | None:
+    key = f"{_CORE}{plural}/{namespace}/{name}" if namespace else f"{_CORE}{plural}/{name}"
+    entry = cache.of(f"{_CORE}{plural}/").items.get(key)
+    if entry is None:
+        return None
+    obj: Json = entry.decode()
+    uid: str = obj["metadata"]["uid"]
+    return uid

@@ -1,0 +1,111 @@
+"""What every cluster has from its first moment: namespaces, roles, priority classes, the `kubernetes` Service.
+
+Runs at every start of a server and only adds what is missing or, for roles, what an upgrade brought (as upstream's
+auto-reconciliation does). Source: https://kubernetes.io/docs/reference/access-authn-authz/rbac/#auto-reconciliation
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Iterable, Iterator
+
+import orjson
+
+from tiphys.api import errors
+from tiphys.api.resource import Json
+from tiphys.client.transport import Transport
+from tiphys.server import policy
+
+_RBAC = "/apis/rbac.authorization.k8s.io/v1"
+_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_SYSTEM_CLASSES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+AUTO_UPDATE = "rbac.authorization.kubernetes.io/autoupdate"
+
+
+async def bootstrap(transport: Transport, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> None:
+    """`transport` must be a superuser's."""
+    await _create_all(transport, ((f"/api/v1/namespaces", _named(name)) for name in _NAMESPACES))
+    await asyncio.gather(
+        _create_all(transport, _classes()),
+        _create_all(transport, _service(network)),
+        _reconcile(transport, "clusterroles", policy.cluster_roles()),
+        _reconcile(transport, "clusterrolebindings", policy.cluster_role_bindings()),
+        _create_all(transport, policy.namespaced()),
+    )
+
+
+async def publish_endpoint(transport: Transport, address: str, port: int) -> None:
+    """Say where the API server is, behind the `kubernetes` Service."""
+    ports = [{"name": "https", "port": port, "protocol": "TCP"}]
+    endpoints = {
+        "metadata": {"name": "kubernetes", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+        "subsets": [{"addresses": [{"ip": address}], "ports": ports}],
+    }
+    slice_ = {
+        "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "addressType": "IPv6" if ":" in address else "IPv4",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}], "ports": ports,
+    }  # fmt: skip
+    await _put(transport, "/api/v1/namespaces/default/endpoints", endpoints)
+    await _put(transport, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice_)
+
+
+def _named(name: str) -> Json:
+    return {"metadata": {"name": name}}
+
+
+def _classes() -> Iterator[tuple[str, Json]]:
+    for name, value in _SYSTEM_CLASSES.items():
+        text = f"Used for system critical pods that must {'run in the cluster' if value < 2_000_001_000 else 'not be moved'}."
+        yield "/apis/scheduling.k8s.io/v1/priorityclasses", {**_named(name), "value": value, "description": text}
+
+
+def _service(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> Iterator[tuple[str, Json]]:
+    cidr = {**_named("kubernetes"), "spec": {"cidrs": [str(network)]}}
+    yield "/apis/networking.k8s.io/v1/servicecidrs", cidr
+    labels = {"component": "apiserver", "provider": "kubernetes"}
+    spec = {
+        "clusterIP": str(network[1]), "type": "ClusterIP", "sessionAffinity": "None",
+        "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
+    }  # fmt: skip
+    yield "/api/v1/namespaces/default/services", {"metadata": {"name": "kubernetes", "labels": labels}, "spec": spec}
+
+
+async def _create_all(transport: Transport, wanted: Iterable[tuple[str, Json]]) -> None:
+    await asyncio.gather(*(_create(transport, path, obj) for path, obj in wanted))
+
+
+async def _create(transport: Transport, path: str, obj: Json) -> bool:
+    try:
+        await transport.send("POST", path, body=orjson.dumps(obj))
+    except errors.AlreadyExists:
+        return False
+    return True
+
+
+async def _put(transport: Transport, collection: str, obj: Json) -> None:
+    if not await _create(transport, collection, obj):
+        await transport.send("PUT", f"{collection}/{obj['metadata']['name']}", body=orjson.dumps(obj))
+
+
+async def _reconcile(transport: Transport, plural: str, wanted: Iterable[Json]) -> None:
+    listed = orjson.loads(await transport.send("GET", f"{_RBAC}/{plural}"))
+    present = {obj["metadata"]["name"]: obj for obj in listed["items"]}
+    await asyncio.gather(*(_reconcile_one(transport, plural, obj, present) for obj in wanted))
+
+
+async def _reconcile_one(transport: Transport, plural: str, obj: Json, present: dict[str, Json]) -> None:
+    found = present.get(obj["metadata"]["name"])
+    if found is None:
+        await _create(transport, f"{_RBAC}/{plural}", obj)
+        return
+    if (found["metadata"].get("annotations") or {}).get(AUTO_UPDATE) == "false":
+        return
+    field = "rules" if plural == "clusterroles" else "subjects"
+    if "aggregationRule" in obj:
+        return
+    missing = [item for item in obj.get(field) or () if item not in (found.get(field) or ())]
+    if missing:
+        found[field] = [*(found.get(field) or ()), *missing]
+        await transport.send("PUT", f"{_RBAC}/{plural}/{obj['metadata']['name']}", body=orjson.dumps(found))

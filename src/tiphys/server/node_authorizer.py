@@ -1,0 +1,122 @@
+"""The Node authorizer: a kubelet may read what its own pods need, and nothing else of its kind.
+
+Secrets, ConfigMaps, claims and volumes are readable by a node exactly while a pod on it refers to them; what every
+node may do besides comes from here too, since upstream binds no role to `system:nodes`.
+Source: https://kubernetes.io/docs/reference/access-authn-authz/node/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tiphys.api.http import User
+from tiphys.api.resource import Json
+from tiphys.server.authz import Rule, compiled
+from tiphys.server.cache import Cache, Entry
+from tiphys.server.route import Target
+
+NODES, PREFIX = "system:nodes", "system:node:"
+_PODS = "/registry/core/pods/"
+_REFERRED = ("secrets", "configmaps", "persistentvolumeclaims")
+
+
+def _rule(verbs: str, group: str, resources: str) -> Rule:
+    return compiled({"verbs": verbs.split(), "apiGroups": [group], "resources": resources.split()})
+
+
+_RULES = (
+    _rule("create get list watch update patch delete", "", "nodes"),
+    _rule("update patch", "", "nodes/status"),
+    _rule("get list watch", "", "services pods namespaces"),
+    _rule("create delete", "", "pods"),
+    _rule("create", "", "pods/eviction"),
+    _rule("update patch", "", "pods/status"),
+    _rule("create patch update", "", "events"),
+    _rule("create patch update", "events.k8s.io", "events"),
+    _rule("get list watch", "discovery.k8s.io", "endpointslices"),
+    _rule("get list watch", "node.k8s.io", "runtimeclasses"),
+    _rule("get list watch", "storage.k8s.io", "csidrivers"),
+    _rule("create get update patch delete", "storage.k8s.io", "csinodes"),
+    _rule("get list watch", "storage.k8s.io", "volumeattachments"),
+    _rule("create get list watch update patch delete deletecollection", "resource.k8s.io", "resourceslices"),
+    _rule("get", "resource.k8s.io", "resourceclaims"),
+    _rule("create get list watch", "certificates.k8s.io", "certificatesigningrequests"),
+    _rule("create", "authentication.k8s.io", "tokenreviews"),
+    _rule("create", "authorization.k8s.io", "subjectaccessreviews localsubjectaccessreviews"),
+)
+_LEASE = _rule("create get update patch delete", "coordination.k8s.io", "leases")
+_TOKEN = _rule("create", "", "serviceaccounts/token")
+_READ = ("get", "list", "watch")
+
+
+class NodeAuthorizer:
+    def __init__(self, cache: Cache) -> None:
+        self._pods = cache.of(_PODS)
+        self._seen = -1
+        self._referred: dict[str, set[tuple[str, str, str]]] = {}
+
+    def allows(self, user: User, target: Target) -> bool:
+        if not user.name.startswith(PREFIX) or NODES not in user.groups or not target.is_resource:
+            return False
+        node = user.name[len(PREFIX) :]
+        if not target.group and target.resource in _REFERRED:
+            return target.verb in _READ and self._refers(node, target.resource, target.namespace, target.name)
+        if target.resource == "leases":
+            return _LEASE.allows(target) and (target.verb == "create" or target.name == node)
+        if _TOKEN.allows(target):
+            return self._refers(node, "serviceaccounts", target.namespace, target.name)
+        return any(rule.allows(target) for rule in _RULES)
+
+    def _refers(self, node: str, plural: str, namespace: str, name: str) -> bool:
+        if self._seen != self._pods.changed:
+            self._referred = {}
+            for entry in self._pods.items.values():
+                on = entry.field("spec.nodeName")
+                if on:
+                    self._referred.setdefault(on, set()).update(entry_references(entry))
+            self._seen = self._pods.changed
+        return (plural, namespace, name) in self._referred.get(node, ())
+
+
+def entry_references(entry: Entry) -> list[tuple[str, str, str]]:
+    """(plural, namespace, name) of all that the pod needs from the API; worked out once per write of the pod."""
+    made = entry.form("references", lambda e: "\n".join(_references(e.decode())).encode())
+    return [(plural, entry.namespace, name) for plural, _, name in (r.partition("/") for r in made.decode().split())]
+
+
+def _references(pod: Json) -> Iterator[str]:
+    spec = pod["spec"]
+    if spec.get("serviceAccountName"):
+        yield f"serviceaccounts/{spec['serviceAccountName']}"
+    for secret in spec.get("imagePullSecrets") or ():
+        yield f"secrets/{secret.get('name', '')}"
+    for volume in spec.get("volumes") or ():
+        yield from _of_source(volume)
+        for source in (volume.get("projected") or {}).get("sources") or ():
+            yield from _of_source(source)
+    for field in ("containers", "initContainers", "ephemeralContainers"):
+        for container in spec.get(field) or ():
+            yield from _of_environment(container)
+
+
+def _of_source(source: Json) -> Iterator[str]:
+    secret: Any = source.get("secret")
+    if secret:
+        yield f"secrets/{secret.get('secretName') or secret.get('name', '')}"
+    if source.get("configMap"):
+        yield f"configmaps/{source['configMap'].get('name', '')}"
+    if source.get("persistentVolumeClaim"):
+        yield f"persistentvolumeclaims/{source['persistentVolumeClaim'].get('claimName', '')}"
+
+
+def _of_environment(container: Json) -> Iterator[str]:
+    for source in container.get("envFrom") or ():
+        for field, plural in (("secretRef", "secrets"), ("configMapRef", "configmaps")):
+            if source.get(field):
+                yield f"{plural}/{source[field].get('name', '')}"
+    for variable in container.get("env") or ():
+        source = variable.get("valueFrom") or {}
+        for field, plural in (("secretKeyRef", "secrets"), ("configMapKeyRef", "configmaps")):
+            if source.get(field):
+                yield f"{plural}/{source[field].get('name', '')}"

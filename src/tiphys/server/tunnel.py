@@ -1,0 +1,121 @@
+"""A byte tunnel for upgraded connections: the client's handshake is repeated to the other end, then bytes flow.
+
+The other end's answer, whatever it is, goes back as it came; only after a 101 does the connection become a pipe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import suppress
+
+from aiohttp import web
+
+from tiphys.api import errors
+
+_CHUNK = 64 * 1024
+_HANDSHAKE_LIMIT = 64 * 1024
+_DROPPED = frozenset(("host", "authorization", "cookie"))
+
+
+class _Inbound:
+    """Takes what the client sends once aiohttp has read the handshake; stops reading while the other end is behind."""
+
+    def __init__(self, transport: asyncio.Transport, writer: asyncio.StreamWriter) -> None:
+        self._transport, self._writer = transport, writer
+        self.closed = asyncio.Event()
+        self._drain: asyncio.Task[None] | None = None
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        if self._writer.is_closing():
+            self.closed.set()
+            return True, b""
+        self._writer.write(data)
+        if self._writer.transport.get_write_buffer_size() > _CHUNK and (self._drain is None or self._drain.done()):
+            self._transport.pause_reading()
+            self._drain = asyncio.get_running_loop().create_task(self._resume())
+        return False, b""
+
+    def feed_eof(self) -> None:
+        self.closed.set()
+
+    def set_exception(self, error: BaseException, cause: BaseException | None = None) -> None:
+        self.closed.set()
+
+    async def _resume(self) -> None:
+        with suppress(ConnectionError):
+            await self._writer.drain()
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+
+async def tunnel(
+    http: web.BaseRequest, host: str, port: int, path: str, tls: ssl.SSLContext | None
+) -> web.StreamResponse:
+    """Repeat `http`'s upgrade to `host`, then pass bytes until either side closes. Raises ServiceUnavailable."""
+    transport = http.transport
+    if transport is None:
+        raise ConnectionResetError("the client left before its upgrade")
+    try:
+        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port, ssl=tls), 5)
+    except (OSError, TimeoutError) as error:
+        raise errors.ServiceUnavailable(f"error dialing backend: {host}:{port}: {error}") from error
+    try:
+        head = [f"{http.method} {path} HTTP/1.1", f"Host: {host}:{port}"]
+        head += [f"{name}: {value}" for name, value in http.headers.items() if name.lower() not in _DROPPED]
+        writer.write(("\r\n".join(head) + "\r\n\r\n").encode("latin-1"))
+        await writer.drain()
+        answer = await reader.readuntil(b"\r\n\r\n")
+        status = int(answer.split(b" ", 2)[1])
+        if status != 101:
+            return await _refused(answer, reader, status)
+        inbound = _Inbound(transport, writer)
+        http.protocol.set_parser(inbound)
+        transport.write(answer)
+        await _pump(http, reader, transport, inbound)
+        return _Gone(status=101)
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+        raise errors.ServiceUnavailable(f"backend {host}:{port} closed during the upgrade") from error
+    finally:
+        writer.close()
+
+
+async def _pump(
+    http: web.BaseRequest, reader: asyncio.StreamReader, transport: asyncio.Transport, inbound: _Inbound
+) -> None:
+    async def outward() -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(_CHUNK):
+                transport.write(data)
+                # aiohttp's own flow control: waits while the client's socket is full.
+                await http.protocol._drain_helper()
+
+    async with asyncio.TaskGroup() as group:
+        out = group.create_task(outward())
+        gone = group.create_task(inbound.closed.wait())
+        await asyncio.wait((out, gone), return_when=asyncio.FIRST_COMPLETED)
+        out.cancel()
+        gone.cancel()
+    transport.close()
+
+
+async def _refused(answer: bytes, reader: asyncio.StreamReader, status: int) -> web.Response:
+    """The other end's refusal as an ordinary answer."""
+    headers = {}
+    for line in answer.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        headers[name.strip().lower().decode("latin-1")] = value.strip().decode("latin-1")
+    length = int(headers.get("content-length", "0") or 0)
+    body = await reader.readexactly(length) if length else b""
+    content_type = headers.get("content-type", "text/plain")
+    return web.Response(status=status, body=body, headers={"Content-Type": content_type})
+
+
+class _Gone(web.StreamResponse):
+    """The answer to a request whose connection was taken over: there is nothing left to write."""
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
