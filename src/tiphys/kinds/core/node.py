@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Subresource
 from tiphys.kinds.core.pod import PROXY_VERBS
@@ -38,7 +40,7 @@ class NodeAddress(Model):
 
 
 class DaemonEndpoint(Model):
-    port: int = 0
+    port: int = msgspec.field(name="Port", default=0)
 
 
 class NodeDaemonEndpoints(Model):

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from tiphys.api.errors import FieldError
 from tiphys.api.meta import Model, ObjectMeta
-from tiphys.api.resource import Subresource
+from tiphys.api.resource import Json, Subresource
+from tiphys.kinds.core.pod_columns import COLUMNS
+from tiphys.kinds.core.pod_defaults import default_pod_spec, default_requests, mirror_service_account
+from tiphys.kinds.core.pod_update import check_pod_update
+from tiphys.kinds.core.pod_validation import check_pod, pod_spec_warnings
 from tiphys.kinds.core.podspec import PodSpec
+from tiphys.kinds.core.qos import qos_class
 from tiphys.kinds.declare import READ_WRITE, declare
 from tiphys.kinds.fields import text_at
+from tiphys.kinds.strategy import StatusStrategy
 
 PROXY_VERBS = ("create", "delete", "get", "patch", "update")
 
@@ -103,8 +112,40 @@ class Pod(Model):
         return self.metadata.deletion_timestamp is not None
 
 
+class PodStrategy(StatusStrategy):
+    def default(self, new: Json) -> None:
+        spec = new.setdefault("spec", {})
+        default_pod_spec(spec)
+        default_requests(spec)
+
+    def prepare(self, new: Json, old: Json | None) -> None:
+        spec = new.setdefault("spec", {})
+        if old is None:
+            new["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
+        # Admission may have set the account since defaulting.
+        mirror_service_account(spec)
+
+    def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        yield from check_pod(new)
+        if old is not None:
+            yield from check_pod_update(new, old)
+
+    def warnings(self, new: Json, old: Json | None) -> Iterator[str]:
+        return pod_spec_warnings(new.get("spec") or {}, "spec") if old is None else iter(())
+
+
+def grace_seconds(pod: Json, requested: int | None) -> int:
+    """Seconds that deletion waits for the kubelet: none for a pod that no node has, or that has ended."""
+    spec = pod.get("spec") or {}
+    if not spec.get("nodeName") or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+        return 0
+    period: int = spec.get("terminationGracePeriodSeconds", 30) if requested is None else requested
+    return period if period >= 0 else 1
+
+
 PODS = declare(
     Pod, group="", version="v1", kind="Pod", plural="pods", short_names=("po",), categories=("all",), status=True,
+    columns=COLUMNS, strategy=PodStrategy(), grace=grace_seconds,
     subresources=(
         Subresource("attach", "PodAttachOptions", ("create", "get")),
         Subresource("binding", "Binding", ("create",)),
