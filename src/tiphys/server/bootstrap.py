@@ -25,7 +25,7 @@ AUTO_UPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 
 async def bootstrap(transport: Transport, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> None:
     """`transport` must be a superuser's."""
-    await _create_all(transport, ((f"/api/v1/namespaces", _named(name)) for name in _NAMESPACES))
+    await _create_all(transport, (("/api/v1/namespaces", _named(name)) for name in _NAMESPACES))
     await asyncio.gather(
         _create_all(transport, _classes()),
         _create_all(transport, _service(network)),
@@ -77,11 +77,13 @@ async def _create_all(transport: Transport, wanted: Iterable[tuple[str, Json]]) 
 
 
 async def _create(transport: Transport, path: str, obj: Json) -> bool:
+    """Create what is missing; whether it was."""
     try:
+        await transport.send("GET", f"{path}/{obj['metadata']['name']}")
+    except errors.NotFound:
         await transport.send("POST", path, body=orjson.dumps(obj))
-    except errors.AlreadyExists:
-        return False
-    return True
+        return True
+    return False
 
 
 async def _put(transport: Transport, collection: str, obj: Json) -> None:

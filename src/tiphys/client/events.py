@@ -1,0 +1,108 @@
+"""The event recorder: what components tell users about an object, written in the background and counted, not repeated.
+
+The same event again within ten minutes only raises the count of the first. The queue is bounded: when the server is
+away for long, the oldest events are dropped and counted, for they must never hold up the work that they tell of.
+Source: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tiphys.api.errors import ApiError, NotFound
+from tiphys.api.meta import Object, ObjectMeta
+from tiphys.api.resource import Json, ResourceType
+from tiphys.api.time import rfc3339
+from tiphys.base.clock import Clock
+from tiphys.base.log import Log
+from tiphys.base.metrics import Counter
+from tiphys.client.client import Client
+from tiphys.client.transport import Unreachable
+
+_log = Log("events")
+_QUEUE = 1000
+_REMEMBERED = 4096
+_SAME_SECONDS = 600.0
+_MAX_MESSAGE = 1024
+_DROPPED = Counter("tiphys_events_dropped_total", "Events thrown away because the API server was away for too long.")
+# This floor knows no kinds; the recorder needs of events no more than their path.
+_EVENTS = ResourceType(group="", version="v1", kind="Event", plural="events", model=Object)
+
+
+@dataclass(slots=True)
+class _Known:
+    meta: ObjectMeta
+    count: int
+    seen: float
+
+
+class EventRecorder:
+    """`record` never waits; `run` does the writing, under a supervisor."""
+
+    def __init__(self, client: Client, component: str, clock: Clock, *, host: str = "") -> None:
+        self._events = client.of(_EVENTS)
+        self._component, self._clock, self._host = component, clock, host
+        self._queue: deque[tuple[Json, str, str, str, float]] = deque(maxlen=_QUEUE)
+        self._woken = asyncio.Event()
+        self._known: OrderedDict[tuple[str, str, str, str], _Known] = OrderedDict()
+
+    def record(self, about: Mapping[str, Any], reason: str, message: str, *, warning: bool = False) -> None:
+        """`about` is an ObjectReference as a dict: apiVersion, kind, name, namespace, uid and perhaps fieldPath."""
+        if len(self._queue) == _QUEUE:
+            _DROPPED.inc()
+        kind = "Warning" if warning else "Normal"
+        self._queue.append((dict(about), kind, reason, message[:_MAX_MESSAGE], self._clock.time()))
+        self._woken.set()
+
+    async def run(self) -> None:
+        while True:
+            while self._queue:
+                await self._write(*self._queue.popleft())
+            self._woken.clear()
+            await self._woken.wait()
+
+    async def _write(self, about: Json, kind: str, reason: str, message: str, now: float) -> None:
+        key = (about.get("uid", about.get("name", "")), about.get("fieldPath", ""), reason, message)
+        known = self._known.get(key)
+        try:
+            if known is not None and now - known.seen < _SAME_SECONDS:
+                known.count, known.seen = known.count + 1, now
+                await self._events.patch(known.meta, {"count": known.count, "lastTimestamp": rfc3339(now)})
+                return
+            made = await self._events.create(self._event(about, kind, reason, message, now))
+            self._remember(key, _Known(made.metadata, 1, now))
+        except NotFound:
+            # The event expired, or the namespace went; the next occurrence starts anew.
+            self._known.pop(key, None)
+        except (ApiError, Unreachable) as error:
+            _log.debug("event not written", reason=reason, about=about.get("name"), error=str(error))
+
+    def _remember(self, key: tuple[str, str, str, str], known: _Known) -> None:
+        self._known[key] = known
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+
+    def _event(self, about: Json, kind: str, reason: str, message: str, now: float) -> Json:
+        source = {"component": self._component} | ({"host": self._host} if self._host else {})
+        stamp = rfc3339(now)
+        return {
+            "metadata": {
+                "name": f"{about['name']}.{int(now * 1e9):x}", "namespace": about.get("namespace") or "default",
+            },
+            "involvedObject": about, "reason": reason, "message": message, "type": kind, "source": source,
+            "firstTimestamp": stamp, "lastTimestamp": stamp, "count": 1, "eventTime": None,
+            "reportingComponent": self._component, "reportingInstance": self._host,
+        }  # fmt: skip
+
+
+def reference(api_version: str, kind: str, meta: ObjectMeta, *, field_path: str = "") -> Json:
+    """The ObjectReference of an object, for `record`."""
+    about = {
+        "apiVersion": api_version, "kind": kind, "name": meta.name, "namespace": meta.namespace, "uid": meta.uid,
+        "resourceVersion": meta.resource_version,
+    }  # fmt: skip
+    return about | ({"fieldPath": field_path} if field_path else {})
