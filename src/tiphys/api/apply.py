@@ -120,7 +120,7 @@ def _pruned(schema: Schema, merged: Json, last: FieldSet, owned: Sequence[FieldS
         everyone = union(everyone, fields)
     present = with_structs(schema, applied_set(schema, merged))
     gone = difference(intersection(present, with_structs(schema, last)), with_structs(schema, everyone))
-    pruned: Json = remove(schema, merged, gone) or {}
+    pruned: Json = remove(schema, merged, gone)
     return pruned
 
 

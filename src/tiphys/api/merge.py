@@ -65,29 +65,26 @@ def _put(out: list[Any], item: Any) -> None:
 
 
 def remove(node: Schema, value: Any, fields: FieldSet) -> Any:
-    """`value` without `fields`; None where nothing is left of it."""
+    """`value` without `fields`; what is emptied but not itself among them stays, empty."""
     how = shape(node, value)
     if how == GRANULAR:
         for key in list(value):
             gone = fields.get("f:" + key)
             if gone is None:
                 continue
-            rest = None if is_member(gone) else remove(node.field(key) or ANYTHING, value[key], gone)
-            if rest is None:
+            if is_member(gone):
                 del value[key]
             else:
-                value[key] = rest
-        return value or None
-    if how == ASSOCIATIVE:
+                value[key] = remove(node.field(key) or ANYTHING, value[key], gone)
+    elif how == ASSOCIATIVE:
         kept = []
         for item in value:
             gone = fields.get(item_key(node, item))
-            rest = item
-            if gone is not None:
-                rest = None if is_member(gone) else remove(node.items or ANYTHING, item, gone)
-            if rest is not None:
-                kept.append(rest)
-        return kept or None
+            if gone is None:
+                kept.append(item)
+            elif not is_member(gone):
+                kept.append(remove(node.items or ANYTHING, item, gone))
+        return kept
     return value
 
 

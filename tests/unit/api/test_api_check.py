@@ -63,7 +63,10 @@ def test_null_inside_a_map_or_list_is_the_zero_value():
         ({"hostNetwork": "yes"}, "string into Go struct field PodSpec.spec.hostNetwork of type bool"),
         ({"nodeSelector": {"a": True}}, "bool into Go struct field PodSpec.spec.nodeSelector of type string"),
         ({"nodeSelector": []}, "array into Go struct field PodSpec.spec.nodeSelector of type map[string]string"),
-        ({"securityContext": []}, "array into Go struct field PodSpec.spec.securityContext of type v1.PodSecurityContext"),
+        (
+            {"securityContext": []},
+            "array into Go struct field PodSpec.spec.securityContext of type v1.PodSecurityContext",
+        ),
     ],
 )
 def test_wrong_types_are_refused_in_the_words_of_upstream(spec, message):

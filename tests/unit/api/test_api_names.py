@@ -8,11 +8,19 @@ from tiphys.api import names
 @pytest.mark.parametrize(
     ("check", "good", "bad"),
     [
-        (names.dns1123_subdomain, ["a", "a.b-c.d1", "1", "a" * 253], ["", "A", "a_b", "-a", "a-", "a..b", ".a", "a" * 254, "a\n"]),
+        (
+            names.dns1123_subdomain,
+            ["a", "a.b-c.d1", "1", "a" * 253],
+            ["", "A", "a_b", "-a", "a-", "a..b", ".a", "a" * 254, "a\n"],
+        ),
         (names.dns1123_label, ["a", "a-b", "1", "a" * 63], ["", "a.b", "A", "-a", "a" * 64]),
         (names.dns1035_label, ["a", "a-1"], ["", "1a", "a.b", "A", "a-"]),
         (names.wildcard_subdomain, ["*.a.b"], ["a.b", "*", "*.", "*.*.a"]),
-        (names.qualified_name, ["a", "A.b_c-d", "x.y/z", "a" * 63], ["", "/a", "a/", "a/b/c", "-a", "A_b/c", "a" * 64, "é"]),
+        (
+            names.qualified_name,
+            ["a", "A.b_c-d", "x.y/z", "a" * 63],
+            ["", "/a", "a/", "a/b/c", "-a", "A_b/c", "a" * 64, "é"],
+        ),
         (names.label_value, ["", "a", "A.b_c", "a" * 63], ["-", "a/b", "a" * 64, "a b"]),
         (names.config_key, ["a", ".a", "A_b-c.d"], ["", ".", "..", "..a", "a b", "a" * 254]),
         (names.port_name, ["http", "a-1", "p" * 15], ["", "1", "a--b", "-a", "a-", "p" * 16, "A", "a_b"]),
@@ -51,7 +59,9 @@ def test_a_generated_name_may_end_in_a_dash():
 
 
 def test_labels_and_annotations_of_an_object():
-    assert [e.path for e in names.validate_labels({"ok": "x", "-": "x", "k": "-"}, "metadata.labels")] == ["metadata.labels"] * 2
+    assert [e.path for e in names.validate_labels({"ok": "x", "-": "x", "k": "-"}, "metadata.labels")] == [
+        "metadata.labels"
+    ] * 2
     assert list(names.validate_annotations({"Example.com/Key": "any text at all\n"}, "metadata.annotations")) == []
     (error,) = names.validate_annotations({"a": "x" * names.ANNOTATIONS_LIMIT}, "metadata.annotations")
     assert str(error) == "metadata.annotations: Too long: may not be more than 262144 bytes"

@@ -43,8 +43,16 @@ def test_merge_patch(target, patch, result):
         ({"a": [1, 2]}, [{"op": "remove", "path": "/a/0"}], {"a": [2]}),
         ({"a": 1}, [{"op": "replace", "path": "/a", "value": {"b": []}}], {"a": {"b": []}}),
         ({"a": 1}, [{"op": "move", "from": "/a", "path": "/b"}], {"b": 1}),
-        ({"a": {"b": 1}}, [{"op": "copy", "from": "/a", "path": "/c"}, {"op": "remove", "path": "/a/b"}], {"a": {}, "c": {"b": 1}}),
-        ({"a/b": 1, "c~d": 2}, [{"op": "test", "path": "/a~1b", "value": 1}, {"op": "remove", "path": "/c~0d"}], {"a/b": 1}),
+        (
+            {"a": {"b": 1}},
+            [{"op": "copy", "from": "/a", "path": "/c"}, {"op": "remove", "path": "/a/b"}],
+            {"a": {}, "c": {"b": 1}},
+        ),
+        (
+            {"a/b": 1, "c~d": 2},
+            [{"op": "test", "path": "/a~1b", "value": 1}, {"op": "remove", "path": "/c~0d"}],
+            {"a/b": 1},
+        ),
         ({"a": 1}, [{"op": "replace", "path": "", "value": {"z": 1}}], {"z": 1}),
         ({"a": 1}, [{"op": "test", "path": "/absent", "value": None}], {"a": 1}),
         ({"": {"": 1}}, [{"op": "remove", "path": "//"}], {"": {}}),
@@ -148,7 +156,14 @@ def test_ports_of_a_service_merge_by_port_alone():
         ({"finalizers": ["c"]}, ["c", "a", "b"]),
         ({"finalizers": ["b"]}, ["a", "b"]),
         ({"$deleteFromPrimitiveList/finalizers": ["a"]}, ["b"]),
-        ({"$deleteFromPrimitiveList/finalizers": ["a"], "$setElementOrder/finalizers": ["b", "c"], "finalizers": ["c"]}, ["b", "c"]),
+        (
+            {
+                "$deleteFromPrimitiveList/finalizers": ["a"],
+                "$setElementOrder/finalizers": ["b", "c"],
+                "finalizers": ["c"],
+            },
+            ["b", "c"],
+        ),
         ({"finalizers": None}, None),
     ],
 )
@@ -159,7 +174,9 @@ def test_lists_of_primitives(patch, result):
 
 def test_atomic_lists_are_replaced():
     server = {"spec": {"tolerations": [{"key": "a"}]}}
-    assert strategic_patch(POD, server, {"spec": {"tolerations": [{"key": "b"}]}}) == {"spec": {"tolerations": [{"key": "b"}]}}
+    assert strategic_patch(POD, server, {"spec": {"tolerations": [{"key": "b"}]}}) == {
+        "spec": {"tolerations": [{"key": "b"}]}
+    }
 
 
 def test_directives_on_maps():
@@ -181,9 +198,15 @@ def test_a_volume_changes_its_source():
 
 
 def test_directives_and_nulls_never_end_up_in_the_object():
-    patch = {"metadata": {"labels": {"a": None, "b": "c"}}, **containers({"name": "a", "image": None}, {"name": "b", "$patch": "delete"})}
+    patch = {
+        "metadata": {"labels": {"a": None, "b": "c"}},
+        **containers({"name": "a", "image": None}, {"name": "b", "$patch": "delete"}),
+    }
     patch["spec"]["$setElementOrder/volumes"] = []
-    assert strategic_patch(POD, {}, patch) == {"metadata": {"labels": {"b": "c"}}, "spec": {"containers": [{"name": "a"}]}}
+    assert strategic_patch(POD, {}, patch) == {
+        "metadata": {"labels": {"b": "c"}},
+        "spec": {"containers": [{"name": "a"}]},
+    }
 
 
 @pytest.mark.parametrize(
@@ -205,4 +228,6 @@ def test_what_is_wrong_with_a_strategic_patch(patch, error):
 
 
 def test_custom_fields_without_a_schema_merge_as_maps():
-    assert strategic_patch(POD, {"x": {"a": 1, "l": [1]}}, {"x": {"b": 2, "l": [2]}}) == {"x": {"a": 1, "b": 2, "l": [2]}}
+    assert strategic_patch(POD, {"x": {"a": 1, "l": [1]}}, {"x": {"b": 2, "l": [2]}}) == {
+        "x": {"a": 1, "b": 2, "l": [2]}
+    }

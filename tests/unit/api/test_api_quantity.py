@@ -30,7 +30,14 @@ def test_what_is_no_quantity(text):
 
 @pytest.mark.parametrize(
     ("text", "value", "milli"),
-    [("1", 1, 1000), ("100m", 1, 100), ("1500m", 2, 1500), ("1Gi", 2**30, 2**30 * 1000), ("1u", 1, 1), ("-100m", -1, -100)],
+    [
+        ("1", 1, 1000),
+        ("100m", 1, 100),
+        ("1500m", 2, 1500),
+        ("1Gi", 2**30, 2**30 * 1000),
+        ("1u", 1, 1),
+        ("-100m", -1, -100),
+    ],
 )
 def test_whole_units_and_thousandths_round_away_from_zero(text, value, milli):
     assert (parse(text).value(), parse(text).milli()) == (value, milli)

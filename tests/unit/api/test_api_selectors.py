@@ -37,8 +37,14 @@ def test_a_selector_prints_what_parses_to_itself():
         ("a=b=c", "found '=', expected: ',' or 'end of string'"),
         ("a in b", "unable to parse requirement: found 'b' expected: '('"),
         ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
-        ("a in ()", "unable to parse requirement: values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty"),
-        ("a>x", "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an integer"),
+        (
+            "a in ()",
+            "unable to parse requirement: values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty",
+        ),
+        (
+            "a>x",
+            "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an integer",
+        ),
         ("!", "unable to parse requirement: found '', expected: identifier"),
     ],
 )

@@ -39,7 +39,9 @@ def test_micro_time_keeps_microseconds():
     assert time.canonical_micro("2024-02-29T12:00:00.5Z") == "2024-02-29T12:00:00.500000Z"
 
 
-@pytest.mark.parametrize("text", ["", "2024-02-29", "2024-02-29 12:00:00Z", "2023-02-29T12:00:00Z", "2024-02-29T12:00:00"])
+@pytest.mark.parametrize(
+    "text", ["", "2024-02-29", "2024-02-29 12:00:00Z", "2023-02-29T12:00:00Z", "2024-02-29T12:00:00"]
+)
 def test_what_is_no_time(text):
     with pytest.raises(ValueError, match=r"parsing time"):
         time.parse(text)
@@ -53,7 +55,8 @@ def test_writing_takes_moments_and_unix_seconds():
 
 
 @pytest.mark.parametrize(
-    ("value", "total", "up", "down"), [("25%", 10, 3, 2), ("0%", 10, 0, 0), ("100%", 7, 7, 7), (3, 10, 3, 3), ("50%", 1, 1, 0)]
+    ("value", "total", "up", "down"),
+    [("25%", 10, 3, 2), ("0%", 10, 0, 0), ("100%", 7, 7, 7), (3, 10, 3, 3), ("50%", 1, 1, 0)],
 )
 def test_scaling(value, total, up, down):
     assert intstr.scaled(value, total, round_up=True) == up
