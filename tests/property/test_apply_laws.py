@@ -45,9 +45,11 @@ managers = st.sampled_from(["one", "two", "three"])
 @st.composite
 def configurations(draw: st.DrawFn) -> dict[str, Any]:
     return {
-        "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"name": "n", "namespace": "d", "labels": draw(labels)}, "spec": draw(specs),
-    }  # fmt: skip
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "n", "namespace": "d", "labels": draw(labels)},
+        "spec": draw(specs),
+    }
 
 
 def serve(live: dict[str, Any] | None, config: dict[str, Any], manager: str, now: float = 1.0) -> dict[str, Any]:
@@ -104,7 +106,14 @@ def test_one_manager_alone_gets_exactly_what_it_applied_last(manager, first, sec
     fresh = serve(None, second, manager)
     for obj in (live, fresh):
         del obj["metadata"]["managedFields"]
-    assert live == fresh
+    assert without_empty_lists(live) == without_empty_lists(fresh)
+
+
+def without_empty_lists(value: Any) -> Any:
+    """As upstream, an associative list without items claims nothing, so it may be there or not."""
+    if isinstance(value, dict):
+        return {key: without_empty_lists(child) for key, child in value.items() if child != []}
+    return [without_empty_lists(item) for item in value] if isinstance(value, list) else value
 
 
 def sets() -> st.SearchStrategy[dict[str, Any]]:

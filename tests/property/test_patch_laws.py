@@ -71,9 +71,13 @@ def test_an_empty_merge_patch_changes_nothing_and_a_patch_of_nothing_is_itself(t
 
 names = st.sampled_from(["a", "b", "c", "d"])
 containers = st.lists(
-    st.fixed_dictionaries({"name": names}, optional={"image": names, "env": st.lists(st.fixed_dictionaries({"name": names}), unique_by=str, max_size=3)}),
-    unique_by=lambda container: container["name"], max_size=4,
-)  # fmt: skip
+    st.fixed_dictionaries(
+        {"name": names},
+        optional={"image": names, "env": st.lists(st.fixed_dictionaries({"name": names}), unique_by=str, max_size=3)},
+    ),
+    unique_by=lambda container: container["name"],
+    max_size=4,
+)
 metadata = st.fixed_dictionaries(
     {}, optional={"labels": st.dictionaries(names, names), "finalizers": st.lists(names, unique=True, max_size=4)}
 )

@@ -20,17 +20,21 @@ SERVICE = facts.schema("io.k8s.api.core.v1.Service")
 
 def config_map(data=None, **metadata):
     return {
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "d", **metadata},
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "c", "namespace": "d", **metadata},
         **({} if data is None else {"data": data}),
-    }  # fmt: skip
+    }
 
 
 def deployment(*containers, **spec):
     template = {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": list(containers)}}
     return {
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "n", "namespace": "d"},
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "n", "namespace": "d"},
         "spec": {"selector": {"matchLabels": {"app": "a"}}, "template": template, **spec},
-    }  # fmt: skip
+    }
 
 
 def put(live, new, *, manager="m", schema=CONFIG_MAP, now=1.0, **options):
@@ -56,31 +60,51 @@ def owned(obj, manager):
 
 def test_a_created_object_belongs_to_its_creator():
     pod = {
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "web", "namespace": "d", "uid": "1", "creationTimestamp": "x", "labels": {"app": "a"}, "finalizers": ["f"]},
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "web",
+            "namespace": "d",
+            "uid": "1",
+            "creationTimestamp": "x",
+            "labels": {"app": "a"},
+            "finalizers": ["f"],
+        },
         "spec": {
             "containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 80}], "resources": {}}],
-            "nodeSelector": {"a": "b"}, "securityContext": {},
+            "nodeSelector": {"a": "b"},
+            "securityContext": {},
         },
         "status": {},
-    }  # fmt: skip
+    }
     assert put(None, pod, schema=POD, manager="kubectl", now=60)["metadata"]["managedFields"] == [
         {
-            "manager": "kubectl", "operation": "Update", "apiVersion": "v1", "time": "1970-01-01T00:01:00Z", "fieldsType": "FieldsV1",
+            "manager": "kubectl",
+            "operation": "Update",
+            "apiVersion": "v1",
+            "time": "1970-01-01T00:01:00Z",
+            "fieldsType": "FieldsV1",
             "fieldsV1": {
                 "f:metadata": {"f:finalizers": {".": {}, 'v:"f"': {}}, "f:labels": {".": {}, "f:app": {}}},
                 "f:spec": {
                     "f:containers": {
                         'k:{"name":"c"}': {
-                            ".": {}, "f:image": {}, "f:name": {}, "f:resources": {},
-                            "f:ports": {".": {}, 'k:{"containerPort":80,"protocol":"TCP"}': {".": {}, "f:containerPort": {}}},
+                            ".": {},
+                            "f:image": {},
+                            "f:name": {},
+                            "f:resources": {},
+                            "f:ports": {
+                                ".": {},
+                                'k:{"containerPort":80,"protocol":"TCP"}': {".": {}, "f:containerPort": {}},
+                            },
                         }
                     },
-                    "f:nodeSelector": {}, "f:securityContext": {},
+                    "f:nodeSelector": {},
+                    "f:securityContext": {},
                 },
             },
         }
-    ]  # fmt: skip
+    ]
 
 
 def test_an_update_takes_what_it_changes_and_only_that():
@@ -147,11 +171,15 @@ def test_applying_creates_and_owns_what_is_listed():
         None, deployment({"name": "c", "image": "i", "ports": [{"containerPort": 80}]}, replicas=3), schema=DEPLOYMENT
     )
     assert owned(live, "m") == {
-        ".spec.replicas", ".spec.selector", ".spec.template.metadata.labels.app", '.spec.template.spec.containers[name="c"]',
-        '.spec.template.spec.containers[name="c"].name', '.spec.template.spec.containers[name="c"].image',
+        ".spec.replicas",
+        ".spec.selector",
+        ".spec.template.metadata.labels.app",
+        '.spec.template.spec.containers[name="c"]',
+        '.spec.template.spec.containers[name="c"].name',
+        '.spec.template.spec.containers[name="c"].image',
         '.spec.template.spec.containers[name="c"].ports[containerPort=80,protocol="TCP"]',
         '.spec.template.spec.containers[name="c"].ports[containerPort=80,protocol="TCP"].containerPort',
-    }  # fmt: skip
+    }
     assert live["spec"]["replicas"] == 3
 
 
@@ -184,7 +212,8 @@ def test_several_conflicts_are_listed_by_manager():
     with pytest.raises(Conflict) as refused:
         serve(live, deployment({"name": "c", "image": "j"}, replicas=5), manager="three", schema=DEPLOYMENT)
     assert refused.value.message == (
-        'Apply failed with 2 conflicts: conflicts with "one" with subresource "scale" using apps/v1:\n- .spec.replicas\n'
+        'Apply failed with 2 conflicts: conflicts with "one" with subresource "scale" using apps/v1:\n'
+        "- .spec.replicas\n"
         'conflicts with "two":\n- .spec.template.spec.containers[name="c"].image'
     )
 
@@ -268,7 +297,7 @@ def test_a_configuration_does_not_say_who_owns_what():
 
 
 def test_an_object_of_unknown_ownership_belongs_to_before_first_apply():
-    with pytest.raises(Conflict, match='conflict with "before-first-apply" using v1: .data.a'):
+    with pytest.raises(Conflict, match=r'conflict with "before-first-apply" using v1: \.data\.a'):
         serve(config_map({"a": "1"}), config_map({"a": "2"}))
     live = serve(config_map({"a": "1", "b": "2"}), config_map({"a": "1"}))
     assert owned(live, "before-first-apply") == {".data.a", ".data.b"}
@@ -302,11 +331,25 @@ def test_status_is_left_out_of_what_the_main_resource_applies():
 
 def test_custom_objects_merge_by_their_schema():
     item = {"type": "object", "properties": {"id": {"type": "string"}, "v": {"type": "integer"}}}
-    schema = from_openapi_v3({"properties": {"spec": {"type": "object", "properties": {
-        "keyed": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"], "items": item},
-        "plain": {"type": "array", "items": {"type": "integer"}},
-        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-    }}}})  # fmt: skip
+    schema = from_openapi_v3(
+        {
+            "properties": {
+                "spec": {
+                    "type": "object",
+                    "properties": {
+                        "keyed": {
+                            "type": "array",
+                            "x-kubernetes-list-type": "map",
+                            "x-kubernetes-list-map-keys": ["id"],
+                            "items": item,
+                        },
+                        "plain": {"type": "array", "items": {"type": "integer"}},
+                        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                    },
+                }
+            }
+        }
+    )
 
     def custom(**spec):
         return {"apiVersion": "x/v1", "kind": "X", "metadata": {"name": "x", "labels": {"a": "b"}}, "spec": spec}
@@ -335,8 +378,11 @@ def test_sets_of_fields():
     left = {"f:a": {}, "f:b": {".": {}, "f:c": {}}, "f:d": {"f:e": {}}}
     right = {"f:b": {}, "f:d": {".": {}, "f:e": {}, "f:f": {}}, "f:g": {}}
     assert fieldset.union(left, right) == {
-        "f:a": {}, "f:b": {".": {}, "f:c": {}}, "f:d": {".": {}, "f:e": {}, "f:f": {}}, "f:g": {},
-    }  # fmt: skip
+        "f:a": {},
+        "f:b": {".": {}, "f:c": {}},
+        "f:d": {".": {}, "f:e": {}, "f:f": {}},
+        "f:g": {},
+    }
     assert fieldset.difference(left, right) == {"f:a": {}, "f:b": {"f:c": {}}}
     assert fieldset.intersection(left, right) == {"f:b": {}, "f:d": {"f:e": {}}}
     assert set(fieldset.paths(left)) == {".a", ".b", ".b.c", ".d.e"}

@@ -121,9 +121,10 @@ def test_good_base64_passes_even_in_lines():
 
 def test_int_or_string_takes_both_and_nothing_else():
     deployment = {
-        "apiVersion": "apps/v1", "kind": "Deployment",
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
         "spec": {"strategy": {"rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 1}}},
-    }  # fmt: skip
+    }
     assert check.decode(DEPLOYMENT, deployment) == []
     deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"] = True
     with pytest.raises(BadRequest, match=r"bool into .*maxSurge of type intstr.IntOrString"):
@@ -166,8 +167,10 @@ def test_every_definition_builds():
 def test_the_facts_that_merging_rests_on():
     ports = POD.at("spec", "containers", "ports")
     assert (ports.list_type, ports.list_map_keys, ports.patch_merge_key) == (
-        "map", ("containerPort", "protocol"), "containerPort",
-    )  # fmt: skip
+        "map",
+        ("containerPort", "protocol"),
+        "containerPort",
+    )
     assert ports.items.properties["protocol"].default == "TCP"
     assert POD.at("spec", "volumes").patch_strategy == ("merge", "retainKeys")
     assert POD.at("metadata", "finalizers").list_type == "set"

@@ -11,13 +11,32 @@ WEB = {"app": "web", "tier": "front", "weight": "7"}
 @pytest.mark.parametrize(
     ("text", "matches"),
     [
-        ("", True), ("app=web", True), ("app==web", True), ("app=db", False), ("app!=db", True), ("absent!=x", True), ("app", True),
-        ("absent", False), ("!absent", True), ("!app", False), ("app in (web,db)", True), ("app in (db)", False),
-        ("app notin (db)", True), ("absent notin (db)", True), ("app notin (web)", False), ("app=web,tier=front", True),
-        ("app=web,tier=back", False), ("weight>6", True), ("weight>7", False), ("weight<8", True), ("app>1", False), ("app=", False),
-        (" app = web , tier in ( front , back ) ", True), ("absent in (,x)", False),
+        ("", True),
+        ("app=web", True),
+        ("app==web", True),
+        ("app=db", False),
+        ("app!=db", True),
+        ("absent!=x", True),
+        ("app", True),
+        ("absent", False),
+        ("!absent", True),
+        ("!app", False),
+        ("app in (web,db)", True),
+        ("app in (db)", False),
+        ("app notin (db)", True),
+        ("absent notin (db)", True),
+        ("app notin (web)", False),
+        ("app=web,tier=front", True),
+        ("app=web,tier=back", False),
+        ("weight>6", True),
+        ("weight>7", False),
+        ("weight<8", True),
+        ("app>1", False),
+        ("app=", False),
+        (" app = web , tier in ( front , back ) ", True),
+        ("absent in (,x)", False),
     ],
-)  # fmt: skip
+)
 def test_label_selectors(text, matches):
     assert parse_labels(text).matches(WEB) is matches
 
@@ -39,11 +58,13 @@ def test_a_selector_prints_what_parses_to_itself():
         ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
         (
             "a in ()",
-            "unable to parse requirement: values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty",
+            "unable to parse requirement: values: Invalid value: []: "
+            "for 'in', 'notin' operators, values set can't be empty",
         ),
         (
             "a>x",
-            "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an integer",
+            'unable to parse requirement: values[0]: Invalid value: "x": '
+            "for 'Gt', 'Lt' operators, the value must be an integer",
         ),
         ("!", "unable to parse requirement: found '', expected: identifier"),
     ],
@@ -88,8 +109,10 @@ def test_selector_objects():
 def test_field_selectors():
     selector = parse_fields("metadata.name=web,spec.nodeName!=n1,status.phase==Running")
     assert selector.requirements == (
-        ("metadata.name", "=", "web"), ("spec.nodeName", "!=", "n1"), ("status.phase", "=", "Running"),
-    )  # fmt: skip
+        ("metadata.name", "=", "web"),
+        ("spec.nodeName", "!=", "n1"),
+        ("status.phase", "=", "Running"),
+    )
     fields = {"metadata.name": "web", "spec.nodeName": "", "status.phase": "Running"}
     assert selector.matches(fields.__getitem__)
     assert not selector.matches({**fields, "spec.nodeName": "n1"}.__getitem__)
@@ -106,7 +129,7 @@ def test_field_selectors_escape_their_separators():
 
 @pytest.mark.parametrize("text", ["a", "a=b=c", r"a=\x", "a=b,c"])
 def test_what_is_no_field_selector(text):
-    with pytest.raises(ValueError, match="invalid (field )?selector"):
+    with pytest.raises(ValueError, match=r"invalid (field )?selector"):
         parse_fields(text)
 
 

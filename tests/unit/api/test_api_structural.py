@@ -23,25 +23,51 @@ def errors(spec_schema, value):
         ({"type": "string", "enum": ["a", "b"]}, "c", 'spec: Unsupported value: "c": supported values: "a", "b"'),
         ({"type": "string", "pattern": "^a+$"}, "ab", "spec: Invalid value: \"ab\": spec in body should match '^a+$'"),
         ({"type": "string", "pattern": "^a$"}, "a\n", "spec: Invalid value: \"a\\n\": spec in body should match '^a$'"),
-        ({"type": "string", "minLength": 2}, "a", 'spec: Invalid value: "a": spec in body should be at least 2 chars long'),
-        ({"type": "string", "maxLength": 2}, "abc", "spec: Too long: may not be more than 2 bytes"),
-        ({"type": "integer", "minimum": 1}, 0, "spec: Invalid value: 0: spec in body should be greater than or equal to 1"),
         (
-            {"type": "integer", "maximum": 5, "exclusiveMaximum": True}, 5,
+            {"type": "string", "minLength": 2},
+            "a",
+            'spec: Invalid value: "a": spec in body should be at least 2 chars long',
+        ),
+        ({"type": "string", "maxLength": 2}, "abc", "spec: Too long: may not be more than 2 bytes"),
+        (
+            {"type": "integer", "minimum": 1},
+            0,
+            "spec: Invalid value: 0: spec in body should be greater than or equal to 1",
+        ),
+        (
+            {"type": "integer", "maximum": 5, "exclusiveMaximum": True},
+            5,
             "spec: Invalid value: 5: spec in body should be less than 5",
         ),
-        ({"type": "number", "multipleOf": 0.5}, 0.7, "spec: Invalid value: 0.7: spec in body should be a multiple of 0.5"),
-        ({"type": "array", "items": {"type": "string"}, "maxItems": 1}, ["a", "b"], "spec: Too many: 2: must have at most 1 items"),
         (
-            {"type": "array", "items": {"type": "string"}, "uniqueItems": True}, ["a", "a"],
+            {"type": "number", "multipleOf": 0.5},
+            0.7,
+            "spec: Invalid value: 0.7: spec in body should be a multiple of 0.5",
+        ),
+        (
+            {"type": "array", "items": {"type": "string"}, "maxItems": 1},
+            ["a", "b"],
+            "spec: Too many: 2: must have at most 1 items",
+        ),
+        (
+            {"type": "array", "items": {"type": "string"}, "uniqueItems": True},
+            ["a", "a"],
             'spec: Invalid value: ["a","a"]: spec in body shouldn\'t contain duplicates',
         ),
-        ({"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"}, ["a", "a"], 'spec[1]: Duplicate value: "a"'),
+        (
+            {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
+            ["a", "a"],
+            'spec[1]: Duplicate value: "a"',
+        ),
         ({"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}}, {}, "spec.a: Required value"),
         ({"type": "string", "format": "ipv4"}, "x", 'spec: Invalid value: "x": spec in body must be of type ipv4: "x"'),
-        ({"x-kubernetes-int-or-string": True}, [], 'spec: Invalid value: "array": spec in body must be of type integer,string: "array"'),
+        (
+            {"x-kubernetes-int-or-string": True},
+            [],
+            'spec: Invalid value: "array": spec in body must be of type integer,string: "array"',
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said_in_the_words_of_upstream(schema, value, message):
     assert errors(schema, value) == [message]
 
@@ -92,15 +118,22 @@ WIDGET = from_openapi_v3(
                 "type": "object",
                 "properties": {
                     "size": {"type": "integer", "default": 3},
-                    "box": {"type": "object", "default": {}, "properties": {"color": {"type": "string", "default": "red"}}},
-                    "parts": {"type": "array", "items": {"type": "object", "properties": {"n": {"type": "integer", "default": 1}}}},
+                    "box": {
+                        "type": "object",
+                        "default": {},
+                        "properties": {"color": {"type": "string", "default": "red"}},
+                    },
+                    "parts": {
+                        "type": "array",
+                        "items": {"type": "object", "properties": {"n": {"type": "integer", "default": 1}}},
+                    },
                     "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
                     "maybe": {"type": "string", "nullable": True, "default": "x"},
                 },
             }
         },
     }
-)  # fmt: skip
+)
 
 
 def widget(**spec):

@@ -12,13 +12,36 @@ MINUTE, HOUR, DAY, YEAR = 60, 3600, 86400, 365 * 86400
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [
-        (-5, "<invalid>"), (-1, "0s"), (-0.5, "0s"), (0, "0s"), (1, "1s"), (70, "70s"), (119, "119s"), (120, "2m"), (190, "3m10s"),
-        (10 * MINUTE - 1, "9m59s"), (10 * MINUTE, "10m"), (10 * MINUTE + 1, "10m"), (3 * HOUR - 1, "179m"), (3 * HOUR, "3h"),
-        (3 * HOUR + 5 * MINUTE, "3h5m"), (8 * HOUR - 1, "7h59m"), (8 * HOUR, "8h"), (2 * DAY - 1, "47h"), (2 * DAY, "2d"),
-        (2 * DAY + 5 * HOUR, "2d5h"), (8 * DAY - 1, "7d23h"), (8 * DAY, "8d"), (2 * YEAR - 1, "729d"), (2 * YEAR, "2y"),
-        (2 * YEAR + 5 * DAY, "2y5d"), (8 * YEAR - 1, "7y364d"), (8 * YEAR, "8y"), (8 * YEAR + 364 * DAY, "8y"),
+        (-5, "<invalid>"),
+        (-1, "0s"),
+        (-0.5, "0s"),
+        (0, "0s"),
+        (1, "1s"),
+        (70, "70s"),
+        (119, "119s"),
+        (120, "2m"),
+        (190, "3m10s"),
+        (10 * MINUTE - 1, "9m59s"),
+        (10 * MINUTE, "10m"),
+        (10 * MINUTE + 1, "10m"),
+        (3 * HOUR - 1, "179m"),
+        (3 * HOUR, "3h"),
+        (3 * HOUR + 5 * MINUTE, "3h5m"),
+        (8 * HOUR - 1, "7h59m"),
+        (8 * HOUR, "8h"),
+        (2 * DAY - 1, "47h"),
+        (2 * DAY, "2d"),
+        (2 * DAY + 5 * HOUR, "2d5h"),
+        (8 * DAY - 1, "7d23h"),
+        (8 * DAY, "8d"),
+        (2 * YEAR - 1, "729d"),
+        (2 * YEAR, "2y"),
+        (2 * YEAR + 5 * DAY, "2y5d"),
+        (8 * YEAR - 1, "7y364d"),
+        (8 * YEAR, "8y"),
+        (8 * YEAR + 364 * DAY, "8y"),
     ],
-)  # fmt: skip
+)
 def test_age(seconds, shown):
     assert time.age(seconds) == shown
 
