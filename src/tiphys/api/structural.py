@@ -105,7 +105,8 @@ def _fields(schema: Schema, obj: dict[str, Any], path: str) -> Iterator[FieldErr
             yield required(f"{path}.{name}" if path else name)
     for key, value in obj.items():
         field = schema.field(key)
-        if field is not None and not (value is None and not field.nullable and field.default is None and field.name):
+        # Inside a built-in type, such as the metadata of an embedded resource, null means absent.
+        if field is not None and not (value is None and schema.name):
             yield from validate(field, value, f"{path}.{key}" if path else key)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from tiphys.api import check, facts
@@ -146,6 +147,24 @@ def test_duplicate_keys_are_named_and_the_last_one_wins():
 def test_text_that_looks_like_a_key_is_no_duplicate():
     obj, duplicates = check.loads_strict(rb'{"a": "\": \":", "b": {"a": 1}}')
     assert (obj, duplicates) == ({"a": '": ":', "b": {"a": 1}}, [])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"annotations": {"last": '{"a":1,"b":{"c":"d"}}'}},
+        {"a\\": 1, "b": "\\"},
+        {"deep": r'{"a":"{\"b\":1}"}'},
+        {'quoted"': {"": 1}},
+    ],
+)
+def test_json_inside_text_has_no_duplicates(body):
+    assert check.loads_strict(orjson.dumps(body)) == (body, [])
+
+
+def test_a_duplicate_is_found_beside_text_that_hides_a_key():
+    obj, duplicates = check.loads_strict(rb'{"a\\": 1, "b": 1, "b": 2, "c": "\":"}')
+    assert (obj["b"], duplicates) == (2, ['duplicate field "b"'])
 
 
 def test_what_is_not_json_is_a_bad_request():
