@@ -1,0 +1,192 @@
+"""The cluster as numpy arrays: one row per node, updated as nodes and pods change, never rebuilt.
+
+`allocatable` and `requested` are int64 matrices, nodes by resources (columns are made as resource names appear);
+`scored` is what scoring counts (CPU milli-cores, memory bytes). Rows of removed nodes are reused; `live` tells which
+count. What plugins derive from node labels or taints they cache by `generation`, which moves when any node's do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from tiphys.kinds.core.node import Node
+from tiphys.scheduler.pod import CPU, EPHEMERAL, MEMORY, PODS, HostPort, PodInfo, amount
+
+Mask = npt.NDArray[np.bool_]
+Scores = npt.NDArray[np.float64]
+_FIRST_COLUMNS = (CPU, MEMORY, EPHEMERAL, PODS)
+_GROWTH = 64
+
+
+@dataclass(slots=True)
+class Placed:
+    """A pod that counts on a node, bound or assumed."""
+
+    info: PodInfo
+    row: int
+
+
+@dataclass(slots=True)
+class Row:
+    """What is known of the node in a row besides numbers."""
+
+    node: Node
+    pods: dict[str, PodInfo] = field(default_factory=dict)
+    ports: dict[HostPort, int] = field(default_factory=dict)
+
+
+class Cluster:
+    def __init__(self) -> None:
+        self.columns: dict[str, int] = {name: index for index, name in enumerate(_FIRST_COLUMNS)}
+        self.allocatable = np.zeros((0, len(_FIRST_COLUMNS)), np.int64)
+        self.requested = np.zeros((0, len(_FIRST_COLUMNS)), np.int64)
+        self.scored = np.zeros((0, 2), np.int64)
+        self.live: Mask = np.zeros(0, np.bool_)
+        self.rows: list[Row | None] = []
+        self.generation = 0
+        self._row_of: dict[str, int] = {}
+        self._free: list[int] = []
+        self._placed: dict[str, Placed] = {}
+        self._cached: dict[object, tuple[int, Mask]] = {}
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def nodes(self) -> Iterator[tuple[int, Node]]:
+        for row, entry in enumerate(self.rows):
+            if entry is not None:
+                yield row, entry.node
+
+    def name(self, row: int) -> str:
+        entry = self.rows[row]
+        assert entry is not None, "a chosen row has a node"
+        return entry.node.metadata.name
+
+    def row(self, name: str) -> int | None:
+        return self._row_of.get(name)
+
+    def set_node(self, node: Node) -> None:
+        """Add a node or take over its new state."""
+        row = self._row_of.get(node.metadata.name)
+        if row is None:
+            row = self._take_row()
+            self._row_of[node.metadata.name] = row
+            self.rows[row] = Row(node)
+            self.live[row] = True
+            self.generation += 1
+        else:
+            entry = self.rows[row]
+            assert entry is not None, "a named row has a node"
+            old, entry.node = entry.node, node
+            if old.metadata.labels != node.metadata.labels or old.spec != node.spec:
+                self.generation += 1
+        amounts = {name: amount(name, text) for name, text in node.status.allocatable.items()}
+        columns = [self._column(name) for name in amounts]
+        self.allocatable[row] = 0
+        self.allocatable[row, columns] = list(amounts.values())
+
+    def remove_node(self, name: str) -> None:
+        row = self._row_of.pop(name, None)
+        if row is None:
+            return
+        self.live[row] = False
+        for matrix in (self.allocatable, self.requested, self.scored):
+            matrix[row] = 0
+        entry = self.rows[row]
+        for key in entry.pods if entry is not None else ():
+            self._placed.pop(key, None)
+        self.rows[row] = None
+        self._free.append(row)
+        self.generation += 1
+
+    def place(self, info: PodInfo, node: str) -> bool:
+        """Count a pod on a node; a pod counted elsewhere moves. False if there is no such node (yet)."""
+        known = self._placed.get(info.key)
+        row = self._row_of.get(node)
+        if known is not None:
+            if known.row == row and known.info.pod.metadata.uid == info.pod.metadata.uid:
+                entry = self.rows[known.row]
+                if entry is not None:
+                    entry.pods[info.key] = info
+                if known.info.requests == info.requests:
+                    known.info = info
+                    return True
+            self.remove_pod(info.key)
+        if row is None:
+            return False
+        entry = self.rows[row]
+        assert entry is not None, "a named row has a node"
+        self._placed[info.key] = Placed(info, row)
+        entry.pods[info.key] = info
+        for port in info.ports:
+            entry.ports[port] = entry.ports.get(port, 0) + 1
+        self._count(info, row, 1)
+        return True
+
+    def remove_pod(self, key: str) -> bool:
+        """Stop counting a pod; whether it was counted."""
+        known = self._placed.pop(key, None)
+        if known is None:
+            return False
+        entry = self.rows[known.row]
+        if entry is not None:
+            entry.pods.pop(key, None)
+            for port in known.info.ports:
+                entry.ports[port] -= 1
+                if not entry.ports[port]:
+                    del entry.ports[port]
+        self._count(known.info, known.row, -1)
+        return True
+
+    def placed(self, key: str) -> PodInfo | None:
+        known = self._placed.get(key)
+        return known.info if known is not None else None
+
+    def vector(self, amounts: dict[str, int]) -> tuple[list[int], npt.NDArray[np.int64]]:
+        """Columns and values of what is asked for, without zeros."""
+        wanted = {name: value for name, value in amounts.items() if value}
+        return [self._column(name) for name in wanted], np.fromiter(wanted.values(), np.int64, len(wanted))
+
+    def where(self, key: object, test: Callable[[Node], bool]) -> Mask:
+        """The mask of nodes for which `test` holds, kept under `key` until a node's labels or spec change."""
+        known = self._cached.get(key)
+        if known is not None and known[0] == self.generation:
+            return known[1]
+        if len(self._cached) > 4096:
+            self._cached.clear()
+        mask = np.zeros(len(self.rows), np.bool_)
+        for row, node in self.nodes():
+            mask[row] = test(node)
+        self._cached[key] = (self.generation, mask)
+        return mask
+
+    def _count(self, info: PodInfo, row: int, sign: int) -> None:
+        for name, value in info.requests.items():
+            self.requested[row, self._column(name)] += sign * value
+        cpu, memory = info.scored
+        self.scored[row, 0] += sign * cpu
+        self.scored[row, 1] += sign * memory
+
+    def _column(self, name: str) -> int:
+        column = self.columns.get(name)
+        if column is None:
+            column = self.columns[name] = len(self.columns)
+            wider = np.zeros((len(self.rows), 1), np.int64)
+            self.allocatable = np.hstack([self.allocatable, wider])
+            self.requested = np.hstack([self.requested, wider])
+        return column
+
+    def _take_row(self) -> int:
+        if not self._free:
+            start = len(self.rows)
+            for name in ("allocatable", "requested", "scored"):
+                matrix = getattr(self, name)
+                setattr(self, name, np.vstack([matrix, np.zeros((_GROWTH, matrix.shape[1]), np.int64)]))
+            self.live = np.concatenate([self.live, np.zeros(_GROWTH, np.bool_)])
+            self.rows.extend([None] * _GROWTH)
+            self._free = list(range(start + _GROWTH - 1, start - 1, -1))
+        return self._free.pop()

@@ -1,0 +1,91 @@
+"""From a pod to a node: every filter over all nodes, then every score over those that are left.
+
+The order of the plugins is the tuple below and nothing else: the first that refuses a node is the one that is named.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tiphys.scheduler.cluster import Cluster, Mask
+from tiphys.scheduler.plugin import Plugin
+from tiphys.scheduler.plugins.node_affinity import NodeAffinity
+from tiphys.scheduler.plugins.node_name import NodeName
+from tiphys.scheduler.plugins.node_ports import NodePorts
+from tiphys.scheduler.plugins.node_resources_balanced_allocation import NodeResourcesBalancedAllocation
+from tiphys.scheduler.plugins.node_resources_fit import NodeResourcesFit
+from tiphys.scheduler.plugins.node_unschedulable import NodeUnschedulable
+from tiphys.scheduler.plugins.taint_toleration import TaintToleration
+from tiphys.scheduler.pod import PodInfo
+
+DEFAULT: tuple[Plugin, ...] = (
+    NodeUnschedulable(),
+    NodeName(),
+    TaintToleration(),
+    NodeAffinity(),
+    NodePorts(),
+    NodeResourcesFit(),
+    NodeResourcesBalancedAllocation(),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Unschedulable:
+    """No node does. `reasons` counts nodes by upstream's words; `plugins` are those that refused any."""
+
+    nodes: int
+    reasons: Mapping[str, int]
+    plugins: frozenset[str] = field(default_factory=frozenset)
+
+    def __str__(self) -> str:
+        if not self.nodes:
+            return "no nodes available to schedule pods"
+        parts = [f"{count} {reason}" for reason, count in sorted(self.reasons.items(), key=lambda item: item[0])]
+        return f"0/{self.nodes} nodes are available: {', '.join(parts)}."
+
+
+def choose(info: PodInfo, cluster: Cluster, plugins: Sequence[Plugin] = DEFAULT) -> int | Unschedulable:
+    """The row of the best node, or why there is none. Among equals a random one wins."""
+    left = cluster.live.copy()
+    refusals: list[tuple[Plugin, Mask]] = []
+    for plugin in plugins:
+        mask = plugin.filter(info, cluster)
+        if mask is None:
+            continue
+        refused = left & ~mask
+        if refused.any():
+            refusals.append((plugin, refused))
+            left &= mask
+    if not left.any():
+        return _explain(info, cluster, refusals)
+    return _best(info, cluster, plugins, left)
+
+
+def _best(info: PodInfo, cluster: Cluster, plugins: Sequence[Plugin], left: Mask) -> int:
+    candidates = np.flatnonzero(left)
+    if len(candidates) == 1:
+        return int(candidates[0])
+    total = np.zeros(len(cluster.rows))
+    for plugin in plugins:
+        scores = plugin.score(info, cluster)
+        if scores is not None:
+            total += plugin.weight * np.floor(scores)
+    marks = total[candidates]
+    best = candidates[marks == marks.max()]
+    return int(best[_random.integers(len(best))])
+
+
+# Which of several equal nodes wins must not be always the first; nothing secret hangs on it.
+_random = np.random.default_rng()
+
+
+def _explain(info: PodInfo, cluster: Cluster, refusals: Sequence[tuple[Plugin, Mask]]) -> Unschedulable:
+    reasons: Counter[str] = Counter()
+    for plugin, refused in refusals:
+        for text, count in plugin.reasons(info, cluster, refused):
+            reasons[text] += count
+    return Unschedulable(len(cluster), reasons, frozenset(plugin.name for plugin, _ in refusals))

@@ -1,0 +1,35 @@
+"""What a scheduler plugin is: functions over all nodes at once.
+
+One file, one class, one line in `pipeline.DEFAULT`. Users' own come by the entry point `tiphys.scheduler`.
+Source: https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-framework/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tiphys.scheduler.cluster import Cluster, Mask, Scores
+from tiphys.scheduler.pod import PodInfo
+
+# What may have happened in the cluster, as plugins name it in `retry_on`.
+NODE_ADDED, NODE_CHANGED, POD_REMOVED, POD_CHANGED = "node added", "node changed", "pod removed", "pod changed"
+
+
+class Plugin:
+    """`name` is upstream's. `weight` multiplies the scores. `retry_on` names what may make a refused pod fit."""
+
+    name = ""
+    weight = 1.0
+    retry_on: frozenset[str] = frozenset({NODE_ADDED, NODE_CHANGED})
+
+    def filter(self, info: PodInfo, cluster: Cluster) -> Mask | None:
+        """True for each row where the pod may go; None if the plugin has nothing against any."""
+        return None
+
+    def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
+        """Why the `refused` rows do not do, as (upstream's words, number of nodes)."""
+        yield f"node(s) refused by {self.name}", int(refused.sum())
+
+    def score(self, info: PodInfo, cluster: Cluster) -> Scores | None:
+        """0 to 100 for each row, more is better; None if all are the same to the plugin."""
+        return None

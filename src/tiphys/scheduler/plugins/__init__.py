@@ -1,0 +1,1 @@
+"""One file per plugin, named as upstream names them."""

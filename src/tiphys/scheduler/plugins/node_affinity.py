@@ -1,0 +1,99 @@
+"""NodeAffinity: nodeSelector and required node affinity refuse, preferred node affinity scores.
+
+Source: https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#node-affinity
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from tiphys.kinds.core.affinity import LabelSelectorRequirement, NodeSelectorTerm
+from tiphys.kinds.core.affinity import NodeAffinity as Affinity
+from tiphys.kinds.core.node import Node
+from tiphys.scheduler.cluster import Cluster, Mask, Scores
+from tiphys.scheduler.plugin import Plugin
+from tiphys.scheduler.pod import PodInfo
+
+
+def term_matches(term: NodeSelectorTerm, node: Node) -> bool:
+    """An empty term matches nothing."""
+    if not term.match_expressions and not term.match_fields:
+        return False
+    fields = {"metadata.name": node.metadata.name}
+    return all(_holds(r, node.metadata.labels) for r in term.match_expressions) and all(
+        _holds(r, fields) for r in term.match_fields
+    )
+
+
+def _holds(requirement: LabelSelectorRequirement, labels: Mapping[str, str]) -> bool:
+    value = labels.get(requirement.key)
+    match requirement.operator:
+        case "In":
+            return value in requirement.values
+        case "NotIn":
+            return value not in requirement.values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case "Gt" | "Lt":
+            return _compares(requirement, value)
+    return False
+
+
+def _compares(requirement: LabelSelectorRequirement, value: str | None) -> bool:
+    try:
+        left, right = int(value or ""), int(requirement.values[0])
+    except (ValueError, IndexError):
+        return False
+    return left > right if requirement.operator == "Gt" else left < right
+
+
+def _key(term: NodeSelectorTerm) -> tuple[object, ...]:
+    return tuple(
+        (r.key, r.operator, tuple(r.values)) for rs in (term.match_expressions, [None], term.match_fields) for r in rs if r
+    )
+
+
+class NodeAffinity(Plugin):
+    name = "NodeAffinity"
+    weight = 2.0
+
+    def filter(self, info: PodInfo, cluster: Cluster) -> Mask | None:
+        selector, affinity = info.pod.spec.node_selector, info.pod.spec.affinity.node_affinity
+        mask: Mask | None = None
+        if selector:
+            wanted = tuple(sorted(selector.items()))
+            mask = cluster.where(
+                (self.name, wanted), lambda node: all(node.metadata.labels.get(k) == v for k, v in wanted)
+            )
+        if affinity is not None and affinity.required is not None:
+            required = self._required(affinity, cluster)
+            mask = required if mask is None else mask & required
+        return mask
+
+    def _required(self, affinity: Affinity, cluster: Cluster) -> Mask:
+        assert affinity.required is not None, "asked for only where there is one"
+        mask = np.zeros(len(cluster.rows), np.bool_)
+        for term in affinity.required.node_selector_terms:
+            mask = mask | self._term(term, cluster)
+        return mask
+
+    def _term(self, term: NodeSelectorTerm, cluster: Cluster) -> Mask:
+        return cluster.where((self.name, "term", _key(term)), lambda node: term_matches(term, node))
+
+    def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
+        yield "node(s) didn't match Pod's node affinity/selector", int(refused.sum())
+
+    def score(self, info: PodInfo, cluster: Cluster) -> Scores | None:
+        affinity = info.pod.spec.affinity.node_affinity
+        if affinity is None or not affinity.preferred:
+            return None
+        weights = np.zeros(len(cluster.rows))
+        for preferred in affinity.preferred:
+            weights += self._term(preferred.preference, cluster) * preferred.weight
+        most = weights.max(initial=0.0)
+        scores: Scores = weights * (100.0 / most) if most else weights
+        return scores

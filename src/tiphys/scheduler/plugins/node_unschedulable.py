@@ -1,0 +1,25 @@
+"""NodeUnschedulable: nothing new goes to a cordoned node, unless it tolerates the taint of that name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tiphys.kinds.core.node import Taint
+from tiphys.scheduler.cluster import Cluster, Mask
+from tiphys.scheduler.plugin import Plugin
+from tiphys.scheduler.plugins.taint_toleration import tolerates
+from tiphys.scheduler.pod import PodInfo
+
+_TAINT = Taint("node.kubernetes.io/unschedulable", "NoSchedule")
+
+
+class NodeUnschedulable(Plugin):
+    name = "NodeUnschedulable"
+
+    def filter(self, info: PodInfo, cluster: Cluster) -> Mask | None:
+        if any(tolerates(toleration, _TAINT) for toleration in info.pod.spec.tolerations):
+            return None
+        return cluster.where(self.name, lambda node: not node.spec.unschedulable)
+
+    def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
+        yield "node(s) were unschedulable", int(refused.sum())

@@ -1,0 +1,72 @@
+"""TaintToleration: untolerated NoSchedule and NoExecute taints refuse, PreferNoSchedule taints score lower.
+
+Source: https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tiphys.kinds.core.affinity import Toleration
+from tiphys.kinds.core.node import Node, Taint
+from tiphys.scheduler.cluster import Cluster, Mask, Scores
+from tiphys.scheduler.plugin import Plugin
+from tiphys.scheduler.pod import PodInfo
+
+_HARD = ("NoSchedule", "NoExecute")
+
+
+def tolerates(toleration: Toleration, taint: Taint) -> bool:
+    if toleration.effect and toleration.effect != taint.effect:
+        return False
+    if toleration.key and toleration.key != taint.key:
+        return False
+    if toleration.operator == "Exists":
+        return True
+    return bool(toleration.key) and toleration.value == taint.value
+
+
+def untolerated(node: Node, tolerations: Sequence[Toleration], effects: Sequence[str]) -> list[Taint]:
+    """The node's taints of these effects that none of the tolerations tolerates."""
+    return [
+        taint
+        for taint in node.spec.taints
+        if taint.effect in effects and not any(tolerates(toleration, taint) for toleration in tolerations)
+    ]
+
+
+class TaintToleration(Plugin):
+    name = "TaintToleration"
+    weight = 3.0
+
+    def filter(self, info: PodInfo, cluster: Cluster) -> Mask | None:
+        tolerations = info.pod.spec.tolerations
+        return cluster.where((self.name, _key(tolerations)), lambda node: not untolerated(node, tolerations, _HARD))
+
+    def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
+        found: Counter[str] = Counter()
+        for row, node in cluster.nodes():
+            if refused[row]:
+                taint = untolerated(node, info.pod.spec.tolerations, _HARD)[0]
+                found[f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"] += 1
+        yield from found.items()
+
+    def score(self, info: PodInfo, cluster: Cluster) -> Scores | None:
+        tolerations = info.pod.spec.tolerations
+        tainted = cluster.where("prefers no pods", lambda node: any(t.effect == "PreferNoSchedule" for t in node.spec.taints))
+        if not tainted.any():
+            return None
+        counts = np.zeros(len(cluster.rows))
+        for row, node in cluster.nodes():
+            if tainted[row]:
+                counts[row] = len(untolerated(node, tolerations, ("PreferNoSchedule",)))
+        most = counts.max()
+        scores: Scores = (1.0 - counts / most) * 100.0 if most else np.full(len(counts), 100.0)
+        return scores
+
+
+def _key(tolerations: Sequence[Toleration]) -> tuple[tuple[str, str, str, str], ...]:
+    return tuple((t.key, t.operator, t.value, t.effect) for t in tolerations)

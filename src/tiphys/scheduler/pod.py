@@ -1,0 +1,95 @@
+"""A pod as the scheduler sees it: its requests as numbers, worked out once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from tiphys.api.quantity import parse
+from tiphys.kinds.core.container import Container
+from tiphys.kinds.core.pod import Pod
+
+CPU, MEMORY, EPHEMERAL, PODS = "cpu", "memory", "ephemeral-storage", "pods"
+# What scoring assumes of a container that requests nothing, so that such pods spread too (upstream's figures).
+_UNSAID = {CPU: 100, MEMORY: 200 * 1024 * 1024}
+
+Amounts = Mapping[str, int]
+HostPort = tuple[str, str, int]
+
+
+def amount(name: str, quantity: str) -> int:
+    """A quantity in the unit of its resource: milli-cores for CPU, whole units for all else."""
+    parsed = parse(quantity)
+    return parsed.milli() if name == CPU else parsed.value()
+
+
+def _requests(containers: list[Container], unsaid: Amounts) -> Iterator[tuple[Container, dict[str, int]]]:
+    for container in containers:
+        requests = {name: amount(name, text) for name, text in container.resources.requests.items()}
+        yield container, {**unsaid, **requests}
+
+
+def pod_requests(pod: Pod, unsaid: Amounts | None = None) -> dict[str, int]:
+    """What a pod takes of a node: its containers together, or its largest init step if that is more, plus overhead.
+
+    Restartable init containers (sidecars) run beside what follows them. `unsaid` is assumed where nothing is requested.
+    Source: https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers
+    """
+    total: dict[str, int] = {}
+    for _, requests in _requests(pod.spec.containers, unsaid or {}):
+        _add(total, requests)
+    sidecars: dict[str, int] = {}
+    peak: dict[str, int] = {}
+    for container, requests in _requests(pod.spec.init_containers, {}):
+        if container.restart_policy == "Always":
+            _add(sidecars, requests)
+            _add(total, requests)
+            _raise(peak, sidecars)
+        else:
+            step = dict(sidecars)
+            _add(step, requests)
+            _raise(peak, step)
+    _raise(total, peak)
+    _add(total, {name: amount(name, text) for name, text in pod.spec.overhead.items()})
+    return total
+
+
+def _add(total: dict[str, int], more: Amounts) -> None:
+    for name, value in more.items():
+        total[name] = total.get(name, 0) + value
+
+
+def _raise(total: dict[str, int], floor: Amounts) -> None:
+    for name, value in floor.items():
+        total[name] = max(total.get(name, 0), value)
+
+
+@dataclass(frozen=True)
+class PodInfo:
+    pod: Pod
+
+    @property
+    def key(self) -> str:
+        return self.pod.metadata.key
+
+    @cached_property
+    def requests(self) -> Amounts:
+        return {**pod_requests(self.pod), PODS: 1}
+
+    @cached_property
+    def scored(self) -> tuple[int, int]:
+        """CPU in milli-cores and memory in bytes as scoring counts them."""
+        found = pod_requests(self.pod, _UNSAID)
+        return found.get(CPU, 0), found.get(MEMORY, 0)
+
+    @cached_property
+    def ports(self) -> tuple[HostPort, ...]:
+        """(address, protocol, port) for each host port wanted."""
+        containers = [*self.pod.spec.containers, *self.pod.spec.init_containers]
+        return tuple(
+            (port.host_ip or "0.0.0.0", port.protocol, port.host_port)  # noqa: S104 - the API's word for any address
+            for container in containers
+            for port in container.ports
+            if port.host_port
+        )

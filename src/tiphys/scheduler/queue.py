@@ -1,0 +1,99 @@
+"""The scheduling queue: pods to try now, pods that back off, and pods that wait for something to change.
+
+Nothing is tried again without a reason: a refused pod waits until an event happens that one of the plugins that refused
+it asked for (`retry_on`), and then backs off by how often it failed. After five minutes it is tried anyway.
+Source: https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-framework/#queueing-hint
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from dataclasses import dataclass
+
+from tiphys.base.backoff import Backoff
+from tiphys.base.clock import Clock
+from tiphys.client.timers import Timers
+from tiphys.scheduler.pod import PodInfo
+
+_BACKOFF = Backoff(initial=1.0, maximum=10.0)
+_ANYWAY_SECONDS = 300.0
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A pod that no node takes. `retry_on` are the events that may change that; empty: any."""
+
+    info: PodInfo
+    retry_on: frozenset[str]
+
+
+class SchedulingQueue:
+    """Highest priority first, then first come. Keys are "namespace/name"."""
+
+    def __init__(self, clock: Clock, timers: Timers) -> None:
+        self._clock, self._timers = clock, timers
+        self._heap: list[tuple[int, int, str]] = []
+        self._ready: dict[str, PodInfo] = {}
+        self._waiting: dict[str, Waiting] = {}
+        self._failures: dict[str, int] = {}
+        self._order = itertools.count()
+        self._woken = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._ready) + len(self._waiting)
+
+    def add(self, info: PodInfo) -> None:
+        """Queue a pod, or take over the new state of one that is queued."""
+        if info.key in self._ready:
+            self._ready[info.key] = info
+            return
+        self._waiting.pop(info.key, None)
+        self._timers.cancel(info.key)
+        self._ready[info.key] = info
+        heapq.heappush(self._heap, (-info.pod.spec.priority, next(self._order), info.key))
+        self._woken.set()
+
+    def remove(self, key: str) -> None:
+        self._ready.pop(key, None)
+        self._waiting.pop(key, None)
+        self._failures.pop(key, None)
+        self._timers.cancel(key)
+
+    def waits(self, info: PodInfo, retry_on: frozenset[str]) -> None:
+        """Set aside a pod that no node takes."""
+        self._failures[info.key] = self._failures.get(info.key, 0) + 1
+        self._waiting[info.key] = Waiting(info, retry_on)
+        self._later(info.key, _ANYWAY_SECONDS)
+
+    def back_off(self, info: PodInfo) -> None:
+        """Try again in a while: the attempt failed for a reason that is not the pod's."""
+        failures = self._failures.get(info.key, 0)
+        self._failures[info.key] = failures + 1
+        self._waiting[info.key] = Waiting(info, frozenset({""}))
+        self._later(info.key, _BACKOFF.delay(failures))
+
+    def happened(self, event: str) -> None:
+        """Let the pods that wait for such an event back off towards their next try."""
+        for key, waiting in self._waiting.items():
+            if event in waiting.retry_on:
+                self._later(key, _BACKOFF.delay(max(0, self._failures.get(key, 1) - 1)))
+
+    async def pop(self) -> PodInfo:
+        while True:
+            while self._heap:
+                _, _, key = heapq.heappop(self._heap)
+                info = self._ready.pop(key, None)
+                if info is not None:
+                    return info
+            self._woken.clear()
+            await self._woken.wait()
+
+    def _later(self, key: str, seconds: float) -> None:
+        self._timers.call_after(seconds, key, lambda: self._again(key))
+
+    def _again(self, key: str) -> None:
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            self.add(waiting.info)
