@@ -7,7 +7,7 @@ advisory for built-ins: upstream's own validation decides what may be empty.
 from __future__ import annotations
 
 from functools import cache
-from importlib import resources, util
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class _Table:
     __slots__ = ("index", "kinds", "names", "types")
 
     def __init__(self) -> None:
-        raw = orjson.loads((resources.files("tiphys.api") / "facts.json").read_bytes())
+        raw = orjson.loads(Path(__file__).with_name("facts.json").read_bytes())
         self.kinds: dict[str, int] = raw["kinds"]
         self.names: list[str] = raw["names"]
         self.types: list[str] = raw["types"]
@@ -74,7 +74,7 @@ def schema(name: str) -> Schema:
 
 def prose() -> dict[str, Any] | None:
     """All definitions with their descriptions, as JSON Schema; None unless the extra `prose` is installed. Not kept."""
-    spec = util.find_spec("kubernetes_validate")
+    spec = find_spec("kubernetes_validate")
     if spec is None or spec.origin is None:
         return None
     found: dict[str, Any] = orjson.loads((Path(spec.origin).parent / _PROSE).read_bytes())["$defs"]
