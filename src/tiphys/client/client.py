@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any, Generic, TypeVar
 
@@ -16,7 +17,7 @@ import orjson
 
 from tiphys.api.errors import from_status
 from tiphys.api.http import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
-from tiphys.api.meta import Model, ObjectMeta
+from tiphys.api.meta import Model, Object, ObjectMeta
 from tiphys.api.resource import Json, ResourceType
 from tiphys.client.transport import Transport
 
@@ -38,6 +39,10 @@ class WatchLine(Model, frozen=True):
 
 
 _watch_lines = msgspec.json.Decoder(WatchLine)
+_written = msgspec.json.Decoder(Object)
+
+# Where a caller wants to know what it wrote: (group, plural) -> the last revision written, by any client in its context.
+writes: ContextVar[dict[tuple[str, str], int] | None] = ContextVar("writes", default=None)
 
 
 class Listed(Model, Generic[T], frozen=True):
@@ -135,7 +140,7 @@ class ResourceClient(Generic[T]):
         if propagation:
             options["propagationPolicy"] = propagation
         path = self.resource.path(meta.name, meta.namespace)
-        await self._transport.send("DELETE", path, body=orjson.dumps(options))
+        self._note(await self._transport.send("DELETE", path, body=orjson.dumps(options)))
 
     @asynccontextmanager
     async def watch(self, namespace: str = "", **query: str) -> AsyncIterator[AsyncIterator[tuple[str, bytes]]]:
@@ -149,7 +154,15 @@ class ResourceClient(Generic[T]):
     ) -> bytes:
         values = {"fieldManager": self._manager, **query}
         data = orjson.dumps(body)
-        return await self._transport.send(method, path, query=values, body=data, content_type=content_type)
+        answer = await self._transport.send(method, path, query=values, body=data, content_type=content_type)
+        self._note(answer)
+        return answer
+
+    def _note(self, answer: bytes) -> None:
+        noted = writes.get()
+        if noted is not None:
+            key = (self.resource.group, self.resource.plural)
+            noted[key] = max(noted.get(key, 0), _written.decode(answer).metadata.revision)
 
 
 async def _events(lines: AsyncIterator[bytes]) -> AsyncIterator[tuple[str, bytes]]:

@@ -66,7 +66,7 @@ class EventRecorder:
             await self._woken.wait()
 
     async def _write(self, about: Json, kind: str, reason: str, message: str, now: float) -> None:
-        key = (about.get("uid", about.get("name", "")), about.get("fieldPath", ""), reason, message)
+        key = (str(about.get("uid") or about["name"]), str(about.get("fieldPath", "")), reason, message)
         known = self._known.get(key)
         try:
             if known is not None and now - known.seen < _SAME_SECONDS:

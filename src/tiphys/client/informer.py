@@ -180,6 +180,10 @@ class Informers:
             self._informers[key] = Informer(self.client, resource, clock=self._clock)
         return cast(Informer[T], self._informers[key])
 
+    def get(self, group: str, plural: str) -> Informer[Any] | None:
+        """The informer of a resource, if anybody asked for it."""
+        return self._informers.get((group, plural))
+
     def __iter__(self) -> Iterator[Informer[Any]]:
         return iter(self._informers.values())
 

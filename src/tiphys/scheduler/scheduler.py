@@ -165,9 +165,8 @@ class Scheduler:
                 self._homeless.setdefault(new.spec.node_name, {})[info.key] = info
             elif old is not None and old.spec.node_name:
                 self._queue.happened(plugin.POD_CHANGED)
-        elif info.key not in self._assumed and _wants_us(new):
-            if old is None or old.spec != new.spec or old.metadata.uid != new.metadata.uid:
-                self._queue.add(info)
+        elif info.key not in self._assumed and _wants_us(new) and _is_news(old, new):
+            self._queue.add(info)
 
     def _forget(self, pod: Pod) -> None:
         key = pod.metadata.key
@@ -180,6 +179,11 @@ class Scheduler:
 
 def _wants_us(pod: Pod) -> bool:
     return pod.spec.scheduler_name == NAME and not pod.spec.scheduling_gates and not pod.deleted
+
+
+def _is_news(old: Pod | None, new: Pod) -> bool:
+    """Whether a change of a pod can matter to where it may go; its conditions cannot."""
+    return old is None or old.spec != new.spec or old.metadata.uid != new.metadata.uid
 
 
 def _differs(old: Node, new: Node) -> bool:

@@ -93,12 +93,15 @@ class Deletion:
         return await self._mark(call, entry, finalizers, grace)
 
     async def _remove(self, call: Call, entry: Entry, meta: Json) -> Response:
+        revision = entry.revision
         if not call.dry_run:
-            await durable(self._store.delete(entry.key, entry.revision))
+            revision = await durable(self._store.delete(entry.key, entry.revision))
         details: Json = {"name": entry.name, "kind": call.resource.plural, "uid": meta.get("uid", "")}
         if call.resource.group:
             details["group"] = call.resource.group
-        status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+        # The revision of the removal, so that our own clients can wait until their informers have seen it.
+        listed = {"resourceVersion": str(revision)}
+        status = {"kind": "Status", "apiVersion": "v1", "metadata": listed, "status": "Success", "details": details}
         return Response(200, orjson.dumps(status))
 
     async def _mark(self, call: Call, entry: Entry, finalizers: list[str], grace: int) -> Response:

@@ -53,7 +53,7 @@ def _compares(requirement: LabelSelectorRequirement, value: str | None) -> bool:
 
 def _key(term: NodeSelectorTerm) -> tuple[object, ...]:
     return tuple(
-        (r.key, r.operator, tuple(r.values)) for rs in (term.match_expressions, [None], term.match_fields) for r in rs if r
+        tuple((r.key, r.operator, tuple(r.values)) for r in rules) for rules in (term.match_expressions, term.match_fields)
     )
 
 

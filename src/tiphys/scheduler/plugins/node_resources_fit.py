@@ -18,7 +18,7 @@ class NodeResourcesFit(Plugin):
     def filter(self, info: PodInfo, cluster: Cluster) -> Mask | None:
         columns, wanted = cluster.vector(dict(info.requests))
         free = cluster.allocatable[:, columns] - cluster.requested[:, columns]
-        fits: Mask = (free >= wanted).all(axis=1)
+        fits: Mask = np.all(free >= wanted, axis=1)
         return fits
 
     def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:

@@ -56,13 +56,14 @@ class TaintToleration(Plugin):
 
     def score(self, info: PodInfo, cluster: Cluster) -> Scores | None:
         tolerations = info.pod.spec.tolerations
-        tainted = cluster.where("prefers no pods", lambda node: any(t.effect == "PreferNoSchedule" for t in node.spec.taints))
+        soft = ("PreferNoSchedule",)
+        tainted = cluster.where(soft, lambda node: bool(untolerated(node, (), soft)))
         if not tainted.any():
             return None
         counts = np.zeros(len(cluster.rows))
         for row, node in cluster.nodes():
             if tainted[row]:
-                counts[row] = len(untolerated(node, tolerations, ("PreferNoSchedule",)))
+                counts[row] = len(untolerated(node, tolerations, soft))
         most = counts.max()
         scores: Scores = (1.0 - counts / most) * 100.0 if most else np.full(len(counts), 100.0)
         return scores
