@@ -41,7 +41,7 @@ class WatchLine(Model, frozen=True):
 _watch_lines = msgspec.json.Decoder(WatchLine)
 _written = msgspec.json.Decoder(Object)
 
-# Where a caller wants to know what it wrote: (group, plural) -> the last revision written, by any client in its context.
+# For callers that want to know what they wrote: (group, plural) -> the last revision that any client wrote here.
 writes: ContextVar[dict[tuple[str, str], int] | None] = ContextVar("writes", default=None)
 
 

@@ -32,7 +32,9 @@ from tiphys.client.transport import Unreachable
 from tiphys.client.workqueue import WorkQueue
 
 _log = Log("controllers")
-_RECONCILES = Counter("tiphys_controller_reconciles_total", "Reconciles by controller and outcome.", ("controller", "outcome"))
+_RECONCILES = Counter(
+    "tiphys_controller_reconciles_total", "Reconciles by controller and outcome.", ("controller", "outcome")
+)
 # How long a key is held for the informers to catch up; past that its own writes are old news.
 _HOLD_SECONDS = 10.0
 T = TypeVar("T", bound=msgspec.Struct)

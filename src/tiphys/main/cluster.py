@@ -90,7 +90,9 @@ class Cluster:
         try:
             data = (self.state / "cluster.json").read_bytes()
         except FileNotFoundError:
-            raise ClusterError(f"there is no cluster {self.name!r} on this machine; `tiphys up {self.name}` makes one") from None
+            raise ClusterError(
+                f"there is no cluster {self.name!r} on this machine; `tiphys up {self.name}` makes one"
+            ) from None
         return msgspec.json.decode(data, type=Settings)
 
     def create(self) -> Settings:

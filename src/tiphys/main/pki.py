@@ -96,12 +96,12 @@ class Pki:
             _builder(x509.Name(subject), authority.subject, key, _LEAF_DAYS)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
         )
         if leaf.names:
-            builder = builder.add_extension(x509.SubjectAlternativeName(list(map(_general, leaf.names))), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName(list(map(_general, leaf.names))), critical=False
+            )
         made = builder.sign(signer, hashes.SHA256())
         write_private(self.key(name), _pem(key))
         write_private(self.certificate(name), made.public_bytes(serialization.Encoding.PEM))

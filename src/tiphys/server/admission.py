@@ -2,8 +2,9 @@
 
 A plugin is a class with `admit` (may change `attributes.obj`), `validate` (may only refuse), or both. The chain runs
 every `admit` in order, then every `validate`. What must be set aside for an object (an address, a port) is taken in
-`reserve`, when nothing but the store can refuse any more, and `settled` tells how that ended. Plugins of the house live in `server/plugins/`, users' own come by the
-entry point `tiphys.admission`. Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
+`reserve`, when nothing but the store can refuse any more, and `settled` tells how that ended. Plugins of the house
+live in `server/plugins/`, users' own come by the entry point `tiphys.admission`.
+Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/
 """
 
 from __future__ import annotations

@@ -39,7 +39,9 @@ class Rule:
         if target.verb not in self.verbs and "*" not in self.verbs:
             return False
         if not target.is_resource:
-            return any(url == target.path or (url[-1:] == "*" and target.path.startswith(url[:-1])) for url in self.urls)
+            return any(
+                url == target.path or (url[-1:] == "*" and target.path.startswith(url[:-1])) for url in self.urls
+            )
         if self.namespace and self.namespace != target.namespace:
             return False
         if target.group not in self.groups and "*" not in self.groups:
@@ -53,7 +55,9 @@ class Rule:
             return True
         if not target.subresource:
             return target.resource in self.resources
-        return f"{target.resource}/{target.subresource}" in self.resources or f"*/{target.subresource}" in self.resources
+        return (
+            f"{target.resource}/{target.subresource}" in self.resources or f"*/{target.subresource}" in self.resources
+        )
 
 
 class Rbac:

@@ -57,7 +57,8 @@ def _named(name: str) -> Json:
 
 def _classes() -> Iterator[tuple[str, Json]]:
     for name, value in _SYSTEM_CLASSES.items():
-        text = f"Used for system critical pods that must {'run in the cluster' if value < 2_000_001_000 else 'not be moved'}."
+        must = "run in the cluster" if value == _SYSTEM_CLASSES["system-cluster-critical"] else "not be moved"
+        text = f"Used for system critical pods that must {must}."
         yield "/apis/scheduling.k8s.io/v1/priorityclasses", {**_named(name), "value": value, "description": text}
 
 

@@ -57,7 +57,9 @@ class Call:
     def field_validation(self) -> str:
         mode = self.request.param("fieldValidation") or "Warn"
         if mode not in _FIELD_VALIDATION:
-            raise BadRequest(f'fieldValidation: Unsupported value: "{mode}": supported values: "Ignore", "Warn", "Strict"')
+            raise BadRequest(
+                f'fieldValidation: Unsupported value: "{mode}": supported values: "Ignore", "Warn", "Strict"'
+            )
         return mode
 
     def revision(self) -> int | None:

@@ -96,7 +96,7 @@ class Apply(Change):
             raise errors.BadRequest("the object to apply must be a JSON or YAML object")
         if not call.request.param("fieldManager"):
             raise errors.BadRequest(
-                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"
+                'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
             )
         for name in ("apiVersion", "kind"):
             if not body.get(name):

@@ -91,7 +91,8 @@ class Connect:
             host, kubelet = await self._node(name)
             base = f"https://{host}:{port or kubelet}"
         elif target.resource == "pods":
-            base = f"{scheme}://{self._pod_address(target.namespace, name)}:{port or self._pod_port(target.namespace, name)}"
+            number = port or self._pod_port(target.namespace, name)
+            base = f"{scheme}://{self._pod_address(target.namespace, name)}:{number}"
         else:
             address, number = self._service_backend(target.namespace, name, port)
             base = f"{scheme}://{address}:{number}"
@@ -133,7 +134,9 @@ class Connect:
         raise errors.ServiceUnavailable(f'no endpoints available for service "{name}"')
 
     def _port_names(self, namespace: str, name: str, port: str) -> set[str]:
-        entry = self._server.cache.of("/registry/core/services/").items.get(f"/registry/core/services/{namespace}/{name}")
+        entry = self._server.cache.of("/registry/core/services/").items.get(
+            f"/registry/core/services/{namespace}/{name}"
+        )
         if entry is None:
             raise errors.no_such("", "services", name)
         ports = entry.decode()["spec"].get("ports") or ()
@@ -205,9 +208,5 @@ def _container(pod: Json, wanted: str) -> str:
     if default in known:
         return str(default)
     if len(main) > 1:
-        raise errors.BadRequest(
-            f"a container name must be specified for pod {name}, choose one of: [{' '.join(main)}]"
-        )
+        raise errors.BadRequest(f"a container name must be specified for pod {name}, choose one of: [{' '.join(main)}]")
     return str(main[0])
-
-

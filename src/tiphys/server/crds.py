@@ -63,12 +63,17 @@ def _resource(spec: Json, version: Json, hub: AnyResource | None = None) -> AnyR
     schema = from_openapi_v3(raw)
     subresources = version.get("subresources") or {}
     scale = subresources.get("scale")
+    list_kind = names.get("listKind") or f"{names['kind']}List"
     facts: dict[str, Any] = {}
     if hub is not None:
-        facts |= {"hub": hub, "to_hub": _convert(hub.api_version), "from_hub": _convert(f"{spec['group']}/{version['name']}")}
+        facts |= {
+            "hub": hub,
+            "to_hub": _convert(hub.api_version),
+            "from_hub": _convert(f"{spec['group']}/{version['name']}"),
+        }
     return resource(
         group=spec["group"], version=version["name"], kind=names["kind"], plural=names["plural"],
-        singular=names.get("singular") or names["kind"].lower(), list_kind=names.get("listKind") or names["kind"] + "List",
+        singular=names.get("singular") or names["kind"].lower(), list_kind=list_kind,
         short_names=tuple(names.get("shortNames") or ()), categories=tuple(names.get("categories") or ()),
         namespaced=spec["scope"] == "Namespaced", status="status" in subresources,
         scale=_scale(scale) if scale else None, columns=tuple(_columns(version)), structural=schema,
@@ -82,7 +87,9 @@ def _convert(api_version: str) -> Any:
 
 
 def _scale(scale: Json) -> ScalePaths:
-    paths = (scale.get(name, "").lstrip(".") for name in ("specReplicasPath", "statusReplicasPath", "labelSelectorPath"))
+    paths = (
+        scale.get(name, "").lstrip(".") for name in ("specReplicasPath", "statusReplicasPath", "labelSelectorPath")
+    )
     return ScalePaths(*paths)
 
 
@@ -173,7 +180,12 @@ class CustomResources:
             accepted = (other.decode().get("status") or {}).get("acceptedNames") or {}
             if other.name == name or other.decode()["spec"]["group"] != spec["group"]:
                 continue
-            for field, label in (("plural", "Plural"), ("singular", "Singular"), ("kind", "Kind"), ("listKind", "ListKind")):
+            for field, label in (
+                ("plural", "Plural"),
+                ("singular", "Singular"),
+                ("kind", "Kind"),
+                ("listKind", "ListKind"),
+            ):
                 if names.get(field) and names[field] == accepted.get(field):
                     return f"{label}Conflict", f'"{names[field]}" is already in use'
         return None
@@ -270,6 +282,4 @@ def _set(status: Json, kind: str, value: str, reason: str, message: str, now: st
                 condition["lastTransitionTime"] = now
             condition |= {"status": value, "reason": reason, "message": message}
             return
-    conditions.append(
-        {"type": kind, "status": value, "reason": reason, "message": message, "lastTransitionTime": now}
-    )
+    conditions.append({"type": kind, "status": value, "reason": reason, "message": message, "lastTransitionTime": now})

@@ -128,11 +128,7 @@ def _entry(resource: AnyResource) -> Json:
     return entry
 
 
-
-
-def _sub_entry(
-    resource: AnyResource, name: str, kind: str, group: str, version: str, verbs: tuple[str, ...]
-) -> Json:
+def _sub_entry(resource: AnyResource, name: str, kind: str, group: str, version: str, verbs: tuple[str, ...]) -> Json:
     entry: Json = {
         "name": f"{resource.plural}/{name}", "singularName": "", "namespaced": resource.namespaced,
         "kind": kind, "verbs": list(verbs),

@@ -1,4 +1,4 @@
-"""Objects on their way in: bodies decoded, metadata stamped, carried over and checked; bytes on their way to the store."""
+"""Objects on their way in: bodies decoded, metadata stamped, carried over and checked, bytes made for the store."""
 
 from __future__ import annotations
 
@@ -142,9 +142,7 @@ def place(obj: Json, call: Call) -> None:
     meta, target = obj["metadata"], call.target
     if call.resource.namespaced:
         if meta.get("namespace", target.namespace) != target.namespace:
-            raise BadRequest(
-                "the namespace of the provided object does not match the namespace sent on the request"
-            )
+            raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
         meta["namespace"] = target.namespace
     elif meta.pop("namespace", None):
         raise BadRequest("namespace may not be set on a cluster-scoped object")
@@ -209,6 +207,4 @@ def _check_owners(owners: Any) -> Iterator[FieldError]:
         if owner.get("controller"):
             controllers.append(f"{owner.get('kind')}/{owner.get('name')}")
     if len(controllers) > 1:
-        yield invalid(
-            "metadata.ownerReferences", controllers, "Only one reference can have Controller set to true"
-        )
+        yield invalid("metadata.ownerReferences", controllers, "Only one reference can have Controller set to true")

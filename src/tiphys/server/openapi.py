@@ -21,7 +21,8 @@ from tiphys.server.openapi_schemas import Definitions
 
 _INFO = {"title": "Kubernetes", "version": KUBERNETES_VERSION}
 _ACTIONS = {
-    "create": ("post", "post", False), "list": ("get", "list", False), "deletecollection": ("delete", "deletecollection", False),
+    "create": ("post", "post", False), "list": ("get", "list", False),
+    "deletecollection": ("delete", "deletecollection", False),
     "get": ("get", "get", True), "update": ("put", "put", True), "patch": ("patch", "patch", True),
     "delete": ("delete", "delete", True),
 }  # fmt: skip
@@ -153,7 +154,15 @@ def _operation(resource: AnyResource, action: str, reference: Json, *, v3: bool,
 
 
 _WRITE_QUERY = ("dryRun", "fieldManager", "fieldValidation")
-_LIST_QUERY = ("labelSelector", "fieldSelector", "limit", "continue", "resourceVersion", "resourceVersionMatch", "watch")
+_LIST_QUERY = (
+    "labelSelector",
+    "fieldSelector",
+    "limit",
+    "continue",
+    "resourceVersion",
+    "resourceVersionMatch",
+    "watch",
+)
 _QUERY: dict[str, tuple[str, ...]] = {
     "post": _WRITE_QUERY, "put": _WRITE_QUERY, "patch": (*_WRITE_QUERY, "force"), "list": _LIST_QUERY,
 }  # fmt: skip

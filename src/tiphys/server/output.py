@@ -106,7 +106,13 @@ def bookmark(resource: AnyResource, revision: int, form: Form, *, initial_end: b
         obj |= {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
     elif form.shape == "table":
         row = {"cells": [], "object": obj | {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}}
-        obj = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "columnDefinitions": [], "rows": [row]}
+        obj = {
+            "kind": "Table",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": meta,
+            "columnDefinitions": [],
+            "rows": [row],
+        }
     return b"%b%b}\n" % (_LINE["BOOKMARK"], orjson.dumps(obj))
 
 

@@ -92,7 +92,9 @@ def _spec(call: Call, review: Json) -> Json:
     spec: Json = review.get("spec") or {}
     if bool(spec.get("resourceAttributes")) == bool(spec.get("nonResourceAttributes")):
         problem = errors.invalid(
-            "spec.resourceAttributes", None, "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+            "spec.resourceAttributes",
+            None,
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
         )
         raise errors.invalid_object(_AUTHZ, call.resource.kind, "", [problem])
     return spec

@@ -48,7 +48,9 @@ def target_of(request: Request) -> Target:
         # The deprecated prefix form of watching; clients of old still send it.
         rest = rest[1:]
         target.verb = "watch"
-    if (rest[0] == "namespaces" and not group and len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES) or (rest[0] == "namespaces" and group and len(rest) > 2):
+    if (rest[0] == "namespaces" and not group and len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES) or (
+        rest[0] == "namespaces" and group and len(rest) > 2
+    ):
         target.namespace, rest = rest[1], rest[2:]
     target.resource = rest[0]
     target.name = rest[1] if len(rest) > 1 else ""

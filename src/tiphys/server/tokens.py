@@ -37,7 +37,7 @@ class Tokens:
     def issue(
         self, account: Json, seconds: int, audiences: Sequence[str], bound: Json | None = None
     ) -> tuple[str, float]:
-        """A token for the ServiceAccount and when it expires (unix seconds); `bound` is {kind, name, uid} to bind it to."""
+        """A token for the ServiceAccount and when it expires (unix seconds), bound to `bound` ({kind, name, uid})."""
         now = int(self._clock.time())
         meta = account["metadata"]
         private: Json = {

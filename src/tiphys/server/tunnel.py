@@ -70,7 +70,7 @@ async def tunnel(
         if status != 101:
             return await _refused(answer, reader, status)
         inbound = _Inbound(transport, writer)
-        http.protocol.set_parser(inbound)
+        http.protocol.set_parser(inbound)  # type: ignore[arg-type]  # aiohttp names its own reader
         transport.write(answer)
         await _pump(http, reader, transport, inbound)
         return _Gone(status=101)

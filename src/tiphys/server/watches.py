@@ -1,7 +1,7 @@
 """Watches: from a request to a stream of lines.
 
-A watch begins with what is there now (no resourceVersion, 0, or sendInitialEvents), with the cache's recent history, or,
-if that does not reach back far enough, with the store's own history; from then on the cache pushes.
+A watch begins with what is there now (no resourceVersion, 0, or sendInitialEvents), with the cache's recent history,
+or, if that does not reach back far enough, with the store's own history; from then on the cache pushes.
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
 
@@ -70,7 +70,6 @@ async def start_watch(watches: Watches, call: Call, chosen: Chosen, form: output
                 watcher.offer(change)
     else:
         past = await _open_past(cache, chosen, revision)
-    bookmarks = call.request.flag("allowWatchBookmarks")
     stream = _Stream(watches, call, watcher, line)
     if past is not None:
         return stream.replay(past, collection)
@@ -197,9 +196,7 @@ class _Stream:
         finally:
             _WATCHERS.inc(*self._labels, by=-1)
 
-    async def replay(
-        self, past: AsyncIterator[Sequence[store.Event]], collection: Collection
-    ) -> AsyncGenerator[bytes]:
+    async def replay(self, past: AsyncIterator[Sequence[store.Event]], collection: Collection) -> AsyncGenerator[bytes]:
         """A watch that begins before the cache's history is fed by the store for as long as it lasts."""
         _WATCHERS.inc(*self._labels)
         try:

@@ -1,8 +1,8 @@
 """create, update and patch: one road for every resource and subresource that changes a stored object.
 
-decode -> change -> default -> admit -> prepare -> validate -> managed fields -> store, under optimistic concurrency: the
-write expects the revision it was made from and starts over from the newest when it lost a race (unless the client named
-a resourceVersion). Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
+decode -> change -> default -> admit -> prepare -> validate -> managed fields -> store, under optimistic concurrency:
+the write expects the revision it was made from and starts over from the newest when it lost a race (unless the client
+named a resourceVersion). Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ def _compares(requirement: LabelSelectorRequirement, value: str | None) -> bool:
 
 def _key(term: NodeSelectorTerm) -> tuple[object, ...]:
     return tuple(
-        tuple((r.key, r.operator, tuple(r.values)) for r in rules) for rules in (term.match_expressions, term.match_fields)
+        tuple((r.key, r.operator, tuple(r.values)) for r in rules)
+        for rules in (term.match_expressions, term.match_fields)
     )
 
 

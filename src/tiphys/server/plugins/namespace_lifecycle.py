@@ -29,6 +29,10 @@ class NamespaceLifecycle(Plugin):
             why = f"unable to create new content in namespace {name} because it is being terminated"
             error = errors.denied(attributes.resource.group, attributes.resource.plural, attributes.name, why)
             error.details["causes"] = [
-                {"reason": "NamespaceTerminating", "message": f"namespace {name} is being terminated", "field": "metadata.namespace"}
+                {
+                    "reason": "NamespaceTerminating",
+                    "message": f"namespace {name} is being terminated",
+                    "field": "metadata.namespace",
+                }
             ]
             raise error

@@ -21,7 +21,9 @@ class NodeRestriction(Plugin):
         if resource.group or resource.plural not in ("nodes", "pods"):
             return
         if resource.plural == "nodes" and attributes.name != node:
-            raise errors.denied("", "nodes", attributes.name, f'node "{node}" is not allowed to modify node "{attributes.name}"')
+            raise errors.denied(
+                "", "nodes", attributes.name, f'node "{node}" is not allowed to modify node "{attributes.name}"'
+            )
         if resource.plural == "pods":
             obj = attributes.old or attributes.obj or {}
             on = obj.get("spec", {}).get("nodeName", "")

@@ -61,9 +61,7 @@ class Priority(Plugin):
             if entry is None:
                 raise errors.denied("", "pods", pod, f"no PriorityClass with name {name} was found")
             return entry.decode()
-        defaults = [
-            entry.decode() for entry in self._classes.items.values() if b'"globalDefault":true' in entry.data
-        ]
+        defaults = [entry.decode() for entry in self._classes.items.values() if b'"globalDefault":true' in entry.data]
         if not defaults:
             return None
         # Several defaults can only come from a race; the smallest is the harmless one.

@@ -68,7 +68,9 @@ class ServiceAddresses(Plugin):
         if wanted and wanted != "None":
             self._check_in_range(attributes, wanted)
             if _ADDRESSES + wanted not in before and not await self._take(attributes, _ADDRESSES + wanted, taken):
-                _refuse(attributes, "spec.clusterIPs", [wanted], "failed to allocate IP: provided IP is already allocated")
+                _refuse(
+                    attributes, "spec.clusterIPs", [wanted], "failed to allocate IP: provided IP is already allocated"
+                )
         elif not wanted:
             wanted = await self._free_address(attributes, taken)
         spec["clusterIP"], spec["clusterIPs"] = wanted, [wanted]
@@ -122,7 +124,9 @@ class ServiceAddresses(Plugin):
     ) -> None:
         if number not in self._ports:
             span = f"{self._ports.start}-{self._ports.stop - 1}"
-            _refuse(attributes, path, number, f"provided port is not in the valid range. The range of valid ports is {span}")
+            _refuse(
+                attributes, path, number, f"provided port is not in the valid range. The range of valid ports is {span}"
+            )
         key = f"{_PORTS}{number}"
         if key not in before and not await self._take(attributes, key, taken):
             _refuse(attributes, path, number, "provided port is already allocated")

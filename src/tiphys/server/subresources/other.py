@@ -73,7 +73,9 @@ async def _issue(server: ApiServer, tokens: Tokens, call: Call) -> Response:
     seconds = spec.get("expirationSeconds") or _DEFAULT_SECONDS
     if not isinstance(seconds, int) or not _MIN_SECONDS <= seconds <= _MAX_SECONDS:
         low = isinstance(seconds, int) and seconds < _MIN_SECONDS
-        why = "may not specify a duration less than 10 minutes" if low else "may not specify a duration larger than 2^32"
+        why = (
+            "may not specify a duration less than 10 minutes" if low else "may not specify a duration larger than 2^32"
+        )
         problem = errors.invalid("spec.expirationSeconds", seconds, why)
         raise errors.invalid_object("authentication.k8s.io", "TokenRequest", "", [problem])
     bound = await _bound(server, call, spec.get("boundObjectRef"))

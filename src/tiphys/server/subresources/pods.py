@@ -71,10 +71,12 @@ class _Bind(Change):
         spec, status = current["spec"], current.setdefault("status", {})
         name = current["metadata"]["name"]
         if current["metadata"].get("deletionTimestamp"):
-            raise errors.conflict("", "pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
+            raise errors.conflict(
+                "", "pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host"
+            )
         if spec.get("nodeName"):
             raise errors.conflict(
-                "", "pods/binding", name, f"pod {name} is already assigned to node \"{spec['nodeName']}\""
+                "", "pods/binding", name, f'pod {name} is already assigned to node "{spec["nodeName"]}"'
             )
         if spec.get("schedulingGates"):
             raise errors.conflict("", "pods/binding", name, f"pod {name} has non-empty .spec.schedulingGates")
@@ -200,10 +202,7 @@ class _Eviction:
 def _needs_no_budget(pod: Json) -> bool:
     """Finished, terminating and never scheduled pods cost no budget."""
     status = pod.get("status") or {}
-    return (
-        status.get("phase") in (*_TERMINAL, "Pending")
-        or bool(pod["metadata"].get("deletionTimestamp"))
-    )
+    return status.get("phase") in (*_TERMINAL, "Pending") or bool(pod["metadata"].get("deletionTimestamp"))
 
 
 class _Disrupt(Change):
