@@ -91,8 +91,8 @@ def apply(
         _refuse_conflicts(others, taken)
     kept = _without(others, taken, lost)
     if fields:
-        same = mine is not None and mine["fieldsV1"] == fields and mine.get("apiVersion") == api_version
-        stamp = mine.get("time", "") if mine is not None and same and not taken and not lost else time.rfc3339(now)
+        idle = mine is not None and not taken and not lost and mine["fieldsV1"] == fields
+        stamp = mine.get("time", "") if mine is not None and idle else time.rfc3339(now)
         kept.append(_complete(entry, fields, stamp))
     merged.setdefault("metadata", {})["managedFields"] = _ordered(_capped(kept))
     return merged

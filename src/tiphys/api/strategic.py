@@ -103,12 +103,23 @@ def _order(schema: Schema, original: Json, patch: Json, directive: str) -> None:
         return
     patch.pop(key, None)
     merge_key = field.patch_merge_key
-    if changes is not None:
-        _check_order(changes, order, merge_key, key)
     current = server if type(server) is list else []
-    merged = _merge_list(field, list(current), changes) if changes else list(current)
+    merged = current
+    if changes:
+        _check_order(changes, order, merge_key, key)
+        merged = _merge_list(field, list(current), changes)
+        current = _places(current, changes, merge_key)
     if merged or type(server) is list:
         original[key] = _arranged(merged, order, current, merge_key)
+
+
+def _places(current: list[Any], changes: list[Any], merge_key: str) -> list[Any]:
+    """The order of the live list for what the order does not name. As upstream, additions fill what deletions free."""
+    gone = {_identity(item, merge_key) for item in changes if type(item) is dict and item.get(_PATCH) == "delete"}
+    kept = [item for item in current if _identity(item, merge_key) not in gone]
+    known = {_identity(item, merge_key) for item in current}
+    added = [item for item in changes if _identity(item, merge_key) not in known]
+    return kept + added[: len(current) - len(kept)]
 
 
 def _check_order(changes: list[Any], order: list[Any], merge_key: str, key: str) -> None:

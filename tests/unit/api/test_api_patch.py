@@ -145,6 +145,12 @@ def test_lists_merge_by_their_key(server, patch, result):
     assert (server, patch) == before
 
 
+def test_an_addition_takes_the_place_of_a_deletion_among_what_the_order_does_not_name():
+    order = {"$setElementOrder/containers": [{"name": "d"}, {"name": "e"}]}
+    patch = containers("e", {"name": "a", "$patch": "delete"}, **order)
+    assert names(strategic_patch(POD, containers("d", "a", "b"), patch)) == ["d", "b", "e"]
+
+
 def test_items_merge_field_by_field():
     server = containers({"name": "a", "image": "x", "args": ["1"], "env": [{"name": "A", "value": "1"}]})
     patch = containers({"name": "a", "args": ["2"], "env": [{"name": "B", "value": "2"}], "image": None})
