@@ -1,0 +1,56 @@
+"""The `tiphys` command: our own verbs here, every kubectl verb by way of `tiphys.cli`.
+
+Each verb's module is imported only when it is asked for: the command must answer in under 150 ms.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+# verb -> (module, function, what it does). The function takes the arguments after the verb and returns the exit code.
+OWN = {
+    "up": ("tiphys.main.up", "up", "start a cluster on this machine; returns when it is Ready"),
+    "down": ("tiphys.main.down", "down", "stop a cluster; with --purge remove all that it was"),
+    "ls": ("tiphys.main.show", "ls", "list the clusters of this machine"),
+    "status": ("tiphys.main.show", "status", "one screen about a cluster"),
+    "image": ("tiphys.main.image", "image", "import, build or list images of a cluster's node"),
+    "server": ("tiphys.main.processes", "server", "run the control plane in the foreground"),
+    "agent": ("tiphys.main.processes", "agent", "run the node agent in the foreground"),
+}
+_USAGE = "usage: tiphys VERB ... (every kubectl verb works, and these of our own)"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The console script. Linked as `kubectl`, it is kubectl."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if sys.argv[0].endswith("kubectl") and arguments is None:
+        return _kubectl(words)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    verb, rest = words[0], words[1:]
+    if verb == "kubectl":
+        return _kubectl(rest)
+    if verb not in OWN:
+        return _kubectl(words)
+    module, function, _ = OWN[verb]
+    code: int = getattr(importlib.import_module(module), function)(rest)
+    return code
+
+
+def _kubectl(words: list[str]) -> int:
+    from tiphys.cli.entry import main as kubectl
+
+    return kubectl(words)
+
+
+def _help() -> str:
+    lines = [_USAGE, ""]
+    lines += [f"  {verb:<8} {text}" for verb, (_, _, text) in OWN.items()]
+    return "\n".join([*lines, "", "`tiphys kubectl --help` lists kubectl's verbs."])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

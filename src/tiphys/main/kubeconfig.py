@@ -1,0 +1,79 @@
+"""The admin kubeconfig: written for root, merged into the user's own as a context with the cluster's name."""
+
+from __future__ import annotations
+
+import base64
+import os
+import pwd
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tiphys.main.cluster import Cluster, Settings, write_private
+from tiphys.main.pki import Pki
+
+
+def entry(cluster: Cluster, settings: Settings) -> dict[str, Any]:
+    """A kubeconfig with the credentials inside it, so that it can be carried elsewhere."""
+    pki = Pki(cluster.pki)
+
+    def inline(path: Path) -> str:
+        return base64.b64encode(path.read_bytes()).decode()
+
+    user = f"{cluster.name}-admin"
+    credentials = {
+        "client-certificate-data": inline(pki.certificate("admin")), "client-key-data": inline(pki.key("admin")),
+    }  # fmt: skip
+    server = {"server": settings.server_url, "certificate-authority-data": inline(pki.ca)}
+    return {
+        "apiVersion": "v1", "kind": "Config", "current-context": cluster.name,
+        "clusters": [{"name": cluster.name, "cluster": server}],
+        "users": [{"name": user, "user": credentials}],
+        "contexts": [{"name": cluster.name, "context": {"cluster": cluster.name, "user": user}}],
+    }  # fmt: skip
+
+
+def write(cluster: Cluster, settings: Settings) -> None:
+    cluster.etc.mkdir(parents=True, exist_ok=True, mode=0o755)
+    write_private(cluster.kubeconfig, yaml.safe_dump(entry(cluster, settings)).encode())
+
+
+def merge_into_home(cluster: Cluster, settings: Settings) -> None:
+    """Add or renew the cluster's context; it becomes the current one if there is none."""
+    path, owner = _home()
+    known = yaml.safe_load(path.read_text()) if path.exists() else None
+    if not isinstance(known, dict):
+        known = {"apiVersion": "v1", "kind": "Config"}
+    ours = entry(cluster, settings)
+    for field in ("clusters", "users", "contexts"):
+        names = {item["name"] for item in ours[field]}
+        known[field] = [item for item in known.get(field) or () if item.get("name") not in names] + ours[field]
+    known["current-context"] = known.get("current-context") or cluster.name
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    write_private(path, yaml.safe_dump(known).encode())
+    for made in (path, path.parent):
+        os.chown(made, *owner)
+
+
+def remove_from_home(cluster: Cluster) -> None:
+    path, owner = _home()
+    if not path.exists():
+        return
+    known = yaml.safe_load(path.read_text())
+    if not isinstance(known, dict):
+        return
+    for field, name in (("clusters", cluster.name), ("users", f"{cluster.name}-admin"), ("contexts", cluster.name)):
+        known[field] = [item for item in known.get(field) or () if item.get("name") != name]
+    if known.get("current-context") == cluster.name:
+        known["current-context"] = known["contexts"][0]["name"] if known["contexts"] else ""
+    write_private(path, yaml.safe_dump(known).encode())
+    os.chown(path, *owner)
+
+
+def _home() -> tuple[Path, tuple[int, int]]:
+    """The kubeconfig of the person who typed the command, also through sudo."""
+    name = os.environ.get("SUDO_USER")
+    person = pwd.getpwnam(name) if name else pwd.getpwuid(os.getuid())
+    home = Path(os.environ["HOME"]) if not name and "HOME" in os.environ else Path(person.pw_dir)
+    return home / ".kube" / "config", (person.pw_uid, person.pw_gid)
