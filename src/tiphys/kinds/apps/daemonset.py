@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from tiphys.api.errors import FieldError, invalid, not_supported, required
 from tiphys.api.meta import Model, ObjectMeta
+from tiphys.api.resource import Json
 from tiphys.kinds.apps.conditions import WorkloadCondition
+from tiphys.kinds.apps.selector import check_selector
+from tiphys.kinds.checks import at_most_100_percent, immutable, int_or_percent, non_negative
+from tiphys.kinds.columns import AGE, NAME, column, map_text, number, template_columns
 from tiphys.kinds.core.affinity import LabelSelector
 from tiphys.kinds.core.container import IntOrString
+from tiphys.kinds.core.pod_defaults import default_template
+from tiphys.kinds.core.pod_validation import check_template
 from tiphys.kinds.core.podspec import PodTemplateSpec
 from tiphys.kinds.declare import declare
+from tiphys.kinds.fields import dig, put_default, put_text
+from tiphys.kinds.strategy import StatusStrategy
 
 
 class RollingUpdateDaemonSet(Model):
@@ -47,7 +58,52 @@ class DaemonSet(Model):
     status: DaemonSetStatus = DaemonSetStatus()
 
 
+class DaemonSetStrategy(StatusStrategy):
+    def default(self, new: Json) -> None:
+        spec = new.setdefault("spec", {})
+        put_default(spec, "revisionHistoryLimit", 10)
+        update = spec.setdefault("updateStrategy", {})
+        put_text(update, "type", "RollingUpdate")
+        if update["type"] == "RollingUpdate":
+            rolling = update.setdefault("rollingUpdate", {})
+            put_default(rolling, "maxUnavailable", 1)
+            put_default(rolling, "maxSurge", 0)
+        default_template(spec.get("template") or {})
+
+    def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        spec = new.get("spec") or {}
+        yield from check_selector(spec)
+        yield from immutable(new, old, "spec.selector")
+        yield from check_template(spec.get("template"), "spec.template")
+        yield from non_negative(spec, "spec", "minReadySeconds", "revisionHistoryLimit")
+        yield from _check_update_strategy(spec.get("updateStrategy") or {}, "spec.updateStrategy")
+
+
+def _check_update_strategy(strategy: Json, path: str) -> Iterator[FieldError]:
+    kind, rolling = strategy.get("type"), strategy.get("rollingUpdate") or {}
+    if kind not in ("OnDelete", "RollingUpdate"):
+        yield not_supported(f"{path}.type", kind or "", ("RollingUpdate", "OnDelete"))
+    elif kind == "RollingUpdate":
+        where = f"{path}.rollingUpdate"
+        yield from int_or_percent(rolling, where, "maxUnavailable", "maxSurge")
+        yield from at_most_100_percent(rolling, where, "maxUnavailable", "maxSurge")
+        zero = {name: rolling.get(name) in (0, "0%") for name in ("maxUnavailable", "maxSurge")}
+        if not zero["maxUnavailable"] and not zero["maxSurge"]:
+            rule = "may not be set when maxUnavailable is non-zero"
+            yield invalid(f"{where}.maxSurge", rolling.get("maxSurge"), rule)
+        if all(zero.values()):
+            yield required(f"{where}.maxUnavailable", "cannot be 0 when maxSurge is 0")
+
+
 DAEMON_SETS = declare(
     DaemonSet, group="apps", version="v1", kind="DaemonSet", plural="daemonsets", short_names=("ds",),
     categories=("all",), status=True,
+    columns=(
+        NAME, number("Desired", "status", "desiredNumberScheduled"),
+        number("Current", "status", "currentNumberScheduled"), number("Ready", "status", "numberReady"),
+        number("Up-to-date", "status", "updatedNumberScheduled"), number("Available", "status", "numberAvailable"),
+        column("Node Selector", lambda obj: map_text(dig(obj, "spec", "template", "spec", "nodeSelector"))), AGE,
+        *template_columns("spec", "template", selector=("spec", "selector")),
+    ),
+    strategy=DaemonSetStrategy(),
 )  # fmt: skip

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from tiphys.api.errors import FieldError, forbidden, invalid, not_supported
 from tiphys.api.meta import Model, ObjectMeta
-from tiphys.api.resource import ScalePaths
+from tiphys.api.resource import Json, ScalePaths
 from tiphys.kinds.apps.conditions import WorkloadCondition
+from tiphys.kinds.apps.selector import check_selector
+from tiphys.kinds.checks import at_most_100_percent, immutable, int_or_percent, non_negative
+from tiphys.kinds.columns import AGE, NAME, column, number, template_columns
 from tiphys.kinds.core.affinity import LabelSelector
 from tiphys.kinds.core.container import IntOrString
+from tiphys.kinds.core.pod_defaults import default_template
+from tiphys.kinds.core.pod_validation import check_template
 from tiphys.kinds.core.podspec import PodTemplateSpec
 from tiphys.kinds.declare import declare
+from tiphys.kinds.fields import dig, put_default, put_text
+from tiphys.kinds.strategy import StatusStrategy
 
 
 class RollingUpdateDeployment(Model):
@@ -50,7 +60,59 @@ class Deployment(Model):
     status: DeploymentStatus = DeploymentStatus()
 
 
+class DeploymentTypeStrategy(StatusStrategy):
+    def default(self, new: Json) -> None:
+        spec = new.setdefault("spec", {})
+        put_default(spec, "replicas", 1)
+        put_default(spec, "revisionHistoryLimit", 10)
+        put_default(spec, "progressDeadlineSeconds", 600)
+        strategy = spec.setdefault("strategy", {})
+        put_text(strategy, "type", "RollingUpdate")
+        if strategy["type"] == "RollingUpdate":
+            rolling = strategy.setdefault("rollingUpdate", {})
+            put_default(rolling, "maxUnavailable", "25%")
+            put_default(rolling, "maxSurge", "25%")
+        default_template(spec.get("template") or {})
+
+    def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        spec = new.get("spec") or {}
+        yield from non_negative(spec, "spec", "replicas", "minReadySeconds", "revisionHistoryLimit")
+        yield from non_negative(spec, "spec", "progressDeadlineSeconds")
+        deadline = spec.get("progressDeadlineSeconds")
+        if deadline is not None and deadline <= (spec.get("minReadySeconds") or 0):
+            yield invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
+        yield from check_selector(spec)
+        yield from immutable(new, old, "spec.selector")
+        yield from _check_strategy(spec.get("strategy") or {}, "spec.strategy")
+        yield from check_template(spec.get("template"), "spec.template")
+
+
+def _check_strategy(strategy: Json, path: str) -> Iterator[FieldError]:
+    kind, rolling = strategy.get("type"), strategy.get("rollingUpdate")
+    if kind not in ("Recreate", "RollingUpdate"):
+        yield not_supported(f"{path}.type", kind or "", ("Recreate", "RollingUpdate"))
+    elif kind == "Recreate" and rolling is not None:
+        yield forbidden(f"{path}.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'")
+    elif kind == "RollingUpdate":
+        rolling = rolling or {}
+        where = f"{path}.rollingUpdate"
+        yield from int_or_percent(rolling, where, "maxUnavailable", "maxSurge")
+        yield from at_most_100_percent(rolling, where, "maxUnavailable")
+        if all(rolling.get(name) in (0, "0%") for name in ("maxUnavailable", "maxSurge")):
+            yield invalid(f"{where}.maxUnavailable", rolling["maxUnavailable"], "may not be 0 when `maxSurge` is 0")
+
+
+def _ready(obj: Json) -> str:
+    return f"{dig(obj, 'status', 'readyReplicas') or 0}/{dig(obj, 'spec', 'replicas') or 0}"
+
+
 DEPLOYMENTS = declare(
     Deployment, group="apps", version="v1", kind="Deployment", plural="deployments", short_names=("deploy",),
     categories=("all",), status=True, scale=ScalePaths(),
+    columns=(
+        NAME, column("Ready", _ready), number("Up-to-date", "status", "updatedReplicas"),
+        number("Available", "status", "availableReplicas"), AGE,
+        *template_columns("spec", "template", selector=("spec", "selector")),
+    ),
+    strategy=DeploymentTypeStrategy(),
 )  # fmt: skip

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from tiphys.api.errors import FieldError
 from tiphys.api.meta import Model, ObjectMeta
-from tiphys.api.resource import ScalePaths
+from tiphys.api.resource import Json, ScalePaths
 from tiphys.kinds.apps.conditions import WorkloadCondition
+from tiphys.kinds.apps.selector import check_selector
+from tiphys.kinds.checks import immutable, non_negative
+from tiphys.kinds.columns import AGE, NAME, number, template_columns
 from tiphys.kinds.core.affinity import LabelSelector
+from tiphys.kinds.core.pod_defaults import default_template
+from tiphys.kinds.core.pod_validation import check_template
 from tiphys.kinds.core.podspec import PodTemplateSpec
 from tiphys.kinds.declare import declare
-from tiphys.kinds.fields import text_at
+from tiphys.kinds.fields import put_default, text_at
+from tiphys.kinds.strategy import StatusStrategy
 
 
 class ReplicaSetSpec(Model):
@@ -34,8 +43,32 @@ class ReplicaSet(Model):
     status: ReplicaSetStatus = ReplicaSetStatus()
 
 
+class ReplicaSetStrategy(StatusStrategy):
+    def default(self, new: Json) -> None:
+        spec = new.setdefault("spec", {})
+        put_default(spec, "replicas", 1)
+        default_template(spec.get("template") or {})
+
+    def prepare(self, new: Json, old: Json | None) -> None:
+        if old is None:
+            new["status"] = {"replicas": 0}
+
+    def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        spec = new.get("spec") or {}
+        yield from non_negative(spec, "spec", "replicas", "minReadySeconds")
+        yield from check_selector(spec)
+        yield from immutable(new, old, "spec.selector")
+        yield from check_template(spec.get("template"), "spec.template")
+
+
 REPLICA_SETS = declare(
     ReplicaSet, group="apps", version="v1", kind="ReplicaSet", plural="replicasets", short_names=("rs",),
     categories=("all",), status=True, scale=ScalePaths(),
     selectable_fields={"status.replicas": text_at("status", "replicas")},
+    columns=(
+        NAME, number("Desired", "spec", "replicas"), number("Current", "status", "replicas"),
+        number("Ready", "status", "readyReplicas"), AGE,
+        *template_columns("spec", "template", selector=("spec", "selector")),
+    ),
+    strategy=ReplicaSetStrategy(),
 )  # fmt: skip

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from tiphys.api.errors import FieldError, forbidden, invalid
 from tiphys.api.meta import Model, ObjectMeta
-from tiphys.api.resource import ScalePaths
+from tiphys.api.resource import Json, ScalePaths
 from tiphys.kinds.apps.conditions import WorkloadCondition
+from tiphys.kinds.apps.selector import check_selector
+from tiphys.kinds.checks import int_or_percent, non_negative
+from tiphys.kinds.columns import AGE, NAME, column, template_columns
 from tiphys.kinds.core.affinity import LabelSelector
+from tiphys.kinds.core.claim_defaults import default_claim_spec
 from tiphys.kinds.core.container import IntOrString
 from tiphys.kinds.core.persistentvolumeclaim import PersistentVolumeClaim
+from tiphys.kinds.core.pod_defaults import default_template
+from tiphys.kinds.core.pod_validation import check_template
 from tiphys.kinds.core.podspec import PodTemplateSpec
 from tiphys.kinds.declare import declare
+from tiphys.kinds.fields import dig, put_default, put_text
+from tiphys.kinds.strategy import StatusStrategy
 
 
 class RollingUpdateStatefulSet(Model):
@@ -64,7 +75,73 @@ class StatefulSet(Model):
     status: StatefulSetStatus = StatefulSetStatus()
 
 
+_CHANGEABLE = (
+    "replicas", "template", "updateStrategy", "persistentVolumeClaimRetentionPolicy", "minReadySeconds", "ordinals",
+    "revisionHistoryLimit",
+)  # fmt: skip
+_RULE = (
+    "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
+    "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+)
+
+
+class StatefulSetStrategy(StatusStrategy):
+    def default(self, new: Json) -> None:
+        spec = new.setdefault("spec", {})
+        put_default(spec, "replicas", 1)
+        put_default(spec, "revisionHistoryLimit", 10)
+        put_text(spec, "podManagementPolicy", "OrderedReady")
+        update = spec.setdefault("updateStrategy", {})
+        put_text(update, "type", "RollingUpdate")
+        if update["type"] == "RollingUpdate":
+            put_default(update.setdefault("rollingUpdate", {}), "partition", 0)
+        retention = spec.setdefault("persistentVolumeClaimRetentionPolicy", {})
+        put_text(retention, "whenDeleted", "Retain")
+        put_text(retention, "whenScaled", "Retain")
+        for claim in spec.get("volumeClaimTemplates") or ():
+            put_default(claim, "apiVersion", "v1")
+            put_default(claim, "kind", "PersistentVolumeClaim")
+            default_claim_spec(claim.setdefault("spec", {}))
+            claim.setdefault("status", {}).setdefault("phase", "Pending")
+        default_template(spec.get("template") or {})
+
+    def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        spec = new.get("spec") or {}
+        policy = spec.get("podManagementPolicy")
+        if policy not in ("OrderedReady", "Parallel"):
+            rule = "must be 'OrderedReady' or 'Parallel'"
+            yield invalid("spec.podManagementPolicy", policy or "", rule)
+        yield from _check_update_strategy(spec.get("updateStrategy") or {}, "spec.updateStrategy")
+        yield from non_negative(spec, "spec", "replicas", "minReadySeconds", "revisionHistoryLimit")
+        yield from check_selector(spec)
+        yield from check_template(spec.get("template"), "spec.template")
+        before = (old or {}).get("spec")
+        if before is not None and _fixed(spec) != _fixed(before):
+            yield forbidden("spec", _RULE)
+
+
+def _fixed(spec: Json) -> Json:
+    return {name: value for name, value in spec.items() if name not in _CHANGEABLE}
+
+
+def _check_update_strategy(strategy: Json, path: str) -> Iterator[FieldError]:
+    kind, rolling = strategy.get("type"), strategy.get("rollingUpdate")
+    if kind not in ("OnDelete", "RollingUpdate"):
+        yield invalid(f"{path}.type", kind or "", "must be 'RollingUpdate' or 'OnDelete'")
+    elif kind == "OnDelete" and rolling is not None:
+        yield invalid(f"{path}.rollingUpdate", rolling, "only allowed for updateStrategy 'RollingUpdate'")
+    elif rolling:
+        yield from non_negative(rolling, f"{path}.rollingUpdate", "partition")
+        yield from int_or_percent(rolling, f"{path}.rollingUpdate", "maxUnavailable")
+
+
+def _ready(obj: Json) -> str:
+    return f"{dig(obj, 'status', 'readyReplicas') or 0}/{dig(obj, 'spec', 'replicas') or 0}"
+
+
 STATEFUL_SETS = declare(
     StatefulSet, group="apps", version="v1", kind="StatefulSet", plural="statefulsets", short_names=("sts",),
     categories=("all",), status=True, scale=ScalePaths(),
+    columns=(NAME, column("Ready", _ready), AGE, *template_columns("spec", "template")),
+    strategy=StatefulSetStrategy(),
 )  # fmt: skip

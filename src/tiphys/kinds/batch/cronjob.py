@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import zoneinfo
+from collections.abc import Iterator
+
+from tiphys.api.errors import FieldError, invalid, not_supported, required
 from tiphys.api.meta import Model, ObjectMeta, ObjectReference
+from tiphys.api.resource import Column, Json
+from tiphys.kinds.batch import cron
 from tiphys.kinds.batch.job import JobSpec
+from tiphys.kinds.batch.job_rules import check_job_spec
+from tiphys.kinds.checks import non_negative
+from tiphys.kinds.columns import AGE, NAME, NONE, at, column, since, template_columns
+from tiphys.kinds.core.pod_defaults import default_template
 from tiphys.kinds.declare import declare
+from tiphys.kinds.fields import dig, put_default, put_text
+from tiphys.kinds.strategy import StatusStrategy
 
 
 class JobTemplateSpec(Model):
@@ -35,7 +47,66 @@ class CronJob(Model):
     status: CronJobStatus = CronJobStatus()
 
 
+class CronJobStrategy(StatusStrategy):
+    def default(self, new: Json) -> None:
+        spec = new.setdefault("spec", {})
+        put_text(spec, "concurrencyPolicy", "Allow")
+        put_default(spec, "suspend", False)
+        put_default(spec, "successfulJobsHistoryLimit", 3)
+        put_default(spec, "failedJobsHistoryLimit", 1)
+        template = dig(spec, "jobTemplate", "spec", "template")
+        if template:
+            default_template(template)
+
+    def check_name(self, meta: Json) -> Iterator[FieldError]:
+        yield from super().check_name(meta)
+        if len(meta.get("name") or "") > 52:
+            # The controller appends 11 characters to name its jobs.
+            yield invalid("metadata.name", meta["name"], "must be no more than 52 characters")
+
+    def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        spec = new.get("spec") or {}
+        schedule = spec.get("schedule") or ""
+        if not schedule:
+            yield required("spec.schedule")
+        else:
+            for problem in cron.problems(schedule):
+                yield invalid("spec.schedule", schedule, problem)
+        zone = spec.get("timeZone")
+        if zone is not None:
+            yield from _check_zone(zone)
+        limits = ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit")
+        yield from non_negative(spec, "spec", *limits)
+        policy = spec.get("concurrencyPolicy")
+        if policy not in ("Allow", "Forbid", "Replace"):
+            yield not_supported("spec.concurrencyPolicy", policy or "", ("Allow", "Forbid", "Replace"))
+        yield from check_job_spec(dig(spec, "jobTemplate", "spec") or {}, "spec.jobTemplate.spec")
+
+
+def _check_zone(zone: str) -> Iterator[FieldError]:
+    if not zone:
+        yield invalid("spec.timeZone", zone, "timeZone must be nil or non-empty string")
+    elif zone == "Local" or zone not in zoneinfo.available_timezones():
+        yield invalid("spec.timeZone", zone, f"unknown time zone {zone}")
+
+
+def _last(obj: Json, now: float) -> str:
+    text = dig(obj, "status", "lastScheduleTime")
+    return since(text, now) if text else NONE
+
+
+_TEMPLATE = ("spec", "jobTemplate", "spec")
+
+
 CRON_JOBS = declare(
     CronJob, group="batch", version="v1", kind="CronJob", plural="cronjobs", short_names=("cj",),
     categories=("all",), status=True,
+    columns=(
+        NAME, at("Schedule", "spec", "schedule"), at("Timezone", "spec", "timeZone", empty=NONE),
+        column("Suspend", lambda obj: str(bool(dig(obj, "spec", "suspend")))),
+        column("Active", lambda obj: len(dig(obj, "status", "active") or ()), "integer"),
+        Column("Last Schedule", _last), AGE,
+        *template_columns(*_TEMPLATE, "template", selector=(*_TEMPLATE, "selector")),
+    ),
+    strategy=CronJobStrategy(),
 )  # fmt: skip

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from tiphys.api import time
+from tiphys.api.errors import FieldError
 from tiphys.api.meta import Model, ObjectMeta
+from tiphys.api.resource import Column, Json
+from tiphys.kinds.apps.selector import check_selector
+from tiphys.kinds.batch.job_rules import check_job_spec, check_job_update, default_job_spec, select_own_pods
+from tiphys.kinds.columns import AGE, NAME, column, template_columns
 from tiphys.kinds.core.affinity import LabelSelector
 from tiphys.kinds.core.podspec import PodTemplateSpec
 from tiphys.kinds.declare import declare
-from tiphys.kinds.fields import text_at
+from tiphys.kinds.fields import dig, text_at
+from tiphys.kinds.strategy import StatusStrategy
 
 
 class FailureExitCodes(Model):
@@ -99,7 +108,70 @@ class Job(Model):
         return any(c.type in ("Complete", "Failed") and c.status == "True" for c in self.status.conditions)
 
 
+class JobStrategy(StatusStrategy):
+    """Without `manualSelector` the selector is the server's: the labels that it puts on the template."""
+
+    def default(self, new: Json) -> None:
+        spec = new.setdefault("spec", {})
+        default_job_spec(spec)
+        _default_labels(new)
+
+    def prepare(self, new: Json, old: Json | None) -> None:
+        super().prepare(new, old)
+        if old is None and not dig(new, "spec", "manualSelector"):
+            select_own_pods(new)
+            _default_labels(new)
+
+    def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        spec = new.get("spec") or {}
+        yield from check_job_spec(spec, "spec")
+        yield from check_selector(spec)
+        if old is not None:
+            yield from check_job_update(new, old)
+
+
+def _default_labels(job: Json) -> None:
+    """A job without labels has those of its template."""
+    labels = dig(job, "spec", "template", "metadata", "labels")
+    meta = job.setdefault("metadata", {})
+    if labels and not meta.get("labels"):
+        meta["labels"] = dict(labels)
+
+
+def _completions(obj: Json) -> str:
+    succeeded = dig(obj, "status", "succeeded") or 0
+    completions, parallelism = dig(obj, "spec", "completions"), dig(obj, "spec", "parallelism") or 0
+    if completions is not None:
+        return f"{succeeded}/{completions}"
+    return f"{succeeded}/1 of {parallelism}" if parallelism > 1 else f"{succeeded}/1"
+
+
+def _status(obj: Json) -> str:
+    true = {c.get("type") for c in dig(obj, "status", "conditions") or () if c.get("status") == "True"}
+    for name in ("Complete", "Failed"):
+        if name in true:
+            return name
+    if dig(obj, "metadata", "deletionTimestamp"):
+        return "Terminating"
+    for name in ("Suspended", "FailureTarget", "SuccessCriteriaMet"):
+        if name in true:
+            return name
+    return "Running"
+
+
+def _duration(obj: Json, now: float) -> str:
+    start, end = dig(obj, "status", "startTime"), dig(obj, "status", "completionTime")
+    if not start:
+        return ""
+    return time.age((time.seconds(end) if end else now) - time.seconds(start))
+
+
 JOBS = declare(
     Job, group="batch", version="v1", kind="Job", plural="jobs", categories=("all",), status=True,
     selectable_fields={"status.successful": lambda obj: text_at("status", "succeeded")(obj) or "0"},
+    columns=(
+        NAME, column("Status", _status), column("Completions", _completions), Column("Duration", _duration), AGE,
+        *template_columns("spec", "template", selector=("spec", "selector")),
+    ),
+    strategy=JobStrategy(),
 )  # fmt: skip

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from tiphys.api.errors import FieldError, invalid
 from tiphys.api.meta import Model, ObjectMeta
+from tiphys.api.resource import Json
+from tiphys.kinds.checks import non_negative
+from tiphys.kinds.columns import AGE, NAME, at
 from tiphys.kinds.declare import declare
+from tiphys.kinds.strategy import KindStrategy
 
 
 class LeaseSpec(Model):
@@ -23,4 +30,16 @@ class Lease(Model):
     spec: LeaseSpec = LeaseSpec()
 
 
-LEASES = declare(Lease, group="coordination.k8s.io", version="v1", kind="Lease", plural="leases")
+class LeaseStrategy(KindStrategy):
+    def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        spec = new.get("spec") or {}
+        duration = spec.get("leaseDurationSeconds")
+        if duration is not None and duration <= 0:
+            yield invalid("spec.leaseDurationSeconds", duration, "must be greater than 0")
+        yield from non_negative(spec, "spec", "leaseTransitions")
+
+
+LEASES = declare(
+    Lease, group="coordination.k8s.io", version="v1", kind="Lease", plural="leases",
+    columns=(NAME, at("Holder", "spec", "holderIdentity"), AGE), strategy=LeaseStrategy(),
+)  # fmt: skip

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from tiphys.api import names
+from tiphys.api.errors import FieldError, forbidden, invalid, too_long
 from tiphys.api.meta import Model, ObjectMeta
+from tiphys.api.resource import Json
+from tiphys.kinds.checks import follows
+from tiphys.kinds.columns import AGE, NAME, column
 from tiphys.kinds.declare import declare
+from tiphys.kinds.strategy import KindStrategy
 
 
 class ConfigMap(Model):
@@ -15,6 +23,40 @@ class ConfigMap(Model):
     immutable: bool = False
 
 
+MAX_SIZE = 1024 * 1024
+
+
+class ConfigMapStrategy(KindStrategy):
+    def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        text, binary = new.get("data") or {}, new.get("binaryData") or {}
+        for field, entries in (("data", text), ("binaryData", binary)):
+            for key in entries:
+                yield from follows(key, f"{field}[{key}]", names.config_key)
+        for key in sorted(text.keys() & binary.keys()):
+            yield invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
+        size = sum(len(value.encode()) for value in text.values())
+        size += sum(len(value) * 3 // 4 for value in binary.values())
+        if size > MAX_SIZE:
+            yield too_long("", MAX_SIZE)
+        yield from frozen(new, old, "data", "binaryData")
+
+
+def frozen(new: Json, old: Json | None, *fields: str) -> Iterator[FieldError]:
+    """What `immutable: true` forbids: to change the fields, and to take it back."""
+    if old is None or not old.get("immutable"):
+        return
+    if not new.get("immutable"):
+        yield forbidden("immutable", "field is immutable when `immutable` is set")
+    for field in fields:
+        if (new.get(field) or {}) != (old.get(field) or {}):
+            yield forbidden(field, "field is immutable when `immutable` is set")
+
+
+def _count(obj: Json) -> int:
+    return len(obj.get("data") or {}) + len(obj.get("binaryData") or {})
+
+
 CONFIG_MAPS = declare(
-    ConfigMap, group="", version="v1", kind="ConfigMap", plural="configmaps", short_names=("cm",)
+    ConfigMap, group="", version="v1", kind="ConfigMap", plural="configmaps", short_names=("cm",),
+    columns=(NAME, column("Data", _count), AGE), strategy=ConfigMapStrategy(),
 )  # fmt: skip

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from tiphys.api.errors import FieldError, invalid
 from tiphys.api.meta import Model, ObjectMeta, ObjectReference
-from tiphys.api.resource import Json
+from tiphys.api.resource import Column, Json
+from tiphys.kinds.columns import NAME, at, column, since
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import dig, text_at
+from tiphys.kinds.strategy import KindStrategy
 
 
 class EventSource(Model):
@@ -42,6 +47,47 @@ def _source(obj: Json) -> str:
 
 _INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 
+def _last_seen(obj: Json, now: float) -> str:
+    text = dig(obj, "series", "lastObservedTime") or obj.get("lastTimestamp") or obj.get("eventTime")
+    return since(text, now)
+
+
+def _first_seen(obj: Json, now: float) -> str:
+    return since(obj.get("firstTimestamp") or obj.get("eventTime"), now)
+
+
+def _object(obj: Json) -> str:
+    involved = obj.get("involvedObject") or {}
+    return f"{(involved.get('kind') or '').lower()}/{involved.get('name') or ''}"
+
+
+def _emitter(obj: Json) -> str:
+    host = dig(obj, "source", "host") or obj.get("reportingInstance")
+    return ", ".join(part for part in (_source(obj), host) if part)
+
+
+COLUMNS = (
+    Column("Last Seen", _last_seen),
+    at("Type", "type"),
+    at("Reason", "reason"),
+    column("Object", _object),
+    at("Subobject", "involvedObject", "fieldPath", wide=True),
+    column("Source", _emitter, wide=True),
+    column("Message", lambda obj: (obj.get("message") or "").strip()),
+    Column("First Seen", _first_seen, priority=1),
+    column("Count", lambda obj: dig(obj, "series", "count") or obj.get("count") or 1, wide=True),
+    Column("Name", NAME.value, format="name", priority=1),
+)
+
+
+class EventStrategy(KindStrategy):
+    def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        namespace = dig(new, "metadata", "namespace") or ""
+        involved = dig(new, "involvedObject", "namespace") or ""
+        if involved != namespace and not (not involved and namespace in ("default", "kube-system")):
+            yield invalid("involvedObject.namespace", involved, "does not match event.namespace")
+
+
 EVENTS = declare(
     Event, group="", version="v1", kind="Event", plural="events", short_names=("ev",),
     selectable_fields={
@@ -51,4 +97,5 @@ EVENTS = declare(
         "source": _source,
         "type": text_at("type"),
     },
+    columns=COLUMNS, strategy=EventStrategy(),
 )  # fmt: skip

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from tiphys.api import names
+from tiphys.api.errors import FieldError
 from tiphys.api.meta import Model, ObjectMeta
-from tiphys.api.resource import Subresource
+from tiphys.api.resource import Json, Subresource
+from tiphys.kinds.checks import follows
+from tiphys.kinds.columns import AGE, NAME, at
 from tiphys.kinds.declare import declare
-from tiphys.kinds.fields import text_at
+from tiphys.kinds.fields import dig, text_at
+from tiphys.kinds.strategy import KindStrategy
 
 
 class NamespaceSpec(Model):
@@ -35,9 +42,36 @@ class Namespace(Model):
         return self.metadata.deletion_timestamp is not None
 
 
+class NamespaceStrategy(KindStrategy):
+    """`spec.finalizers` holds a namespace until its content is gone; only `finalize` changes them."""
+
+    name_rule = staticmethod(names.dns1123_label)
+
+    def default(self, new: Json) -> None:
+        meta = new.setdefault("metadata", {})
+        name = meta.get("name")
+        if name:
+            meta["labels"] = {**(meta.get("labels") or {}), "kubernetes.io/metadata.name": name}
+
+    def prepare(self, new: Json, old: Json | None) -> None:
+        spec = new.setdefault("spec", {})
+        if old is None:
+            new["status"] = {"phase": "Active"}
+            if "kubernetes" not in (spec.get("finalizers") or ()):
+                spec["finalizers"] = [*(spec.get("finalizers") or ()), "kubernetes"]
+        if (new.get("metadata") or {}).get("deletionTimestamp"):
+            new["status"] = {**(new.get("status") or {}), "phase": "Terminating"}
+
+    def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        for index, finalizer in enumerate(dig(new, "spec", "finalizers") or ()):
+            yield from follows(finalizer, f"spec.finalizers[{index}]", names.qualified_name)
+
+
 NAMESPACES = declare(
     Namespace, group="", version="v1", kind="Namespace", plural="namespaces", short_names=("ns",), namespaced=False,
     verbs=("create", "delete", "get", "list", "patch", "update", "watch"), status=True,
     subresources=(Subresource("finalize", "Namespace", ("update",)),),
     selectable_fields={"status.phase": text_at("status", "phase")},
+    columns=(NAME, at("Status", "status", "phase"), AGE), strategy=NamespaceStrategy(),
+    own_finalizers=lambda obj: dig(obj, "spec", "finalizers") or (),
 )  # fmt: skip

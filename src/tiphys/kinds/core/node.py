@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import msgspec
 
+from tiphys.api import names
+from tiphys.api.errors import FieldError, duplicate, forbidden, required
 from tiphys.api.meta import Model, ObjectMeta
-from tiphys.api.resource import Subresource
+from tiphys.api.resource import Json, Subresource
+from tiphys.kinds.checks import follows, one_of
+from tiphys.kinds.columns import AGE, NAME, NONE, UNKNOWN, at, column, joined
+from tiphys.kinds.core.placement_validation import EFFECTS
 from tiphys.kinds.core.pod import PROXY_VERBS
 from tiphys.kinds.declare import declare
+from tiphys.kinds.fields import dig
+from tiphys.kinds.strategy import KindStrategy
 
 
 class Taint(Model):
@@ -100,10 +109,89 @@ class Node(Model):
         return condition is not None and condition.status == "True"
 
 
+def _status(node: Json) -> str:
+    words = []
+    for condition in dig(node, "status", "conditions") or ():
+        if condition.get("type") == "Ready":
+            words.append("Ready" if condition.get("status") == "True" else "NotReady")
+    if not words:
+        words.append("Unknown")
+    if dig(node, "spec", "unschedulable"):
+        words.append("SchedulingDisabled")
+    return ",".join(words)
+
+
+def _roles(node: Json) -> str:
+    roles = set()
+    for label, value in (dig(node, "metadata", "labels") or {}).items():
+        if label.startswith(_ROLE_PREFIX) and len(label) > len(_ROLE_PREFIX):
+            roles.add(label.removeprefix(_ROLE_PREFIX))
+        elif label == "kubernetes.io/role" and value:
+            roles.add(value)
+    return joined(sorted(roles))
+
+
+def _address(type_: str) -> Callable[[Json], str]:
+    def read(node: Json) -> str:
+        addresses = dig(node, "status", "addresses") or ()
+        return next((a.get("address", "") for a in addresses if a.get("type") == type_), NONE)
+
+    return read
+
+
+_ROLE_PREFIX = "node-role.kubernetes.io/"
+_INFO = ("status", "nodeInfo")
+
+COLUMNS = (
+    NAME,
+    column("Status", _status),
+    column("Roles", _roles),
+    AGE,
+    at("Version", *_INFO, "kubeletVersion"),
+    column("Internal-IP", _address("InternalIP"), wide=True),
+    column("External-IP", _address("ExternalIP"), wide=True),
+    at("OS-Image", *_INFO, "osImage", empty=UNKNOWN, wide=True),
+    at("Kernel-Version", *_INFO, "kernelVersion", empty=UNKNOWN, wide=True),
+    at("Container-Runtime", *_INFO, "containerRuntimeVersion", empty=UNKNOWN, wide=True),
+)
+
+
+class NodeStrategy(KindStrategy):
+    """A node registers itself with its status, so a status sent with the creation stays."""
+
+    def default(self, new: Json) -> None:
+        new.setdefault("spec", {})
+        status = new.get("status")
+        if status and not status.get("allocatable") and status.get("capacity"):
+            status["allocatable"] = dict(status["capacity"])
+
+    def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        spec, before = new.get("spec") or {}, (old or {}).get("spec") or {}
+        seen: set[tuple[str, str]] = set()
+        for index, taint in enumerate(spec.get("taints") or ()):
+            where = f"spec.taints[{index}]"
+            yield from follows(taint.get("key") or "", f"{where}.key", names.label_key)
+            yield from follows(taint.get("value") or "", f"{where}.value", names.label_value)
+            if not taint.get("effect"):
+                yield required(f"{where}.effect")
+            yield from one_of(taint, where, "effect", EFFECTS)
+            pair = (taint.get("key") or "", taint.get("effect") or "")
+            if pair in seen:
+                yield duplicate(where, taint)
+            seen.add(pair)
+        for index, cidr in enumerate(spec.get("podCIDRs") or ()):
+            yield from follows(cidr, f"spec.podCIDRs[{index}]", names.cidr)
+        for field in ("podCIDR", "podCIDRs", "providerID"):
+            if before.get(field) and before[field] != spec.get(field):
+                rule = "node updates may not change " + ("providerID" if field == "providerID" else "podCIDR")
+                yield forbidden(f"spec.{field}", f"{rule} except from \"\" to valid")
+
+
 NODES = declare(
     Node, group="", version="v1", kind="Node", plural="nodes", short_names=("no",), namespaced=False, status=True,
     subresources=(Subresource("proxy", "NodeProxyOptions", PROXY_VERBS),),
     selectable_fields={
         "spec.unschedulable": lambda obj: "true" if (obj.get("spec") or {}).get("unschedulable") else "false"
     },
+    columns=COLUMNS, strategy=NodeStrategy(),
 )  # fmt: skip

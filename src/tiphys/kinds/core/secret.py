@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Iterator
+
+from tiphys.api import names
+from tiphys.api.errors import FieldError, required, too_long
 from tiphys.api.meta import Model, ObjectMeta
+from tiphys.api.resource import Json
+from tiphys.kinds.checks import follows, immutable
+from tiphys.kinds.columns import AGE, NAME, at, column
+from tiphys.kinds.core.configmap import MAX_SIZE, frozen
 from tiphys.kinds.declare import declare
-from tiphys.kinds.fields import text_at
+from tiphys.kinds.fields import put_text, text_at
+from tiphys.kinds.strategy import KindStrategy
 
 
 class Secret(Model):
@@ -16,6 +26,49 @@ class Secret(Model):
     immutable: bool = False
 
 
+# Keys that secrets of a type must have.
+_REQUIRED = {
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+}
+
+
+class SecretStrategy(KindStrategy):
+    def default(self, new: Json) -> None:
+        put_text(new, "type", "Opaque")
+
+    def prepare(self, new: Json, old: Json | None) -> None:
+        """`stringData` is for writing only: it goes into `data`, over what is there."""
+        given = new.pop("stringData", None)
+        if given:
+            encoded = {key: b64encode(value.encode()).decode() for key, value in given.items()}
+            new["data"] = {**(new.get("data") or {}), **encoded}
+
+    def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        data = new.get("data") or {}
+        for key in data:
+            yield from follows(key, f"data[{key}]", names.config_key)
+        if sum(len(value) * 3 // 4 for value in data.values()) > MAX_SIZE:
+            yield too_long("data", MAX_SIZE)
+        type_ = new.get("type") or ""
+        for key in _REQUIRED.get(type_, ()):
+            if key not in data:
+                yield required(f"data[{key}]")
+        if type_ == "kubernetes.io/basic-auth" and not {"username", "password"} & data.keys():
+            yield required("data[username]")
+            yield required("data[password]")
+        if type_ == "kubernetes.io/service-account-token":
+            annotations = (new.get("metadata") or {}).get("annotations") or {}
+            if not annotations.get("kubernetes.io/service-account.name"):
+                yield required("metadata.annotations[kubernetes.io/service-account.name]")
+        yield from immutable(new, old, "type")
+        yield from frozen(new, old, "data")
+
+
 SECRETS = declare(
-    Secret, group="", version="v1", kind="Secret", plural="secrets", selectable_fields={"type": text_at("type")}
-)
+    Secret, group="", version="v1", kind="Secret", plural="secrets", selectable_fields={"type": text_at("type")},
+    columns=(NAME, at("Type", "type"), column("Data", lambda obj: len(obj.get("data") or {})), AGE),
+    strategy=SecretStrategy(),
+)  # fmt: skip

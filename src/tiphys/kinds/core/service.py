@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from tiphys.api import names
+from tiphys.api.errors import FieldError
 from tiphys.api.meta import Model, ObjectMeta
-from tiphys.api.resource import Subresource
+from tiphys.api.resource import Json, Subresource
 from tiphys.kinds.core.container import IntOrString
 from tiphys.kinds.core.pod import PROXY_VERBS
+from tiphys.kinds.core.service_columns import COLUMNS
+from tiphys.kinds.core.service_rules import check_service, default_service, keep_allocated
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import text_at
+from tiphys.kinds.strategy import StatusStrategy
 
 
 class ServicePort(Model):
@@ -83,9 +90,29 @@ class Service(Model):
         return self.spec.cluster_ip == "None"
 
 
+class ServiceStrategy(StatusStrategy):
+    """Addresses and node ports are given by the server's allocator, after defaulting and before validation."""
+
+    name_rule = staticmethod(names.dns1035_label)
+
+    def default(self, new: Json) -> None:
+        default_service(new.setdefault("spec", {}))
+
+    def prepare(self, new: Json, old: Json | None) -> None:
+        super().prepare(new, old)
+        if old is None:
+            new["status"] = {"loadBalancer": {}}
+        else:
+            keep_allocated(new["spec"], old.get("spec") or {})
+
+    def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        return check_service(new.get("spec") or {}, (old or {}).get("spec"))
+
+
 SERVICES = declare(
     Service, group="", version="v1", kind="Service", plural="services", short_names=("svc",), categories=("all",),
     status=True,
     subresources=(Subresource("proxy", "ServiceProxyOptions", PROXY_VERBS),),
     selectable_fields={"spec.clusterIP": text_at("spec", "clusterIP"), "spec.type": text_at("spec", "type")},
+    columns=COLUMNS, strategy=ServiceStrategy(),
 )  # fmt: skip

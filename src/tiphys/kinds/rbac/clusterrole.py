@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tiphys.api.meta import Model, ObjectMeta
+from tiphys.kinds.columns import CREATED_AT, NAME
 from tiphys.kinds.declare import declare
 from tiphys.kinds.rbac.rules import GROUP, AggregationRule, PolicyRule
+from tiphys.kinds.rbac.strategy import RoleStrategy
 
 
 class ClusterRole(Model):
@@ -14,5 +16,6 @@ class ClusterRole(Model):
 
 
 CLUSTER_ROLES = declare(
-    ClusterRole, group=GROUP, version="v1", kind="ClusterRole", plural="clusterroles", namespaced=False
-)
+    ClusterRole, group=GROUP, version="v1", kind="ClusterRole", plural="clusterroles", namespaced=False,
+    columns=(NAME, CREATED_AT), strategy=RoleStrategy(namespaced=False),
+)  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tiphys.api.meta import Model, ObjectMeta
 from tiphys.kinds.declare import declare
 from tiphys.kinds.rbac.rules import GROUP, RoleRef, Subject
+from tiphys.kinds.rbac.strategy import BINDING_COLUMNS, BindingStrategy
 
 
 class ClusterRoleBinding(Model):
@@ -16,4 +17,5 @@ class ClusterRoleBinding(Model):
 CLUSTER_ROLE_BINDINGS = declare(
     ClusterRoleBinding, group=GROUP, version="v1", kind="ClusterRoleBinding", plural="clusterrolebindings",
     namespaced=False,
+    columns=BINDING_COLUMNS, strategy=BindingStrategy(namespaced=False),
 )  # fmt: skip

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tiphys.api.meta import Model, ObjectMeta
+from tiphys.kinds.columns import CREATED_AT, NAME
 from tiphys.kinds.declare import declare
 from tiphys.kinds.rbac.rules import GROUP, PolicyRule
+from tiphys.kinds.rbac.strategy import RoleStrategy
 
 
 class Role(Model):
@@ -12,4 +14,7 @@ class Role(Model):
     rules: list[PolicyRule] = []
 
 
-ROLES = declare(Role, group=GROUP, version="v1", kind="Role", plural="roles")
+ROLES = declare(
+    Role, group=GROUP, version="v1", kind="Role", plural="roles",
+    columns=(NAME, CREATED_AT), strategy=RoleStrategy(namespaced=True),
+)  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tiphys.api.meta import Model, ObjectMeta
 from tiphys.kinds.declare import declare
 from tiphys.kinds.rbac.rules import GROUP, RoleRef, Subject
+from tiphys.kinds.rbac.strategy import BINDING_COLUMNS, BindingStrategy
 
 
 class RoleBinding(Model):
@@ -14,5 +15,6 @@ class RoleBinding(Model):
 
 
 ROLE_BINDINGS = declare(
-    RoleBinding, group=GROUP, version="v1", kind="RoleBinding", plural="rolebindings"
+    RoleBinding, group=GROUP, version="v1", kind="RoleBinding", plural="rolebindings",
+    columns=BINDING_COLUMNS, strategy=BindingStrategy(namespaced=True),
 )  # fmt: skip
