@@ -6,6 +6,7 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/h
 from __future__ import annotations
 
 from tiphys.api.meta import Model, ObjectMeta
+from tiphys.kinds.autoscaling.strategy import COLUMNS, HorizontalPodAutoscalerStrategy
 from tiphys.kinds.core.affinity import LabelSelector
 from tiphys.kinds.declare import declare
 
@@ -109,4 +110,5 @@ class HorizontalPodAutoscaler(Model):
 HORIZONTAL_POD_AUTOSCALERS = declare(
     HorizontalPodAutoscaler, group="autoscaling", version="v2", kind="HorizontalPodAutoscaler",
     plural="horizontalpodautoscalers", short_names=("hpa",), categories=("all",), status=True,
+    columns=COLUMNS, strategy=HorizontalPodAutoscalerStrategy(),
 )  # fmt: skip

@@ -12,6 +12,7 @@ import orjson
 from tiphys.api.meta import Object
 from tiphys.api.resource import Json
 from tiphys.kinds.autoscaling.horizontalpodautoscaler import HORIZONTAL_POD_AUTOSCALERS
+from tiphys.kinds.autoscaling.strategy import COLUMNS
 from tiphys.kinds.declare import declare
 
 _PREFIX = "autoscaling.alpha.kubernetes.io/"
@@ -105,4 +106,5 @@ HORIZONTAL_POD_AUTOSCALERS_V1 = declare(
     Object, group="autoscaling", version="v1", kind="HorizontalPodAutoscaler", plural="horizontalpodautoscalers",
     short_names=("hpa",), categories=("all",), status=True, hub=HORIZONTAL_POD_AUTOSCALERS,
     to_hub=to_hub, from_hub=from_hub,
+    columns=COLUMNS,
 )  # fmt: skip

@@ -45,4 +45,5 @@ EVENTS_V1 = declare(
         "reportingController": text_at("reportingComponent"),
         "type": text_at("type"),
     },
+    columns=EVENTS.columns,
 )  # fmt: skip

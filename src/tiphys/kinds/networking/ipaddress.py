@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from tiphys.api import names
+from tiphys.api.errors import FieldError, required
+from tiphys.api.resource import Json
+from tiphys.kinds.checks import has, immutable
+from tiphys.kinds.columns import AGE, NAME, NONE, column
 from tiphys.kinds.declare import declare
-from tiphys.kinds.fields import text_at
+from tiphys.kinds.fields import dig, text_at
+from tiphys.kinds.strategy import KindStrategy
+
+
+class IpAddressStrategy(KindStrategy):
+    name_rule = staticmethod(names.ip)
+
+    def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        parent = dig(new, "spec", "parentRef")
+        if not parent:
+            yield required("spec.parentRef")
+        else:
+            yield from has(parent, "spec.parentRef", "resource", "name")
+        yield from immutable(new, old, "spec.parentRef")
+
+
+def _parent(obj: Json) -> str:
+    parent = dig(obj, "spec", "parentRef")
+    if not parent:
+        return NONE
+    parts = (parent.get("group"), parent.get("resource"), parent.get("namespace"), parent.get("name"))
+    resource = ".".join(part for part in (parts[1], parts[0]) if part)
+    return "/".join(part for part in (resource, *parts[2:]) if part)
+
 
 IP_ADDRESSES = declare(
     group="networking.k8s.io", version="v1", kind="IPAddress", plural="ipaddresses", short_names=("ip",),
     namespaced=False, selectable_fields={"spec.parentRef.name": text_at("spec", "parentRef", "name")},
+    columns=(NAME, column("ParentRef", _parent), AGE), strategy=IpAddressStrategy(),
 )  # fmt: skip

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Iterator
+
 import msgspec
 
+from tiphys.api import names
+from tiphys.api.errors import FieldError, forbidden, invalid, not_supported, required
 from tiphys.api.meta import Model, ObjectMeta
+from tiphys.api.resource import Json
+from tiphys.kinds.checks import follows, label_selector, one_of
+from tiphys.kinds.columns import AGE, NAME, column, selector_text
 from tiphys.kinds.core.affinity import LabelSelector
 from tiphys.kinds.core.container import IntOrString
 from tiphys.kinds.declare import declare
+from tiphys.kinds.fields import put_text
+from tiphys.kinds.strategy import KindStrategy
 
 
 class IpBlock(Model):
@@ -51,7 +61,84 @@ class NetworkPolicy(Model):
     spec: NetworkPolicySpec = NetworkPolicySpec()
 
 
+class NetworkPolicyStrategy(KindStrategy):
+    def default(self, new: Json) -> None:
+        spec = new.setdefault("spec", {})
+        spec.setdefault("podSelector", {})
+        for direction in ("ingress", "egress"):
+            for rule in spec.get(direction) or ():
+                for port in rule.get("ports") or ():
+                    put_text(port, "protocol", "TCP")
+        if not spec.get("policyTypes"):
+            spec["policyTypes"] = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]
+
+    def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        spec = new.get("spec") or {}
+        yield from label_selector(spec.get("podSelector"), "spec.podSelector")
+        for direction, peers in (("ingress", "from"), ("egress", "to")):
+            for index, rule in enumerate(spec.get(direction) or ()):
+                where = f"spec.{direction}[{index}]"
+                for position, port in enumerate(rule.get("ports") or ()):
+                    yield from _check_port(port, f"{where}.ports[{position}]")
+                for position, peer in enumerate(rule.get(peers) or ()):
+                    yield from _check_peer(peer, f"{where}.{peers}[{position}]")
+        for index, kind in enumerate(spec.get("policyTypes") or ()):
+            if kind not in ("Egress", "Ingress"):
+                yield not_supported(f"spec.policyTypes[{index}]", kind, ("Egress", "Ingress"))
+
+
+def _check_port(port: Json, path: str) -> Iterator[FieldError]:
+    yield from one_of(port, path, "protocol", ("SCTP", "TCP", "UDP"))
+    number, end = port.get("port"), port.get("endPort")
+    if isinstance(number, str):
+        yield from follows(number, f"{path}.port", names.port_name)
+        if end is not None:
+            yield invalid(f"{path}.endPort", end, "may not be specified when `port` is non-numeric")
+    elif number is not None:
+        for problem in names.port_number(number):
+            yield invalid(f"{path}.port", number, problem)
+        if end is not None and end < number:
+            yield invalid(f"{path}.endPort", end, "must be greater than or equal to `port`")
+    elif end is not None:
+        yield invalid(f"{path}.endPort", end, "may not be specified when `port` is not specified")
+
+
+def _check_peer(peer: Json, path: str) -> Iterator[FieldError]:
+    block = peer.get("ipBlock")
+    kinds = [name for name in ("podSelector", "namespaceSelector", "ipBlock") if peer.get(name) is not None]
+    if not kinds:
+        yield required(path, "must specify a peer")
+    elif block is not None and len(kinds) > 1:
+        yield forbidden(path, "may not specify both ipBlock and another peer")
+    for name in ("podSelector", "namespaceSelector"):
+        yield from label_selector(peer.get(name), f"{path}.{name}")
+    if block is not None:
+        cidr = block.get("cidr") or ""
+        if not cidr:
+            yield required(f"{path}.ipBlock.cidr")
+            return
+        problems = list(follows(cidr, f"{path}.ipBlock.cidr", names.cidr))
+        yield from problems
+        for index, hole in enumerate(block.get("except") or ()):
+            where = f"{path}.ipBlock.except[{index}]"
+            wrong = list(follows(hole, where, names.cidr))
+            yield from wrong
+            if not problems and not wrong and not _inside(hole, cidr):
+                yield invalid(where, hole, f"must be a strict subset of `cidr`: {cidr!r}")
+
+
+def _inside(hole: str, cidr: str) -> bool:
+    inner, outer = ipaddress.ip_network(hole, strict=False), ipaddress.ip_network(cidr, strict=False)
+    if inner.version != outer.version or inner.prefixlen <= outer.prefixlen:
+        return False
+    return inner.network_address in outer
+
+
 NETWORK_POLICIES = declare(
     NetworkPolicy, group="networking.k8s.io", version="v1", kind="NetworkPolicy", plural="networkpolicies",
     short_names=("netpol",),
+    columns=(
+        NAME, column("Pod-Selector", lambda obj: selector_text((obj.get("spec") or {}).get("podSelector"))), AGE,
+    ),
+    strategy=NetworkPolicyStrategy(),
 )  # fmt: skip

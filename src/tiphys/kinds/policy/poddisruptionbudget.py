@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from tiphys.api.errors import FieldError, invalid
 from tiphys.api.meta import Model, ObjectMeta
+from tiphys.api.resource import Json
+from tiphys.kinds.checks import at_most_100_percent, int_or_percent, label_selector, one_of
+from tiphys.kinds.columns import AGE, NAME, at, number
 from tiphys.kinds.core.affinity import LabelSelector
 from tiphys.kinds.core.container import IntOrString
 from tiphys.kinds.declare import declare
+from tiphys.kinds.strategy import StatusStrategy
 
 
 class PodDisruptionBudgetSpec(Model):
@@ -42,7 +49,24 @@ class PodDisruptionBudget(Model):
     status: PodDisruptionBudgetStatus = PodDisruptionBudgetStatus()
 
 
+class PodDisruptionBudgetStrategy(StatusStrategy):
+    def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        spec = new.get("spec") or {}
+        if spec.get("minAvailable") is not None and spec.get("maxUnavailable") is not None:
+            yield invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set")
+        yield from int_or_percent(spec, "spec", "minAvailable", "maxUnavailable")
+        yield from at_most_100_percent(spec, "spec", "minAvailable", "maxUnavailable")
+        yield from label_selector(spec.get("selector"), "spec.selector")
+        yield from one_of(spec, "spec", "unhealthyPodEvictionPolicy", ("AlwaysAllow", "IfHealthyBudget"))
+
+
 POD_DISRUPTION_BUDGETS = declare(
     PodDisruptionBudget, group="policy", version="v1", kind="PodDisruptionBudget", plural="poddisruptionbudgets",
     short_names=("pdb",), status=True,
+    columns=(
+        NAME, at("Min Available", "spec", "minAvailable", empty="N/A"),
+        at("Max Unavailable", "spec", "maxUnavailable", empty="N/A"),
+        number("Allowed Disruptions", "status", "disruptionsAllowed"), AGE,
+    ),
+    strategy=PodDisruptionBudgetStrategy(),
 )  # fmt: skip

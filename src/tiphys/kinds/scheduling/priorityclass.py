@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from tiphys.api.errors import FieldError, forbidden
 from tiphys.api.meta import Model, ObjectMeta
+from tiphys.api.resource import Json
+from tiphys.kinds.checks import immutable, one_of
+from tiphys.kinds.columns import AGE, NAME, at, flag, number
 from tiphys.kinds.declare import declare
+from tiphys.kinds.fields import put_text
+from tiphys.kinds.strategy import KindStrategy
 
 
 class PriorityClass(Model):
@@ -14,7 +22,35 @@ class PriorityClass(Model):
     preemption_policy: str = "PreemptLowerPriority"
 
 
+_HIGHEST = 1_000_000_000
+SYSTEM = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+
+
+class PriorityClassStrategy(KindStrategy):
+    def default(self, new: Json) -> None:
+        put_text(new, "preemptionPolicy", "PreemptLowerPriority")
+
+    def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        name, value = (new.get("metadata") or {}).get("name") or "", new.get("value") or 0
+        if name.startswith("system-"):
+            if SYSTEM.get(name) != value:
+                rule = "priority class names with 'system-' prefix are reserved for system use only"
+                yield forbidden("metadata.name", rule)
+        elif value > _HIGHEST:
+            rule = f"maximum allowed value of a user defined priority is {_HIGHEST}"
+            yield forbidden("value", rule)
+        yield from one_of(new, "", "preemptionPolicy", ("Never", "PreemptLowerPriority"))
+        if old is not None and (old.get("value") or 0) != value:
+            yield forbidden("value", "may not be changed in an update.")
+        yield from immutable(new, old, "preemptionPolicy")
+
+
 PRIORITY_CLASSES = declare(
     PriorityClass, group="scheduling.k8s.io", version="v1", kind="PriorityClass", plural="priorityclasses",
     short_names=("pc",), namespaced=False,
+    columns=(
+        NAME, number("Value", "value"), flag("Global-Default", "globalDefault"), AGE,
+        at("PreemptionPolicy", "preemptionPolicy"),
+    ),
+    strategy=PriorityClassStrategy(),
 )  # fmt: skip

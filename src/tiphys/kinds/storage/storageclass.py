@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from tiphys.api import names
+from tiphys.api.errors import FieldError, forbidden, required
 from tiphys.api.meta import Model, ObjectMeta
+from tiphys.api.resource import Column, Json
+from tiphys.kinds.checks import follows, immutable, one_of
+from tiphys.kinds.columns import AGE, at, flag
 from tiphys.kinds.declare import declare
+from tiphys.kinds.fields import dig, put_text
+from tiphys.kinds.strategy import KindStrategy
 
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
@@ -22,7 +31,38 @@ class StorageClass(Model):
         return self.metadata.annotations.get(DEFAULT_CLASS) == "true"
 
 
+class StorageClassStrategy(KindStrategy):
+    def default(self, new: Json) -> None:
+        put_text(new, "reclaimPolicy", "Delete")
+        put_text(new, "volumeBindingMode", "Immediate")
+
+    def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        provisioner = new.get("provisioner") or ""
+        if not provisioner:
+            yield required("provisioner")
+        else:
+            yield from follows(provisioner.lower(), "provisioner", names.qualified_name)
+        yield from one_of(new, "", "reclaimPolicy", ("Delete", "Retain"))
+        yield from one_of(new, "", "volumeBindingMode", ("Immediate", "WaitForFirstConsumer"))
+        if old is not None:
+            for field in ("parameters", "provisioner", "reclaimPolicy"):
+                if (new.get(field) or {}) != (old.get(field) or {}):
+                    yield forbidden(field, "updates to " + field + " are forbidden.")
+            yield from immutable(new, old, "volumeBindingMode")
+
+
+def _name(obj: Json) -> str:
+    default = (dig(obj, "metadata", "annotations") or {}).get(DEFAULT_CLASS) == "true"
+    return f"{dig(obj, 'metadata', 'name') or ''}{' (default)' if default else ''}"
+
+
 STORAGE_CLASSES = declare(
     StorageClass, group="storage.k8s.io", version="v1", kind="StorageClass", plural="storageclasses",
     short_names=("sc",), namespaced=False,
+    columns=(
+        Column("Name", lambda obj, _now: _name(obj), format="name"), at("Provisioner", "provisioner"),
+        at("ReclaimPolicy", "reclaimPolicy"), at("VolumeBindingMode", "volumeBindingMode"),
+        flag("AllowVolumeExpansion", "allowVolumeExpansion"), AGE,
+    ),
+    strategy=StorageClassStrategy(),
 )  # fmt: skip
