@@ -25,6 +25,9 @@ class Phase(Enum):
     TERMINATED = "terminated"
 
 
+# Stands for the sandbox where containers are named; no container is called so.
+SANDBOX = ""
+
 EDGES: Mapping[Phase, frozenset[Phase]] = {
     Phase.SYNCING: frozenset({Phase.SYNCING, Phase.TERMINATING}),
     Phase.TERMINATING: frozenset({Phase.TERMINATING, Phase.TERMINATED}),
@@ -65,6 +68,8 @@ class Observed:
     crashes: CrashLoop = field(default_factory=CrashLoop)
     blocked: Mapping[str, float] = field(default_factory=dict)
     end: End | None = None
+    # Containers whose start or stop is under way, by name: nothing is decided for them until it is over.
+    busy: frozenset[str] = frozenset()
     # When the kubelet first took the pod up, for activeDeadlineSeconds.
     started_at: float = 0.0
 
@@ -123,15 +128,24 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class BackOff:
+    """A container that keeps ending waits `delay` seconds after its end, until `at`, before it starts again."""
+
+    name: str
+    container_id: str
+    delay: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class LookAgain:
     """At this moment (unix seconds), if nothing happens before."""
 
     at: float
 
 
-Step = (
-    CreateSandbox | StopSandbox | StartContainer | StopContainer | RemoveContainer | EndPod | Release | LookAgain
-)  # fmt: skip
+Containers = StartContainer | StopContainer | RemoveContainer | BackOff
+Step = CreateSandbox | StopSandbox | Containers | EndPod | Release | LookAgain
 
 
 def decide(pod: Pod, observed: Observed, now: float) -> list[Step]:
@@ -181,6 +195,8 @@ def _sync(pod: Pod, observed: Observed, now: float) -> list[Step]:
     found = observed.found
     sandbox = found.sandbox
     stale = [StopSandbox(old.id, remove=True) for old in found.sandboxes[1:]]
+    if (at := observed.blocked.get(SANDBOX, 0.0)) > now and (sandbox is None or not sandbox.ready):
+        return [LookAgain(at)]
     if sandbox is None:
         return [CreateSandbox(0)]
     if not sandbox.ready:
@@ -194,7 +210,7 @@ def _sync(pod: Pod, observed: Observed, now: float) -> list[Step]:
             steps += _container_steps(pod, observed, container, now)
     for container in pod.spec.ephemeral_containers:
         if found.latest(container.name) is None:
-            steps += _start(observed, container, "ephemeral", now)
+            steps += _start(pod, observed, container, "ephemeral", now)
     return [*stale, *steps, *_garbage(pod, found)]
 
 
@@ -230,7 +246,7 @@ def _init_steps(pod: Pod, observed: Observed, now: float) -> tuple[list[Step], b
         if latest is not None and latest.exited and latest.exit_code == 0:
             continue
         if latest is None or latest.exited:
-            steps += _start(observed, container, "init", now)
+            steps += _start(pod, observed, container, "init", now)
         elif not observed.verdict(latest).alive:
             steps.append(_stop(pod, observed, latest, f"Init container {container.name} failed its probe"))
         return steps, False
@@ -247,14 +263,14 @@ def _container_steps(
         init = kind == "init"
         if older is not None and older.exited and not should_restart(pod, container, older.exit_code, init=init):
             return []
-        return _start(observed, container, kind, now)
+        return _start(pod, observed, container, kind, now)
     if latest.state is runtime.State.CREATED:
         # Created by a kubelet that died before starting it: cheaper to make anew than to trust.
         return [RemoveContainer(latest.id)]
     if latest.exited:
         if not should_restart(pod, container, latest.exit_code, init=kind == "init"):
             return []
-        return _start(observed, container, kind, now)
+        return _start(pod, observed, container, kind, now)
     if latest.annotations.get(runtime.HASH, "") not in ("", container_hash(container)):
         return [_stop(pod, observed, latest, f"Container {container.name} definition changed, will be restarted")]
     verdict = observed.verdict(latest)
@@ -263,14 +279,26 @@ def _container_steps(
     return []
 
 
-def _start(observed: Observed, container: Container, kind: str, now: float) -> list[Step]:
+def _start(pod: Pod, observed: Observed, container: Container, kind: str, now: float) -> list[Step]:
     latest = observed.found.latest(container.name)
-    at = observed.blocked.get(container.name, 0.0)
+    if container.name in observed.busy:
+        return []
     if latest is not None and latest.exited:
-        at = max(at, observed.crashes.until(container.name, latest.finished_at))
-    if at > now:
+        until = observed.crashes.until(container.name, latest.finished_at)
+        if until > now:
+            return [BackOff(container.name, latest.id, observed.crashes.delay(container.name), until)]
+    if (at := observed.blocked.get(container.name, 0.0)) > now:
         return [LookAgain(at)]
-    return [StartContainer(container.name, 0 if latest is None else latest.attempt + 1, kind)]
+    return [StartContainer(container.name, _attempt(pod, container, latest), kind)]
+
+
+def _attempt(pod: Pod, container: Container, latest: runtime.Container | None) -> int:
+    """The restart count of the next start. Where the runtime lost its memory (a reboot), the API's count goes on."""
+    if latest is not None:
+        return latest.attempt + 1
+    every = (*pod.status.container_statuses, *pod.status.init_container_statuses)
+    said = next((item for item in every if item.name == container.name), None)
+    return said.restart_count + 1 if said is not None and said.container_id else 0
 
 
 def grace_of(pod: Pod, observed: Observed) -> float:

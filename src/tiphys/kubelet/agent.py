@@ -1,0 +1,147 @@
+"""The kubelet of one node, wired together: registration, lease, pods, volumes, and what happens in the runtime.
+
+`Kubelet.run()` is all that `main` needs. Killing it touches no container; the next one finds them and carries on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiphys.base.clock import Clock
+from tiphys.base.log import Log
+from tiphys.base.tasks import Supervisor
+from tiphys.client.client import Client
+from tiphys.client.events import EventRecorder
+from tiphys.client.informer import Informer
+from tiphys.client.timers import Timers
+from tiphys.kinds.core.node import NODES, Node
+from tiphys.kinds.core.pod import PODS, Pod
+from tiphys.kinds.core.service import SERVICES, Service
+from tiphys.kubelet import environment
+from tiphys.kubelet.config import KubeletConfig
+from tiphys.kubelet.handlers import Handlers
+from tiphys.kubelet.images import Images
+from tiphys.kubelet.node_reporter import NodeReporter
+from tiphys.kubelet.pod_host import LinuxHost, NoHost
+from tiphys.kubelet.pods import Pods
+from tiphys.kubelet.runtime import Runtime, RuntimeFault
+from tiphys.kubelet.services import Services
+from tiphys.kubelet.status_writer import StatusWriter
+from tiphys.kubelet.volumes.objects import Objects
+from tiphys.kubelet.volumes.tokens import ServiceAccountTokens
+
+_log = Log("kubelet")
+_MASTER_NAMESPACE, _MASTER = "default", "kubernetes"
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """`pod_cidrs`: called with the node's ranges when they are known, returns whether the pod network is ready."""
+
+    pod_cidrs: Callable[[list[str]], bool] | None = None
+
+
+class Kubelet:
+    """`services` informer: shared with the process' other components, who run it; without one it makes its own."""
+
+    def __init__(
+        self, config: KubeletConfig, client: Client, runtime: Runtime, clock: Clock, *,
+        services: Informer[Service] | None = None, hooks: Hooks = Hooks(),
+    ) -> None:  # fmt: skip
+        for directory in (config.root, config.run, config.logs):
+            if not config.simulated:
+                Path(directory).mkdir(parents=True, exist_ok=True)
+        self.config, self.runtime = config, runtime
+        self._client, self._clock, self._hooks = client, clock, hooks
+        self.pods = Pods()
+        self.reporter = NodeReporter(config, client, runtime, clock)
+        self.recorder = EventRecorder(client, "kubelet", clock, host=config.node_name)
+        self.handlers = Handlers(runtime, clock)
+        self._own_services = services is None
+        self._services: Informer[Service] = services or Informer(client, SERVICES, clock=clock)
+        self._services.add_index("namespace", lambda service: [service.metadata.namespace])
+
+    async def run(self) -> None:
+        """Be the node's kubelet until cancelled."""
+        async with Supervisor(self._clock) as supervisor:
+            try:
+                await self._run(supervisor)
+            finally:
+                await self.handlers.close()
+
+    async def _run(self, supervisor: Supervisor) -> None:
+        timers = Timers(self._clock)
+        supervisor.start("timers", timers.run)
+        supervisor.start("events", self.recorder.run)
+        node = await self.reporter.register()
+        self.reporter.network = self._hooks.pod_cidrs is None
+        self._node_changed(None, node)
+        supervisor.start("node status", self.reporter.report)
+        supervisor.start("node lease", self.reporter.renew)
+        nodes: Informer[Node] = Informer(
+            self._client, NODES, clock=self._clock, fieldSelector=f"metadata.name={self.config.node_name}"
+        )
+        nodes.add_handler(self._node_changed)
+        supervisor.start("node informer", nodes.run)
+        if self._own_services:
+            supervisor.start("services informer", self._services.run)
+        await self._services.synced.wait()
+        await self._run_pods(supervisor, timers)
+
+    async def _run_pods(self, supervisor: Supervisor, timers: Timers) -> None:
+        statuses = StatusWriter(self._client, timers)
+        statuses.start(supervisor)
+        self.pods.start(await self._shared(supervisor, timers, statuses))
+        pods: Informer[Pod] = Informer(
+            self._client, PODS, clock=self._clock, fieldSelector=f"spec.nodeName={self.config.node_name}"
+        )
+        pods.add_handler(self.pods.changed)
+        supervisor.start("pods informer", pods.run)
+        await pods.synced.wait()
+        supervisor.once("orphans", self._compare())
+        supervisor.start("runtime events", self.pods.follow_runtime)
+        await self.pods.relist()
+
+    async def _compare(self) -> None:
+        try:
+            await self.pods.compare()
+        except RuntimeFault as fault:
+            _log.warning("cannot look for orphaned pods yet", error=str(fault))
+
+    async def _shared(self, supervisor: Supervisor, timers: Timers, statuses: StatusWriter) -> Services:
+        config, clock = self.config, self._clock
+        try:
+            name = (await self.runtime.info()).name
+        except RuntimeFault:
+            # The answer names container ids only; what runs tells later.
+            name = "containerd"
+        return Services(
+            config, self.runtime, name, NoHost() if config.simulated else LinuxHost(config, clock),
+            Objects(self._client, supervisor, clock, self.pods.objects_changed),
+            ServiceAccountTokens(self._client, clock), Images(self.runtime, clock), self.handlers, statuses,
+            self.recorder, clock, timers, supervisor, self._variables, self.reporter.allocatable,
+            self.reporter.machine.memory,
+        )  # fmt: skip
+
+    def _variables(self, namespace: str) -> Mapping[str, str]:
+        """Service links: the namespace's services, and everywhere the API server's own."""
+        found = {service.metadata.name: service for service in self._services.by("namespace", namespace)}
+        master = self._services.get(f"{_MASTER_NAMESPACE}/{_MASTER}")
+        if master is not None:
+            found.setdefault(_MASTER, master)
+        return environment.service_variables(found.values())
+
+    def _node_changed(self, old: Node | None, new: Node | None) -> None:
+        if new is None:
+            # Somebody deleted it: reporting will find that out and register again.
+            self.reporter.changed()
+            return
+        self.reporter.node = new
+        cidrs = new.spec.pod_cidrs or ([new.spec.pod_cidr] if new.spec.pod_cidr else [])
+        if self._hooks.pod_cidrs is not None and cidrs:
+            ready = self._hooks.pod_cidrs(cidrs)
+            if ready != self.reporter.network:
+                self.reporter.network = ready
+                self.reporter.changed()

@@ -1,0 +1,41 @@
+"""What a kubelet is told at its start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tiphys.kubelet.network import ClusterDns
+
+
+@dataclass(frozen=True, slots=True)
+class KubeletConfig:
+    """`root` keeps pods' directories, `run` what must not reach a disk, `logs` the containers' logs.
+
+    Intervals in seconds. `capacity` overrides what the host has (quantities by resource name).
+    """
+
+    node_name: str
+    root: Path
+    run: Path
+    logs: Path
+    addresses: Sequence[str]
+    cgroup_root: str = ""
+    dns: ClusterDns = field(default_factory=ClusterDns)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: Sequence[Mapping[str, str]] = ()
+    max_pods: int = 110
+    capacity: Mapping[str, str] = field(default_factory=dict)
+    # Kept from pods, for the system and for this kubelet.
+    reserved: Mapping[str, str] = field(default_factory=dict)
+    port: int = 10250
+    lease_seconds: int = 40
+    lease_renew_seconds: float = 10.0
+    status_seconds: float = 300.0
+    relist_seconds: float = 60.0
+    seccomp_root: str = ""
+    register: bool = True
+    provider_id: str = ""
+    # A simulated node has no host: no files, cgroups or processes of its own.
+    simulated: bool = False

@@ -1,0 +1,160 @@
+"""Keeps the Node object and its Lease: registers, reports what changes, renews while this kubelet lives.
+
+https://kubernetes.io/docs/concepts/architecture/nodes/#heartbeats
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from tiphys.api.errors import AlreadyExists, ApiError, NotFound
+from tiphys.api.meta import ObjectMeta
+from tiphys.api.resource import Json
+from tiphys.api.time import rfc3339_micro
+from tiphys.base.backoff import Backoff
+from tiphys.base.clock import Clock
+from tiphys.base.log import Log
+from tiphys.client.client import Client
+from tiphys.client.transport import Unreachable
+from tiphys.kinds.coordination.lease import LEASES
+from tiphys.kinds.core.node import NODES, Node
+from tiphys.kubelet import node_facts, node_status
+from tiphys.kubelet.config import KubeletConfig
+from tiphys.kubelet.node_status import NodeInputs
+from tiphys.kubelet.runtime import Image, Runtime, RuntimeFault, RuntimeInfo
+
+_log = Log("kubelet.node")
+_RETRY = Backoff(initial=0.1, maximum=10.0)
+_LEASE_NAMESPACE = "kube-node-lease"
+
+
+class NodeReporter:
+    """`register` first; then `report` and `renew` run until cancelled. `changed()` makes it report at once."""
+
+    def __init__(self, config: KubeletConfig, client: Client, runtime: Runtime, clock: Clock) -> None:
+        self._config, self._runtime, self._clock = config, runtime, clock
+        self._nodes, self._leases = client.of(NODES), client.of(LEASES)
+        self._machine = node_facts.machine(config.root)
+        self._wake = asyncio.Event()
+        self._told: Json | None = None
+        self._told_at = 0.0
+        self.network = True
+        # The newest form that the API has; set by who watches it.
+        self.node: Node | None = None
+
+    @property
+    def machine(self) -> node_facts.Machine:
+        return self._machine
+
+    @property
+    def allocatable(self) -> dict[str, str]:
+        return node_status.allocatable(self._config, self._machine)
+
+    def changed(self) -> None:
+        """Something that the status shows may be different now."""
+        self._wake.set()
+
+    async def register(self) -> Node:
+        """Make the Node, or see to it that ours has our labels; retried until the API server takes it."""
+        failures = 0
+        while True:
+            try:
+                self.node = await self._ensure()
+                return self.node
+            except (ApiError, Unreachable) as error:
+                delay = _RETRY.delay(failures)
+                failures += 1
+                _log.warning("cannot register the node yet", error=str(error), retry=round(delay, 2))
+                await self._clock.sleep(delay)
+
+    async def _ensure(self) -> Node:
+        wanted = node_status.registration(self._config, self._machine)
+        if not self._config.register:
+            return await self._nodes.get(self._config.node_name)
+        try:
+            return await self._nodes.create(wanted)
+        except AlreadyExists:
+            node = await self._nodes.get(self._config.node_name)
+        missing = {
+            key: value for key, value in wanted["metadata"]["labels"].items() if node.metadata.labels.get(key) != value
+        }
+        return await self._nodes.patch(node.metadata, {"metadata": {"labels": missing}}) if missing else node
+
+    async def report(self) -> None:
+        """Tell the status when it changes, and now and then although it did not."""
+        failures = 0
+        while True:
+            self._wake.clear()
+            try:
+                await self._report_once()
+                failures = 0
+            except NotFound:
+                await self.register()
+                self._told = None
+                continue
+            except (ApiError, Unreachable) as error:
+                _log.warning("cannot report the node's status", error=str(error))
+                await self._clock.sleep(_RETRY.delay(failures))
+                failures += 1
+                continue
+            await self._next(self._config.lease_renew_seconds)
+
+    async def _next(self, seconds: float) -> None:
+        """Until `changed`, or for so many seconds."""
+        sleep = asyncio.ensure_future(self._clock.sleep(seconds))
+        woken = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait((sleep, woken), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleep.cancel()
+            woken.cancel()
+
+    async def _report_once(self) -> None:
+        inputs = await self._inputs()
+        fresh = node_status.status(self._config, self.node, inputs)
+        due = self._clock.monotonic() - self._told_at >= self._config.status_seconds
+        if not due and not node_status.facts_changed(self._told, fresh):
+            return
+        meta = ObjectMeta(name=self._config.node_name)
+        self.node = await self._nodes.patch(meta, {"status": fresh}, kind="strategic", subresource="status")
+        self._told, self._told_at = fresh, self._clock.monotonic()
+
+    async def _inputs(self) -> NodeInputs:
+        info: RuntimeInfo | None = None
+        images: list[Image] = []
+        try:
+            info = await self._runtime.info()
+            images = list(await self._runtime.images())
+        except RuntimeFault as fault:
+            _log.warning("the container runtime does not answer", error=str(fault))
+        pressure = node_facts.Pressure()
+        if not self._config.simulated:
+            pressure = await asyncio.to_thread(node_facts.pressure, self._config.root)
+        return NodeInputs(self._clock.time(), self._machine, info, pressure, images, self.network)
+
+    async def renew(self) -> None:
+        """Renew the Lease for ever."""
+        failures = 0
+        while True:
+            try:
+                await self._renew_once()
+                failures = 0
+                await self._clock.sleep(self._config.lease_renew_seconds)
+            except (ApiError, Unreachable) as error:
+                _log.warning("cannot renew the node's lease", error=str(error))
+                await self._clock.sleep(_RETRY.delay(failures))
+                failures += 1
+
+    async def _renew_once(self) -> None:
+        name, now = self._config.node_name, rfc3339_micro(self._clock.time())
+        spec = {"holderIdentity": name, "leaseDurationSeconds": self._config.lease_seconds, "renewTime": now}
+        meta = ObjectMeta(name=name, namespace=_LEASE_NAMESPACE)
+        try:
+            await self._leases.patch(meta, {"spec": spec})
+        except NotFound:
+            uid = self.node.metadata.uid if self.node is not None else ""
+            owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid}
+            made = {"name": name, "namespace": _LEASE_NAMESPACE, "ownerReferences": [owner] if uid else []}
+            await self._leases.create({
+                "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": made, "spec": spec,
+            })  # fmt: skip

@@ -1,0 +1,130 @@
+"""The pods of this node: one worker each, woken by the API, by the runtime, and by their ConfigMaps and Secrets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from tiphys.base.backoff import Backoff
+from tiphys.base.log import Log
+from tiphys.kinds.core.pod import Pod
+from tiphys.kubelet.runtime import Container, PodRuntime, RuntimeFault
+from tiphys.kubelet.services import Services
+from tiphys.kubelet.worker import PodWorker
+
+_log = Log("kubelet.pods")
+_REOPEN = Backoff(initial=0.1, maximum=5.0)
+_ORPHAN_GRACE = 30.0
+
+
+class Pods:
+    def __init__(self) -> None:
+        self._workers: dict[str, PodWorker] = {}
+        self._services: Services | None = None
+
+    def __iter__(self) -> Iterator[PodWorker]:
+        return iter(list(self._workers.values()))
+
+    def start(self, services: Services) -> None:
+        """From here on pods are worked on. Call once, before `changed` is given to the informer."""
+        self._services = services
+
+    @property
+    def _use(self) -> Services:
+        if self._services is None:
+            raise AssertionError("Pods.start was not called")
+        return self._services
+
+    def get(self, namespace: str, name: str) -> PodWorker | None:
+        """The worker of the pod that has the name now."""
+        for worker in self._workers.values():
+            meta = worker.pod.metadata
+            if (meta.namespace, meta.name) == (namespace, name):
+                return worker
+        return None
+
+    def changed(self, old: Pod | None, new: Pod | None) -> None:
+        """Handler of the informer of this node's pods."""
+        if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+            worker = self._workers.get(str(old.metadata.uid))
+            if worker is not None:
+                worker.removed()
+        if new is None:
+            return
+        uid = str(new.metadata.uid)
+        if uid in self._workers:
+            self._workers[uid].update(new)
+        else:
+            worker = self._workers[uid] = PodWorker(new, self._use)
+            self._use.supervisor.start(f"pod {new.metadata.key}", lambda: self._run(worker))
+
+    async def _run(self, worker: PodWorker) -> None:
+        await worker.run()
+        self._workers.pop(worker.uid, None)
+
+    def objects_changed(self, uid: str) -> None:
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.objects_changed()
+
+    async def follow_runtime(self) -> None:
+        """Wake workers when something happens to their containers. Runs until cancelled."""
+        failures = 0
+        while True:
+            try:
+                async for event in self._use.runtime.events():
+                    failures = 0
+                    await self._happened(event.uid)
+            except RuntimeFault as fault:
+                _log.warning("the runtime's events broke off", error=str(fault))
+            await self._use.clock.sleep(_REOPEN.delay(failures))
+            failures += 1
+
+    async def _happened(self, uid: str) -> None:
+        if uid == "":
+            for worker in self:
+                worker.wake()
+        elif uid in self._workers:
+            self._workers[uid].wake()
+
+    async def relist(self) -> None:
+        """The safety net under the events: once in a while compare with all that the runtime has."""
+        while True:
+            await self._use.clock.sleep(self._use.config.relist_seconds)
+            try:
+                await self.compare()
+            except RuntimeFault as fault:
+                _log.warning("cannot list the runtime's pods", error=str(fault))
+
+    async def compare(self) -> None:
+        """Wake the workers whose containers are not as last observed, and remove pods that nobody wants."""
+        present = await self._use.runtime.pods()
+        for uid, found in present.items():
+            worker = self._workers.get(uid)
+            if worker is None:
+                await self._remove_orphan(uid, found)
+            elif _differs(worker.found, found):
+                worker.wake()
+        await self._use.host.orphans(set(self._workers))
+
+    async def _remove_orphan(self, uid: str, found: PodRuntime) -> None:
+        _log.info("removing a pod that the API does not have", uid=uid)
+        runtime = self._use.runtime
+        try:
+            running = [item for item in found.containers if item.running]
+            await asyncio.gather(*(runtime.stop_container(item.id, _ORPHAN_GRACE) for item in running))
+            for sandbox in found.sandboxes:
+                await runtime.stop_sandbox(sandbox.id)
+                await runtime.remove_sandbox(sandbox.id)
+        except RuntimeFault as fault:
+            _log.warning("cannot remove an orphaned pod yet", uid=uid, error=str(fault))
+
+
+def _differs(known: PodRuntime, present: PodRuntime) -> bool:
+    def facts(items: tuple[Container, ...]) -> set[tuple[str, str]]:
+        return {(item.id, item.state.value) for item in items}
+
+    sandboxes = {(item.id, item.ready) for item in known.sandboxes}
+    return facts(known.containers) != facts(present.containers) or sandboxes != {
+        (item.id, item.ready) for item in present.sandboxes
+    }

@@ -1,0 +1,320 @@
+"""The worker of one pod: a mailbox of one slot, and a loop of observe, decide, act.
+
+Whatever happens sets the mailbox; several things that happen meanwhile are one turn. What takes long (a pull, a grace
+period) runs beside the loop and sets the mailbox when it ends, so a deletion is never kept waiting. The pod's status
+is told at every turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+import msgspec
+
+from tiphys.api.time import seconds
+from tiphys.base.backoff import Backoff
+from tiphys.base.log import Log
+from tiphys.kinds.core.container import Container
+from tiphys.kinds.core.pod import Pod
+from tiphys.kubelet import decide as core
+from tiphys.kubelet import runtime, status
+from tiphys.kubelet.actions import SANDBOX_FAILED, Actions, Failure
+from tiphys.kubelet.decide import EDGES, Observed, Phase, Verdict
+from tiphys.kubelet.identity import shown
+from tiphys.kubelet.probes import Prober
+from tiphys.kubelet.probes import Services as ProbeServices
+from tiphys.kubelet.restart import CrashLoop
+from tiphys.kubelet.runtime import Gone, PodRuntime, RuntimeFault
+from tiphys.kubelet.services import Services
+
+_log = Log("kubelet.pod")
+_RETRY = Backoff(initial=0.25, maximum=60.0)
+_SANDBOX = "@sandbox"
+_REFRESH = "@volumes"
+_STARTING = Verdict(started=False, ready=False)
+
+
+class PodWorker:
+    """Run `run()` under a supervisor; it returns when the pod is gone from the API and from this node."""
+
+    def __init__(self, pod: Pod, services: Services) -> None:
+        self.pod, self._use = pod, services
+        self.uid = str(pod.metadata.uid)
+        self.phase = Phase.SYNCING
+        self.found = PodRuntime()
+        self._actions = Actions(services)
+        self._mail = asyncio.Event()
+        self._mail.set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._graces: dict[str, float] = {}
+        self._crashes = CrashLoop()
+        self._failures: dict[str, int] = {}
+        self._blocked: dict[str, float] = {}
+        self._waiting: dict[str, tuple[str, str]] = {}
+        self._messages: dict[str, str] = {}
+        self._told: set[str] = set()
+        self._end: core.End | None = None
+        self._removed = self._stale = False
+        self._started_at = seconds(pod.status.start_time) if pod.status.start_time else services.clock.time()
+        self._known = _known(pod)
+        self._prober = Prober(ProbeServices(
+            services.handlers, services.supervisor, services.clock, self.wake, self._unhealthy
+        ))  # fmt: skip
+
+    def wake(self) -> None:
+        self._mail.set()
+
+    def update(self, pod: Pod) -> None:
+        """The API has a newer form of the pod."""
+        # Labels and annotations may be shown in volumes.
+        self._stale = self._stale or pod.metadata.labels != self.pod.metadata.labels
+        self._stale = self._stale or pod.metadata.annotations != self.pod.metadata.annotations
+        self.pod = pod
+        self.wake()
+
+    def objects_changed(self) -> None:
+        """A ConfigMap or Secret of the pod's changed."""
+        self._stale = True
+        self._blocked.clear()
+        self.wake()
+
+    def removed(self) -> None:
+        """The API has the pod no more."""
+        self._removed = True
+        self.wake()
+
+    def evict(self, end: core.End) -> None:
+        """End the pod for a reason of the node's."""
+        self._end = self._end or end
+        self.wake()
+
+    async def run(self) -> None:
+        try:
+            while not (self._removed and self.phase is Phase.TERMINATED):
+                await self._mail.wait()
+                self._mail.clear()
+                try:
+                    await self._turn()
+                    self._failures.pop("turn", None)
+                except RuntimeFault as fault:
+                    _log.warning("the runtime failed a pod, trying again", pod=shown(self.pod), error=str(fault))
+                    self._again_after(_RETRY.delay(self._count("turn")))
+            await self._actions.erase(self.pod, await self._use.runtime.observe(self.uid))
+        finally:
+            self._prober.stop()
+            await self._cancel(list(self._tasks))
+            self._use.timers.cancel(self._timer)
+
+    @property
+    def _timer(self) -> str:
+        return f"pod {self.uid}"
+
+    def _count(self, what: str) -> int:
+        """How often `what` failed in a row before now."""
+        self._failures[what] = self._failures.get(what, -1) + 1
+        return self._failures[what]
+
+    def _again_after(self, delay: float) -> None:
+        self._use.timers.call_after(max(0.0, delay), self._timer, self.wake)
+
+    def _again_at(self, moment: float) -> None:
+        self._again_after(moment - self._use.clock.time())
+
+    async def _turn(self) -> None:
+        observed = await self._observe()
+        steps = core.decide(self._asked(), observed, self._use.clock.time())
+        self._note_waiting(steps)
+        self._tell(observed)
+        await self._act(steps)
+        if self._stale and self.phase is Phase.SYNCING and self._actions.paths is not None:
+            self._stale = False
+            self._spawn(_REFRESH, self._refresh())
+        if self._actions.tokens_due is not None:
+            self._stale = self._stale or self._actions.tokens_due <= self._use.clock.time()
+            self._again_at(self._actions.tokens_due)
+
+    def _asked(self) -> Pod:
+        """The pod as it should be treated: one that is gone from the API counts as deleted."""
+        if not self._removed or self.pod.deleted:
+            return self.pod
+        meta = msgspec.structs.replace(self.pod.metadata, deletion_timestamp=self.pod.metadata.creation_timestamp)
+        return msgspec.structs.replace(self.pod, metadata=meta)
+
+    async def _observe(self) -> Observed:
+        self.found = found = await self._use.runtime.observe(self.uid)
+        for item in found.containers:
+            if item.exited and item.id not in self._messages:
+                self._messages[item.id] = await self._use.host.message(item)
+        self._follow(found)
+        # What is still being started (its postStart hook runs) is not ready, whatever its probes will say.
+        starting = {item.id: _STARTING for item in found.containers if item.running and item.name in self._tasks}
+        return Observed(
+            self.phase, found, {**self._prober.verdicts, **starting}, self._crashes, dict(self._blocked), self._end,
+            frozenset(self._tasks), self._started_at,
+        )  # fmt: skip
+
+    def _follow(self, found: PodRuntime) -> None:
+        """Probe what runs of the spec, unless its start is not complete yet."""
+        if self.phase is Phase.TERMINATED:
+            self._prober.stop()
+            return
+        running: dict[str, tuple[Container, runtime.Container]] = {}
+        for spec in (*self.pod.spec.init_containers, *self.pod.spec.containers):
+            latest = found.latest(spec.name)
+            if latest is not None and latest.running and spec.name not in self._tasks:
+                running[latest.id] = (spec, latest)
+        ips = self._actions.facts(found.sandbox, self.pod).pod_ips
+        self._prober.follow(running, ips[0] if ips else "127.0.0.1", self._known)
+
+    def _note_waiting(self, steps: list[core.Step]) -> None:
+        for step in steps:
+            if isinstance(step, core.BackOff):
+                text = f"back-off {_duration(step.delay)} restarting failed container={step.name} pod={shown(self.pod)}"
+                self._waiting[step.name] = ("CrashLoopBackOff", text)
+                if step.container_id not in self._told:
+                    self._told.add(step.container_id)
+                    message = f"Back-off restarting failed container {step.name} in pod {shown(self.pod)}"
+                    self._actions.events(self.pod).container(step.name, "BackOff", message, "Warning")
+
+    def _tell(self, observed: Observed) -> None:
+        if self._removed:
+            return
+        inputs = status.Inputs(
+            self._use.clock.time(), tuple(self._use.config.addresses), self._use.runtime_name,
+            dict(self._waiting), self._messages,
+        )  # fmt: skip
+        over = self.phase is Phase.TERMINATED and self.pod.deleted
+        self._use.statuses.set(self.pod.metadata, status.build(self.pod, observed, inputs), finalize=over)
+
+    async def _act(self, steps: list[core.Step]) -> None:
+        stops = [step for step in steps if isinstance(step, core.StopContainer)]
+        first = min((step.stage for step in stops), default=0)
+        for step in steps:
+            match step:
+                case core.EndPod():
+                    await self._go(Phase.TERMINATING, step.end)
+                case core.Release():
+                    await self._use.host.release(self.pod)
+                    self._use.objects.release(self.uid)
+                    await self._go(Phase.TERMINATED, self._end)
+                case core.CreateSandbox():
+                    self._spawn(_SANDBOX, self._create_sandbox(step.attempt))
+                case core.StopSandbox():
+                    await self._actions.stop_sandbox(step.sandbox_id, remove=step.remove)
+                    self.wake()
+                case core.StartContainer():
+                    self._spawn(step.name, self._start(step))
+                case core.StopContainer() if step.stage == first:
+                    await self._stop(step)
+                case core.RemoveContainer():
+                    await self._actions.remove_container(step.container_id)
+                    self.wake()
+                case core.BackOff() | core.LookAgain():
+                    self._again_at(step.at)
+
+    async def _go(self, phase: Phase, end: core.End | None) -> None:
+        if phase not in EDGES[self.phase]:
+            raise AssertionError(f"pod {shown(self.pod)}: no way from {self.phase} to {phase}")
+        if self.phase is not phase:
+            self.phase, self._end = phase, end
+            await self._cancel([key for key in self._tasks if not key.startswith("stop ")])
+            if end is not None:
+                self._actions.events(self.pod).pod_event(end.reason, end.message, "Warning")
+        self.wake()
+
+    def _spawn(self, key: str, work: Awaitable[None]) -> None:
+        """Run beside the loop, once for a key; its end is mail."""
+        if key in self._tasks:
+            # Nothing was started, so nothing is left running.
+            getattr(work, "close", lambda: None)()
+            return
+        task = self._tasks[key] = self._use.supervisor.once(f"{key} of {shown(self.pod)}", work)
+
+        def ended(done: asyncio.Task[None]) -> None:
+            if self._tasks.get(key) is done:
+                del self._tasks[key]
+            self._graces.pop(key, None)
+            self.wake()
+
+        task.add_done_callback(ended)
+
+    async def _cancel(self, keys: list[str]) -> None:
+        tasks = [self._tasks.pop(key) for key in keys if key in self._tasks]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _create_sandbox(self, attempt: int) -> None:
+        failure = await self._actions.create_sandbox(self.pod, attempt)
+        self._retry_or_clear(_SANDBOX, failure)
+
+    async def _refresh(self) -> None:
+        failure = await self._actions.prepare_volumes(self.pod)
+        if failure is not None:
+            self._stale = True
+        self._retry_or_clear(_REFRESH, failure)
+
+    def _retry_or_clear(self, what: str, failure: Failure | None) -> None:
+        if failure is None:
+            self._failures.pop(what, None)
+            return
+        delay = _RETRY.delay(self._count(what))
+        names = [container.name for container in self.pod.spec.all_containers()]
+        for name in [core.SANDBOX] if failure.reason == SANDBOX_FAILED else names:
+            self._blocked[name] = self._use.clock.time() + delay
+        self._again_after(delay)
+
+    async def _start(self, step: core.StartContainer) -> None:
+        now = self._use.clock.time()
+        if step.attempt:
+            self._crashes.restarted(step.name, now)
+        failure = await self._actions.start(self.pod, step, self.found)
+        if failure is None:
+            self._waiting.pop(step.name, None)
+            self._blocked.pop(step.name, None)
+            self._failures.pop(step.name, None)
+            return
+        if failure.reason:
+            self._waiting[step.name] = (failure.reason, failure.message)
+        now = self._use.clock.time()
+        self._blocked[step.name] = failure.retry_at or now + _RETRY.delay(self._count(step.name))
+
+    async def _stop(self, step: core.StopContainer) -> None:
+        """Stop beside the loop; a stop with less grace takes the place of one with more."""
+        key = f"stop {step.container_id}"
+        if key in self._tasks:
+            if self._graces.get(key, 0.0) <= step.grace:
+                return
+            await self._cancel([key])
+        self._graces[key] = step.grace
+        self._spawn(key, self._stopping(step))
+
+    async def _stopping(self, step: core.StopContainer) -> None:
+        try:
+            await self._actions.stop(self.pod, step, self.found.sandbox)
+        except Gone:
+            return
+        except RuntimeFault as fault:
+            _log.warning("cannot stop a container yet", pod=shown(self.pod), container=step.name, error=str(fault))
+            await self._use.clock.sleep(_RETRY.delay(self._count("stop")))
+
+    def _unhealthy(self, kind: str, name: str, text: str) -> None:
+        self._actions.events(self.pod).container(name, "Unhealthy", text, "Warning")
+
+
+def _known(pod: Pod) -> dict[str, Verdict]:
+    """What probes had found before this kubelet started, as the API remembers it."""
+    every = (*pod.status.container_statuses, *pod.status.init_container_statuses)
+    return {
+        item.container_id.rpartition("//")[2]: Verdict(started=bool(item.started), ready=item.ready)
+        for item in every
+        if item.container_id
+    }
+
+
+def _duration(value: float) -> str:
+    """Seconds as Go prints a duration: 10s, 1m20s, 5m0s."""
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
