@@ -80,7 +80,7 @@ class Patch(Change):
             new = strategic_patch(schema, current, self._body)
         if not isinstance(new, dict) or not isinstance(new.get("metadata"), dict):
             raise errors.Invalid("the patch leaves no object with metadata")
-        new = objects.check_object(call, orjson.loads(orjson.dumps(new)))
+        new = objects.check_object(call, new)
         objects.place(new, call)
         return new
 
@@ -120,8 +120,15 @@ class Apply(Change):
             raise errors.UnsupportedMediaType(_unsupported(APPLY_PATCH))
         return server_side_apply(
             current, self._body, manager=call.manager, force=self._force, api_version=call.resource.api_version,
-            subresource=call.target.subresource, schema=schema, now=call.now,
+            subresource=call.target.subresource, schema=schema, now=call.now, ignored=_not_owned(call),
         )  # fmt: skip
+
+
+def _not_owned(call: Call) -> tuple[str, ...]:
+    """Fields that an applier cannot own through this endpoint."""
+    if call.target.subresource == "status":
+        return ("spec",)
+    return ("status",) if call.hub.status else ()
 
 
 def _unsupported(media: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -40,6 +40,10 @@ def schema_of(resource: AnyResource) -> Schema | None:
 
 def parse(body: bytes, content_type: str) -> Any:
     """A body as data. Raises RequestEntityTooLarge, UnsupportedMediaType, BadRequest."""
+    return _parse(body, content_type, orjson.loads)
+
+
+def _parse(body: bytes, content_type: str, loads: Callable[[bytes], Any]) -> Any:
     if len(body) > MAX_BODY:
         raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY} bytes")
     media = content_type.split(";", 1)[0].strip()
@@ -48,8 +52,8 @@ def parse(body: bytes, content_type: str) -> Any:
             f"the body of the request was in an unknown format - accepted media types include: {JSON}, application/yaml"
         )
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
+        return loads(body)
+    except (orjson.JSONDecodeError, BadRequest) as error:
         if media not in _YAML:
             raise BadRequest(f"the object provided is unrecognized (must be of type JSON): {error}") from None
     return _parse_yaml(body)
@@ -66,12 +70,18 @@ def _parse_yaml(body: bytes) -> Any:
 
 def decode_object(call: Call, body: bytes) -> Json:
     """The object of a create or update, in the request's version, unknown fields dealt with as asked."""
-    obj = parse(body, call.request.headers.get("content-type", ""))
+    duplicates: list[str] = []
+
+    def loads(data: bytes) -> Any:
+        if call.field_validation == "Ignore":
+            return orjson.loads(data)
+        obj, found = check.loads_strict(data)
+        duplicates.extend(found)
+        return obj
+
+    obj = _parse(body, call.request.headers.get("content-type", ""), loads)
     if not isinstance(obj, dict):
         raise BadRequest("the object provided is unrecognized: a JSON object is needed")
-    duplicates: list[str] = []
-    if call.field_validation != "Ignore" and call.request.headers.get("content-type", "").startswith(JSON):
-        duplicates = check.loads_strict(body)[1]
     return check_object(call, obj, duplicates)
 
 
@@ -99,14 +109,8 @@ def check_object(call: Call, obj: Json, problems: list[str] | None = None) -> Js
 
 
 def _decode(resource: AnyResource, obj: Json) -> list[str]:
-    if resource.structural is not None:
-        problems = [f'unknown field "metadata.{text[15:]}' for text in check.decode(_object_meta(), obj["metadata"])]
-        return problems + check.prune(resource.structural, obj)
-    return check.decode(facts.schema(resource.schema), obj) if resource.schema else []
-
-
-def _object_meta() -> Schema:
-    return facts.schema("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")
+    schema = schema_of(resource)
+    return check.decode(schema, obj) if schema is not None else []
 
 
 def encode(obj: Json) -> bytes:

@@ -51,7 +51,11 @@ def selection_of(call: Call) -> Selection:
     hub, target = call.hub, call.target
     labels = call.request.param("labelSelector")
     fields = call.request.param("fieldSelector")
-    selector = parse_fields(fields) if fields else None
+    try:
+        selector = parse_fields(fields) if fields else None
+        labelled = parse_labels(labels) if labels else None
+    except ValueError as error:
+        raise errors.BadRequest(str(error)) from None
     if selector is not None:
         for name, _, _ in selector.requirements:
             if name not in ("metadata.name", "metadata.namespace") and name not in hub.selectable_fields:
@@ -59,7 +63,7 @@ def selection_of(call: Call) -> Selection:
     prefix = hub.prefix
     if hub.namespaced and target.namespace:
         prefix += f"{target.namespace}/"
-    return Selection(prefix, parse_labels(labels) if labels else None, selector)
+    return Selection(prefix, labelled, selector)
 
 
 class Reads:

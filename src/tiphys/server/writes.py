@@ -8,7 +8,6 @@ named a resourceVersion). Source: https://kubernetes.io/docs/reference/using-api
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from tiphys import store
 from tiphys.api import errors
@@ -50,7 +49,6 @@ class Writes:
     async def create_object(self, call: Call, obj: Json, *, managed: bool = False) -> Response:
         """Store a new object, given in the request's version; `managed` tells that it brings its own bookkeeping."""
         objects.place(obj, call)
-        sent = obj["metadata"].get("managedFields")
         objects.stamp_new(obj, call, self.now())
         obj = to_hub(call, obj)
         call.hub.strategy.default(obj)
@@ -61,7 +59,7 @@ class Writes:
         await self._admission.validate(attributes)
         async with self._admission.reserved(attributes):
             if not managed:
-                self.manage(call, obj, None, sent)
+                self.manage(call, obj, None)
             return await self._insert(call, obj)
 
     async def _insert(self, call: Call, obj: Json) -> Response:
@@ -137,7 +135,7 @@ class Writes:
         await self._admission.validate(attributes)
         async with self._admission.reserved(attributes):
             if not change.manages:
-                self.manage(call, new, old, new["metadata"].get("managedFields"))
+                self.manage(call, new, old)
             return await self._store_change(call, entry, new)
 
     async def _store_change(self, call: Call, entry: Entry, new: Json) -> Response:
@@ -170,21 +168,16 @@ class Writes:
             name = new["metadata"].get("name", "")
             raise errors.invalid_object(call.resource.group, call.resource.kind, name, problems)
 
-    def manage(self, call: Call, new: Json, old: Json | None, sent: Any) -> None:
+    def manage(self, call: Call, new: Json, old: Json | None) -> None:
         """Book the fields that this write changed to its manager."""
         schema = objects.schema_of(call.hub)
         if schema is None:
-            return
-        if sent == [] and old is not None:
-            # An empty list is the documented way to throw the bookkeeping away.
-            new["metadata"].pop("managedFields", None)
             return
         managed = update_managed(
             old, new, manager=call.manager, api_version=call.resource.api_version,
             subresource=call.target.subresource, schema=schema, now=call.now,
         )  # fmt: skip
-        if managed:
-            new["metadata"]["managedFields"] = managed
+        new["metadata"]["managedFields"] = managed
 
     def answer(self, call: Call, key: str, data: bytes, revision: Revision, status: int = 200) -> Response:
         form = output.form_of(call.request.headers, call.request.param("includeObject"))
