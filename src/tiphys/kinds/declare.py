@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import msgspec
 
-from tiphys.api.resource import Json, ResourceType, Subresource, resource
+from tiphys.api.resource import Column, Json, ResourceType, Subresource, resource
 from tiphys.kinds.columns import AGE, NAME
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -34,6 +35,15 @@ def declare(model: type[T] | None = None, *, group: str, version: str, kind: str
     facts.setdefault("schema", schema_name(group, version, kind))
     facts.setdefault("columns", (NAME, AGE))
     return resource(model, group=group, version=version, kind=kind, **facts)
+
+
+def through_hub(columns: Iterable[Column], to_hub: Callable[[Json], Json]) -> tuple[Column, ...]:
+    """The hub's columns for a version of another shape: each cell is read from the converted object."""
+
+    def convert(column: Column) -> Column:
+        return replace(column, value=lambda obj, now: column.value(to_hub(obj), now))
+
+    return tuple(map(convert, columns))
 
 
 def served_as(hub: ResourceType[Any], version: str) -> ResourceType[Any]:

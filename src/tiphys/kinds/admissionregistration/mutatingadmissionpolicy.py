@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from tiphys.kinds.admissionregistration.strategy import PARAM_KIND, PolicyStrategy
+from tiphys.kinds.columns import AGE, NAME, column
 from tiphys.kinds.declare import declare
+from tiphys.kinds.fields import dig
 
 MUTATING_ADMISSION_POLICIES = declare(
     group="admissionregistration.k8s.io", version="v1",
     kind="MutatingAdmissionPolicy", plural="mutatingadmissionpolicies",
     categories=("api-extensions",), namespaced=False,
+    columns=(
+        NAME, column("Mutations", lambda obj: len(dig(obj, "spec", "mutations") or ()), "integer"), PARAM_KIND, AGE,
+    ),
+    strategy=PolicyStrategy(),
 )  # fmt: skip

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from tiphys.kinds.admissionregistration.strategy import WebhookStrategy
+from tiphys.kinds.columns import AGE, NAME, column
 from tiphys.kinds.declare import declare
 
 VALIDATING_WEBHOOK_CONFIGURATIONS = declare(
     group="admissionregistration.k8s.io", version="v1",
     kind="ValidatingWebhookConfiguration", plural="validatingwebhookconfigurations",
     categories=("api-extensions",), namespaced=False,
+    columns=(NAME, column("Webhooks", lambda obj: len(obj.get("webhooks") or ()), "integer"), AGE),
+    strategy=WebhookStrategy(mutating=False),
 )  # fmt: skip

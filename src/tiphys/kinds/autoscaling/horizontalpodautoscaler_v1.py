@@ -13,7 +13,7 @@ from tiphys.api.meta import Object
 from tiphys.api.resource import Json
 from tiphys.kinds.autoscaling.horizontalpodautoscaler import HORIZONTAL_POD_AUTOSCALERS
 from tiphys.kinds.autoscaling.strategy import COLUMNS
-from tiphys.kinds.declare import declare
+from tiphys.kinds.declare import declare, through_hub
 
 _PREFIX = "autoscaling.alpha.kubernetes.io/"
 # Annotation -> where its JSON belongs in v2.
@@ -106,5 +106,5 @@ HORIZONTAL_POD_AUTOSCALERS_V1 = declare(
     Object, group="autoscaling", version="v1", kind="HorizontalPodAutoscaler", plural="horizontalpodautoscalers",
     short_names=("hpa",), categories=("all",), status=True, hub=HORIZONTAL_POD_AUTOSCALERS,
     to_hub=to_hub, from_hub=from_hub,
-    columns=COLUMNS,
+    columns=through_hub(COLUMNS, to_hub),
 )  # fmt: skip

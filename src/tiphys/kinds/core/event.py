@@ -92,6 +92,9 @@ EVENTS = declare(
     Event, group="", version="v1", kind="Event", plural="events", short_names=("ev",),
     selectable_fields={
         **{f"involvedObject.{name}": text_at("involvedObject", name) for name in _INVOLVED},
+        # Selectors are matched on the stored form: what events.k8s.io/v1 calls these is known here too.
+        **{f"regarding.{name}": text_at("involvedObject", name) for name in _INVOLVED},
+        "reportingController": text_at("reportingComponent"),
         "reason": text_at("reason"),
         "reportingComponent": text_at("reportingComponent"),
         "source": _source,

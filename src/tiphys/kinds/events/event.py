@@ -8,8 +8,7 @@ from __future__ import annotations
 from tiphys.api.meta import Object
 from tiphys.api.resource import Json
 from tiphys.kinds.core.event import EVENTS
-from tiphys.kinds.declare import declare
-from tiphys.kinds.fields import text_at
+from tiphys.kinds.declare import declare, through_hub
 
 # events.k8s.io/v1 -> core/v1.
 _NAMES = {
@@ -34,16 +33,9 @@ def from_hub(obj: Json) -> Json:
     return {_NAMES_BACK.get(name, name): value for name, value in obj.items()} | {"apiVersion": "events.k8s.io/v1"}
 
 
-_REGARDING = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
-
 EVENTS_V1 = declare(
     Object, group="events.k8s.io", version="v1", kind="Event", plural="events", short_names=("ev",),
     hub=EVENTS, to_hub=to_hub, from_hub=from_hub,
-    selectable_fields={
-        **{f"regarding.{name}": text_at("involvedObject", name) for name in _REGARDING},
-        "reason": text_at("reason"),
-        "reportingController": text_at("reportingComponent"),
-        "type": text_at("type"),
-    },
-    columns=EVENTS.columns,
+    selectable_fields=EVENTS.selectable_fields,
+    columns=through_hub(EVENTS.columns, to_hub),
 )  # fmt: skip
