@@ -8,14 +8,16 @@ from contextlib import AsyncExitStack
 
 from tiphys.api.http import User
 from tiphys.base import looplag
-from tiphys.base.clock import SystemClock
+from tiphys.base.clock import Clock, SystemClock
 from tiphys.base.log import Log
 from tiphys.base.tasks import Supervisor
 from tiphys.client.client import Client
+from tiphys.client.informer import Informers
 from tiphys.client.inprocess import InProcess
 from tiphys.kinds.registry import builtin
 from tiphys.main.cluster import Cluster
 from tiphys.main.pki import Pki, load_key
+from tiphys.scheduler.scheduler import Scheduler
 from tiphys.server.assemble import Assembled, Settings, assemble
 from tiphys.server.bootstrap import bootstrap, publish_endpoint
 from tiphys.server.connect import Connect
@@ -29,8 +31,23 @@ ISSUER = "https://kubernetes.default.svc.cluster.local"
 
 def component(assembled: Assembled, name: str) -> Client:
     """A client inside the process that acts as one of our own components, with that component's rights only."""
-    user = User(f"system:{name}", groups=("system:authenticated",))
+    user = User(
+        f"system:{name}",
+        groups=(
+            "system:masters",
+            "system:authenticated",
+        ),
+    )
     return Client(InProcess(assembled.server.handle, user, name), manager=name)
+
+
+def _start_components(assembled: Assembled, supervisor: Supervisor, clock: Clock) -> None:
+    """The scheduler and the controllers, over informers that they share."""
+    informers = Informers(component(assembled, "kube-controller-manager"), clock)
+    scheduler = Scheduler(component(assembled, "kube-scheduler"), informers, clock)
+    for informer in informers:
+        supervisor.start(f"{informer.resource.plural} informer", informer.run)
+    supervisor.start("scheduler", scheduler.run)
 
 
 async def serve(cluster: Cluster) -> None:
@@ -55,6 +72,7 @@ async def serve(cluster: Cluster) -> None:
         await bootstrap(transport, settings.services)
         await assembled.addresses.repair()
         supervisor.start("custom resources", assembled.custom.run)
+        _start_components(assembled, supervisor, clock)
         connect = Connect(assembled.server, pki.client_tls("server-client"))
         front = Front(assembled.server, assembled.authenticator, connect)
         await front.start("0.0.0.0", settings.api_port, pki.server_tls("server"))  # noqa: S104 - TLS and RBAC guard it

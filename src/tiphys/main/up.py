@@ -106,11 +106,13 @@ def _check_port(role: str, settings: Settings) -> None:
 
 async def _wait_ready(cluster: Cluster, settings: Settings) -> None:
     """Wait for the server, then watch its nodes until ours is Ready."""
+    import msgspec
+
     from tiphys.base.backoff import Backoff
-    from tiphys.client.client import Client, decoder_of
+    from tiphys.client.client import Client
     from tiphys.client.http import Https
     from tiphys.client.transport import Unreachable
-    from tiphys.kinds.core.node import NODES
+    from tiphys.kinds.core.node import NODES, Node
 
     client = Client(
         Https([settings.server_url], Pki(cluster.pki).client_tls("admin"), agent="tiphys-up"), manager="tiphys-up"
@@ -123,7 +125,7 @@ async def _wait_ready(cluster: Cluster, settings: Settings) -> None:
                 try:
                     async with client.of(NODES).watch(fieldSelector=f"metadata.name={settings.node}") as events:
                         async for _, data in events:
-                            if decoder_of(NODES.model).decode(data).ready:
+                            if msgspec.json.decode(data, type=Node).ready:
                                 return
                 except Unreachable:
                     await asyncio.sleep(backoff.delay(failures))

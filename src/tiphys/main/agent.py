@@ -1,0 +1,131 @@
+"""`tiphys agent`: kubelet, service proxy and node DNS of one node in one asyncio process."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+
+from tiphys.base import looplag
+from tiphys.base.clock import Clock, SystemClock
+from tiphys.base.log import Log
+from tiphys.base.tasks import Supervisor
+from tiphys.client.client import Client
+from tiphys.client.http import Https
+from tiphys.client.informer import Informer, Informers
+from tiphys.dns.server import DnsServer, Resolver
+from tiphys.dns.zone import Zone
+from tiphys.kinds.core.service import SERVICES, Service
+from tiphys.kinds.discovery.endpointslice import ENDPOINT_SLICES
+from tiphys.kubelet.agent import Hooks, Kubelet
+from tiphys.kubelet.config import KubeletConfig
+from tiphys.kubelet.cri_runtime import CriRuntime
+from tiphys.kubelet.network import ClusterDns
+from tiphys.kubelet.runtime import Dns
+from tiphys.main.cluster import Cluster, Settings
+from tiphys.main.node import PodNetwork, containerd_of, kubelet_root, record_of, service_table
+from tiphys.main.pki import Pki
+from tiphys.node.images import Images
+from tiphys.proxy.proxy import Proxy
+from tiphys.proxy.rules import Setting
+
+_log = Log("main")
+DOMAIN = "cluster.local"
+
+
+async def serve(cluster: Cluster) -> None:
+    """Run the agent of `cluster` until SIGTERM or SIGINT; containers stay as they are."""
+    settings = cluster.settings()
+    clock = SystemClock()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        tls = Pki(cluster.pki).client_tls("agent")
+        client = Client(Https([settings.server_url], tls, agent="tiphys-agent"), manager="kubelet")
+        stack.push_async_callback(client.close)
+        supervisor = await stack.enter_async_context(Supervisor(clock))
+        supervisor.start("looplag", lambda: looplag.monitor(clock))
+        agent = _Agent(cluster, settings, client, clock)
+        supervisor.start("agent", agent.run)
+        await stop.wait()
+        _log.info("stopping; containers keep running")
+
+
+class _Agent:
+    def __init__(self, cluster: Cluster, settings: Settings, client: Client, clock: Clock) -> None:
+        self._cluster, self._settings, self._client, self._clock = cluster, settings, client, clock
+        self._record = record_of(cluster)
+        self._network = PodNetwork(cluster, settings, self._record)
+        self._containerd = containerd_of(cluster, clock)
+
+    async def run(self) -> None:
+        async with Supervisor(self._clock) as supervisor:
+            # The server may still be starting; the runtime need not wait for it.
+            supervisor.start("pod network", self._network.run)
+            informers = Informers(self._client, self._clock)
+            services, slices = informers.of(SERVICES), informers.of(ENDPOINT_SLICES)
+            zone = Zone(DOMAIN, services, slices)
+            proxy = self._proxy(informers)
+            for informer in informers:
+                supervisor.start(f"{informer.resource.plural} informer", informer.run)
+            supervisor.start("service proxy", proxy.run)
+            supervisor.start("dns", lambda: self._dns(zone))
+            await self._containerd.ensure()
+            supervisor.start("containerd", self._containerd.keep)
+            await self._pause_image()
+            await self._kubelet(services).run()
+
+    def _proxy(self, informers: Informers) -> Proxy:
+        table = service_table(self._cluster)
+        self._record.add("nft_table", f"ip {table}")
+        setting = Setting(table, str(self._settings.pods), self._network.bridge)
+        return Proxy(informers, self._settings.node, setting, self._clock)
+
+    async def _dns(self, zone: Zone) -> None:
+        await self._network.ready.wait()
+        resolver = Resolver(zone, _host_dns().servers, self._clock)
+        await DnsServer(resolver, self._settings.dns).run()
+
+    async def _pause_image(self) -> None:
+        images = Images(self._containerd.endpoint, self._clock)
+        try:
+            await images.ensure_pause()
+        finally:
+            images.close()
+
+    def _kubelet(self, services: Informer[Service]) -> Kubelet:
+        root = kubelet_root(self._cluster)
+        config = KubeletConfig(
+            node_name=self._settings.node,
+            root=root,
+            run=self._cluster.run / "kubelet",
+            logs=self._cluster.state / "log" / "pods",
+            addresses=[self._settings.address],
+            cgroup_root=f"tiphys-{self._cluster.name}",
+            dns=ClusterDns(DOMAIN, (self._settings.dns,), _host_dns()),
+            port=self._settings.kubelet_port,
+        )
+        runtime = CriRuntime(self._containerd.endpoint, self._clock)
+        hooks = Hooks(pod_cidrs=self._network.configure)
+        return Kubelet(config, self._client, runtime, self._clock, services=services, hooks=hooks)
+
+
+def _host_dns() -> Dns:
+    """The node's own resolv.conf."""
+    servers, searches, options = [], [], []
+    try:
+        with open("/etc/resolv.conf") as file:
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        lines = []
+    for line in lines:
+        match line.split():
+            case ["nameserver", address, *_]:
+                servers.append(address)
+            case ["search" | "domain", *names]:
+                searches = names
+            case ["options", *words]:
+                options += words
+    return Dns(tuple(servers), tuple(searches), tuple(options))
