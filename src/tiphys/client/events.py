@@ -8,6 +8,7 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/ev
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ class EventRecorder:
     def __init__(self, client: Client, component: str, clock: Clock, *, host: str = "") -> None:
         self._events = client.of(_EVENTS)
         self._component, self._clock, self._host = component, clock, host
+        # Two events of one moment need two names.
+        self._order = itertools.count()
         self._queue: deque[tuple[Json, str, str, str, float]] = deque(maxlen=_QUEUE)
         self._woken = asyncio.Event()
         self._known: OrderedDict[tuple[str, str, str, str], _Known] = OrderedDict()
@@ -91,7 +94,8 @@ class EventRecorder:
         stamp = rfc3339(now)
         return {
             "metadata": {
-                "name": f"{about['name']}.{int(now * 1e9):x}", "namespace": about.get("namespace") or "default",
+                "name": f"{about['name']}.{int(now * 1e9) + next(self._order):x}",
+                "namespace": about.get("namespace") or "default",
             },
             "involvedObject": about, "reason": reason, "message": message, "type": kind, "source": source,
             "firstTimestamp": stamp, "lastTimestamp": stamp, "count": 1, "eventTime": None,

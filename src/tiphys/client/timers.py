@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from tiphys.base.clock import Clock
 
@@ -15,12 +15,12 @@ class Timers:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._heap: list[tuple[float, int, str]] = []
-        self._calls: dict[str, tuple[float, Callable[[], None]]] = {}
+        self._heap: list[tuple[float, int, Hashable]] = []
+        self._calls: dict[Hashable, tuple[float, Callable[[], None]]] = {}
         self._order = itertools.count()
         self._changed = asyncio.Event()
 
-    def call_after(self, seconds: float, key: str, call: Callable[[], None]) -> None:
+    def call_after(self, seconds: float, key: Hashable, call: Callable[[], None]) -> None:
         at = self._clock.monotonic() + seconds
         known = self._calls.get(key)
         if known is not None and known[0] <= at:
@@ -30,7 +30,7 @@ class Timers:
         if self._heap[0][2] == key:
             self._changed.set()
 
-    def cancel(self, key: str) -> None:
+    def cancel(self, key: Hashable) -> None:
         self._calls.pop(key, None)
 
     async def run(self) -> None:

@@ -37,7 +37,8 @@ class WorkQueue:
 
     def add_after(self, key: str, seconds: float) -> None:
         """Add `key` once `seconds` have passed; the earliest of several delays counts."""
-        self._timers.call_after(seconds, key, lambda: self.add(key))
+        # Queues share the timers, and one queue's keys are not another's.
+        self._timers.call_after(seconds, (id(self), key), lambda: self.add(key))
 
     def retry(self, key: str) -> float:
         """Add `key` after its back-off, which grows with every call until `forget`; the delay in seconds."""

@@ -1,0 +1,25 @@
+"""The list of the controllers that a server runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tiphys.controllers.base import Context, Controller
+from tiphys.controllers.replicaset import ReplicaSetController
+from tiphys.controllers.replicationcontroller import ReplicationControllerController
+
+MakeContext = Callable[[str], Context]
+
+
+def build(make_context: MakeContext) -> list[tuple[Controller, Context]]:
+    """Every controller with its context; `make_context` is given each one's name, which is its identity too."""
+    built: list[tuple[Controller, Context]] = []
+
+    def add(kind: Callable[..., Any], *arguments: Any) -> None:
+        context = make_context(kind.name)  # type: ignore[attr-defined]
+        built.append((kind(context, *arguments), context))
+
+    add(ReplicaSetController)
+    add(ReplicationControllerController)
+    return built
