@@ -51,3 +51,5 @@ def setup(level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for chatty in ("asyncio", "grpclib", "hpack"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -11,6 +11,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import cast
 
 from tiphys.base.clock import Clock
 from tiphys.base.log import Log
@@ -149,8 +150,8 @@ class _Udp(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport), "a datagram endpoint has a datagram transport"
-        self._transport = transport
+        # uvloop's transport is one by its methods, not by its class.
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         assert self._transport is not None, "data comes after the connection"

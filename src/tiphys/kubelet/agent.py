@@ -60,7 +60,9 @@ class Kubelet:
         self.recorder = EventRecorder(client, "kubelet", clock, host=config.node_name)
         self.handlers = Handlers(runtime, clock)
         self._own_services = services is None
-        self._services: Informer[Service] = services or Informer(client, SERVICES, clock=clock)
+        self._services: Informer[Service] = (
+            services if services is not None else Informer(client, SERVICES, clock=clock)
+        )
         self._services.add_index("namespace", lambda service: [service.metadata.namespace])
 
     async def run(self) -> None:
