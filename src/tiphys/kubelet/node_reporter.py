@@ -6,6 +6,7 @@ https://kubernetes.io/docs/concepts/architecture/nodes/#heartbeats
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from tiphys.api.errors import AlreadyExists, ApiError, NotFound
 from tiphys.api.meta import ObjectMeta
@@ -14,7 +15,7 @@ from tiphys.api.time import rfc3339_micro
 from tiphys.base.backoff import Backoff
 from tiphys.base.clock import Clock
 from tiphys.base.log import Log
-from tiphys.client.client import Client
+from tiphys.client.client import Client, ResourceClient
 from tiphys.client.transport import Unreachable
 from tiphys.kinds.coordination.lease import LEASES
 from tiphys.kinds.core.node import NODES, Node
@@ -33,8 +34,10 @@ class NodeReporter:
 
     def __init__(self, config: KubeletConfig, client: Client, runtime: Runtime, clock: Clock) -> None:
         self._config, self._runtime, self._clock = config, runtime, clock
-        self._nodes, self._leases = client.of(NODES), client.of(LEASES)
-        self._machine = node_facts.machine(config.root)
+        self._nodes: ResourceClient[Node] = client.of(NODES)
+        self._leases = client.of(LEASES)
+        self._machine = node_facts.machine(config.root if config.root.exists() else Path("/"))
+        self._images: list[Image] = []
         self._wake = asyncio.Event()
         self._told: Json | None = None
         self._told_at = 0.0
@@ -84,9 +87,10 @@ class NodeReporter:
         """Tell the status when it changes, and now and then although it did not."""
         failures = 0
         while True:
+            asked = self._wake.is_set()
             self._wake.clear()
             try:
-                await self._report_once()
+                await self._report_once(asked)
                 failures = 0
             except NotFound:
                 await self.register()
@@ -109,28 +113,28 @@ class NodeReporter:
             sleep.cancel()
             woken.cancel()
 
-    async def _report_once(self) -> None:
-        inputs = await self._inputs()
+    async def _report_once(self, asked: bool) -> None:
+        due = self._told is None or self._clock.monotonic() - self._told_at >= self._config.status_seconds
+        inputs = await self._inputs(look_for_images=due or asked)
         fresh = node_status.status(self._config, self.node, inputs)
-        due = self._clock.monotonic() - self._told_at >= self._config.status_seconds
         if not due and not node_status.facts_changed(self._told, fresh):
             return
         meta = ObjectMeta(name=self._config.node_name)
         self.node = await self._nodes.patch(meta, {"status": fresh}, kind="strategic", subresource="status")
         self._told, self._told_at = fresh, self._clock.monotonic()
 
-    async def _inputs(self) -> NodeInputs:
+    async def _inputs(self, *, look_for_images: bool) -> NodeInputs:
         info: RuntimeInfo | None = None
-        images: list[Image] = []
         try:
             info = await self._runtime.info()
-            images = list(await self._runtime.images())
+            if look_for_images:
+                self._images = list(await self._runtime.images())
         except RuntimeFault as fault:
             _log.warning("the container runtime does not answer", error=str(fault))
         pressure = node_facts.Pressure()
         if not self._config.simulated:
             pressure = await asyncio.to_thread(node_facts.pressure, self._config.root)
-        return NodeInputs(self._clock.time(), self._machine, info, pressure, images, self.network)
+        return NodeInputs(self._clock.time(), self._machine, info, pressure, self._images, self.network)
 
     async def renew(self) -> None:
         """Renew the Lease for ever."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tiphys import KUBERNETES_VERSION
 from tiphys.api import quantity
 from tiphys.api.resource import Json
 from tiphys.api.time import rfc3339
@@ -16,7 +17,6 @@ from tiphys.kubelet.config import KubeletConfig
 from tiphys.kubelet.node_facts import Machine, Pressure
 from tiphys.kubelet.runtime import Image, RuntimeInfo
 
-KUBELET_VERSION = "v1.36.0+tiphys"
 _MAX_IMAGES = 50
 
 
@@ -78,7 +78,7 @@ def status(config: KubeletConfig, node: Node | None, inputs: NodeInputs) -> Json
         "machineID": machine.machine_id, "systemUUID": machine.system_uuid, "bootID": machine.boot_id,
         "kernelVersion": machine.kernel, "osImage": machine.os_image,
         "containerRuntimeVersion": f"{runtime.name}://{runtime.version}" if runtime else "unknown://",
-        "kubeletVersion": KUBELET_VERSION, "kubeProxyVersion": "", "operatingSystem": "linux",
+        "kubeletVersion": KUBERNETES_VERSION, "kubeProxyVersion": "", "operatingSystem": "linux",
         "architecture": machine.architecture,
     }  # fmt: skip
     addresses = [{"type": "InternalIP", "address": ip} for ip in config.addresses]

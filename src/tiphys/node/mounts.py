@@ -141,9 +141,13 @@ def make_beneath(root: str, path: str, mode: int = 0o750) -> str:
         try:
             os.close(open_beneath(root, step))
         except FileNotFoundError:
-            parent = open_beneath(root, done)
+            parent = open_beneath(root, done, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.mkdir(part, mode, dir_fd=parent)
+                # Not subject to the umask; the parent is held open, so the name cannot have moved.
+                made = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY, dir_fd=parent)
+                os.fchmod(made, mode)
+                os.close(made)
             finally:
                 os.close(parent)
         done = step

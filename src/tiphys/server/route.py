@@ -59,7 +59,18 @@ def target_of(request: Request) -> Target:
     if not group and target.resource == "namespaces" and target.name:
         target.namespace = target.name
     target.verb = target.verb or _verb(request, target)
+    if target.verb in ("list", "watch") and not target.name:
+        target.name = _selected_name(request)
     return target
+
+
+def _selected_name(request: Request) -> str:
+    """The one name that a list or watch is confined to: rights on a named object suffice for it."""
+    for term in request.param("fieldSelector").split(","):
+        field, _, value = term.partition("=")
+        if field == "metadata.name" and value:
+            return value.removeprefix("=")
+    return ""
 
 
 def _verb(request: Request, target: Target) -> str:

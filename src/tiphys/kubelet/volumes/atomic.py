@@ -28,7 +28,6 @@ def write(directory: Path, payload: Payload, group: int | None = None) -> None:
             raise BadPath(f"path {name!r}: must be relative, without '..'")
     directory.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix="..", dir=directory))
-    fresh.chmod(0o755)
     for name, file in payload.items():
         target = fresh / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -36,10 +35,11 @@ def write(directory: Path, payload: Payload, group: int | None = None) -> None:
         if group is not None or file.uid:
             os.chown(target, file.uid, -1 if group is None else group)
         target.chmod(file.mode | 0o440 if group is not None else file.mode)
-    if group is not None:
-        for place in (directory, fresh, *(path for path in fresh.rglob("*") if path.is_dir())):
+    # Said outright, for the process' umask is not made for files that containers read.
+    for place in (directory, fresh, *(path for path in fresh.rglob("*") if path.is_dir())):
+        if group is not None:
             os.chown(place, -1, group)
-            place.chmod(0o2775)
+        place.chmod(0o755 if group is None else 0o2775)
     _publish(directory, fresh, {PurePosixPath(name).parts[0] for name in payload})
 
 

@@ -130,7 +130,7 @@ class Volumes:
             try:
                 source = mounts.open_beneath(volume, part)
             except FileNotFoundError:
-                mounts.make_beneath(volume, part)
+                mounts.make_beneath(volume, part, stat.S_IMODE(os.stat(volume).st_mode))
                 source = mounts.open_beneath(volume, part)
         except OSError as error:
             where = f'subPath "{part}" for container "{container.name}"'
@@ -183,10 +183,12 @@ def _host_path(source: HostPathVolume) -> str:
     path = Path(source.path)
     kind = source.type
     if kind == "DirectoryOrCreate":
-        path.mkdir(parents=True, exist_ok=True)
+        _make_directory(path)
         kind = "Directory"
     elif kind == "FileOrCreate":
-        path.touch(exist_ok=True)
+        if not path.exists():
+            path.touch()
+            path.chmod(0o644)
         kind = "File"
     if kind in _CHECKS:
         check, shown = _CHECKS[kind]
@@ -194,5 +196,12 @@ def _host_path(source: HostPathVolume) -> str:
             raise VolumeError(f"hostPath type check failed: {source.path} is not {shown}")
     elif not path.exists():
         # Without a type the runtime makes a directory for what is missing, as upstream's does.
-        path.mkdir(parents=True)
+        _make_directory(path)
     return source.path
+
+
+def _make_directory(path: Path) -> None:
+    """As the runtime would make it, whatever the process' umask."""
+    if not path.is_dir():
+        path.mkdir(parents=True)
+        path.chmod(0o755)
