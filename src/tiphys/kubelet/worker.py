@@ -55,6 +55,7 @@ class PodWorker:
         self._messages: dict[str, str] = {}
         self._told: set[str] = set()
         self._end: core.End | None = None
+        self._ends: dict[str, asyncio.Event] = {}
         self._removed = self._stale = False
         self._started_at = seconds(pod.status.start_time) if pod.status.start_time else services.clock.time()
         self._known = _known(pod)
@@ -83,6 +84,11 @@ class PodWorker:
         """The API has the pod no more."""
         self._removed = True
         self.wake()
+
+    async def ended(self, container_id: str) -> None:
+        """Return once a container is seen to have ended; at once where it is not known."""
+        if any(item.id == container_id and item.running for item in self.found.containers):
+            await self._ends.setdefault(container_id, asyncio.Event()).wait()
 
     def evict(self, end: core.End) -> None:
         """End the pod for a reason of the node's."""
@@ -146,6 +152,9 @@ class PodWorker:
         for item in found.containers:
             if item.exited and item.id not in self._messages:
                 self._messages[item.id] = await self._use.host.message(item)
+        running = {item.id for item in found.containers if item.running}
+        for identifier in [key for key in self._ends if key not in running]:
+            self._ends.pop(identifier).set()
         self._follow(found)
         # What is still being started (its postStart hook runs) is not ready, whatever its probes will say.
         starting = {item.id: _STARTING for item in found.containers if item.running and item.name in self._tasks}

@@ -1,0 +1,1 @@
+"""The kubelet's HTTPS API, for the API server: logs, exec, attach, port-forward, statistics."""

@@ -1,0 +1,231 @@
+"""The kubelet's HTTPS server. Callers show a client certificate of the cluster's CA; the TLS context asks for it.
+
+Paths and parameters are upstream's, so any API server and metrics-server can talk to it:
+/containerLogs/NS/POD/CONTAINER, /exec, /attach, /portForward, /run, /pods, /stats/summary, /metrics/resource, /healthz.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import orjson
+from aiohttp import web
+
+from tiphys.api.resource import Json
+from tiphys.api.time import seconds
+from tiphys.base import metrics
+from tiphys.base.clock import Clock
+from tiphys.client.client import Client
+from tiphys.kinds.core.pod import PODS
+from tiphys.kubelet.agent import Kubelet
+from tiphys.kubelet.identity import log_directory
+from tiphys.kubelet.resources import qos_class
+from tiphys.kubelet.runtime import Container, ContainerUsage, ExecOptions, RuntimeFault
+from tiphys.kubelet.server import log_files, stats
+from tiphys.kubelet.server.log_files import LogOptions
+from tiphys.kubelet.server.tunnel import tunnel
+from tiphys.kubelet.worker import PodWorker
+from tiphys.node.cgroups import Cgroups, Usage, pod_path
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_SLOW_SECONDS = 60.0
+
+
+class KubeletServer:
+    """`start`, then `stop`. Without `tls` it serves plain HTTP, for tests on loopback only."""
+
+    def __init__(self, kubelet: Kubelet, client: Client, clock: Clock) -> None:
+        self._kubelet, self._client, self._clock = kubelet, client, clock
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+        app = web.Application(middlewares=[_faults])
+        self._route(app)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, host, port, ssl_context=tls).start()
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _route(self, app: web.Application) -> None:
+        pod = "/{namespace}/{pod}"
+        for tail in ("/{container}", "/{uid}/{container}"):
+            for name, handler in (("exec", self._exec), ("attach", self._attach)):
+                app.router.add_route("*", f"/{name}{pod}{tail}", handler)
+            app.router.add_post(f"/run{pod}{tail}", self._run)
+        for tail in ("", "/{uid}"):
+            app.router.add_route("*", f"/portForward{pod}{tail}", self._port_forward)
+        app.router.add_get(f"/containerLogs{pod}/{{container}}", self._logs)
+        app.router.add_get("/pods", self._pods)
+        app.router.add_get("/stats/summary", self._summary)
+        app.router.add_get("/metrics/resource", self._resource_metrics)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/healthz", self._health)
+
+    def _worker(self, request: web.Request) -> PodWorker:
+        namespace, name = request.match_info["namespace"], request.match_info["pod"]
+        worker = self._kubelet.pods.get(namespace, name)
+        if worker is None:
+            raise web.HTTPNotFound(text=f'pod "{namespace}/{name}" not found on this node')
+        return worker
+
+    def _container(self, request: web.Request) -> Container:
+        """The running container that the URL names."""
+        name = request.match_info["container"]
+        worker = self._worker(request)
+        found = worker.found.latest(name)
+        if found is None or not found.running:
+            raise web.HTTPNotFound(text=f'container "{name}" of pod "{worker.pod.metadata.key}" is not running')
+        return found
+
+    async def _exec(self, request: web.Request) -> web.StreamResponse:
+        _check_protocol(request)
+        options = _options(request)
+        if not options.command:
+            raise web.HTTPBadRequest(text="you must specify at least one command for the container")
+        url = await self._kubelet.runtime.exec_url(self._container(request).id, options)
+        return await tunnel(request, url)
+
+    async def _attach(self, request: web.Request) -> web.StreamResponse:
+        _check_protocol(request)
+        url = await self._kubelet.runtime.attach_url(self._container(request).id, _options(request))
+        return await tunnel(request, url)
+
+    async def _port_forward(self, request: web.Request) -> web.StreamResponse:
+        _check_protocol(request)
+        sandbox = self._worker(request).found.sandbox
+        if sandbox is None or not sandbox.ready:
+            raise web.HTTPNotFound(text="the pod is not running")
+        return await tunnel(request, await self._kubelet.runtime.port_forward_url(sandbox.id))
+
+    async def _run(self, request: web.Request) -> web.StreamResponse:
+        command = request.query.get("cmd", "").split(" ")
+        result = await self._kubelet.runtime.exec_sync(self._container(request).id, command, _SLOW_SECONDS)
+        return web.Response(body=result.stdout + result.stderr)
+
+    async def _logs(self, request: web.Request) -> web.StreamResponse:
+        worker = self._worker(request)
+        name = request.match_info["container"]
+        if all(item.name != name for item in worker.pod.spec.all_containers()):
+            raise web.HTTPNotFound(text=f'container "{name}" not found in pod "{worker.pod.metadata.name}"')
+        every = worker.found.all(name)
+        previous = request.query.get("previous") in ("true", "1")
+        if len(every) <= previous:
+            what = "previous terminated container" if previous else "container"
+            why = "not found" if previous else "is waiting to start: ContainerCreating"
+            text = f'{what} "{name}" in pod "{worker.pod.metadata.name}" {why}'
+            raise web.HTTPBadRequest(text=text)
+        chosen = every[int(previous)]
+        path = Path(log_directory(str(self._kubelet.config.logs), worker.pod), name, f"{chosen.attempt}.log")
+        return await self._stream_log(request, worker, chosen, path)
+
+    async def _stream_log(
+        self, request: web.Request, worker: PodWorker, container: Container, path: Path
+    ) -> web.StreamResponse:  # fmt: skip
+        options = _log_options(request, self._clock.time())
+
+        def running() -> bool:
+            return any(item.id == container.id and item.running for item in worker.found.containers)
+
+        answer = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        try:
+            async for block in log_files.read(path, options, running, lambda: worker.ended(container.id)):
+                if not answer.prepared:
+                    await answer.prepare(request)
+                if block:
+                    await answer.write(block)
+        except FileNotFoundError as error:
+            raise web.HTTPNotFound(text=f"the log of container {container.name} is gone") from error
+        if not answer.prepared:
+            await answer.prepare(request)
+        await answer.write_eof()
+        return answer
+
+    async def _pods(self, request: web.Request) -> web.StreamResponse:
+        query = {"fieldSelector": f"spec.nodeName={self._kubelet.config.node_name}"}
+        body = await self._client.transport.send("GET", PODS.path(), query=query)
+        return web.Response(body=body, content_type="application/json")
+
+    async def _usage(self) -> tuple[stats.NodeUsage, list[stats.PodUsage]]:
+        whole = await asyncio.to_thread(stats.node_usage, self._clock.time())
+        by_pod: dict[str, list[ContainerUsage]] = {}
+        for item in await self._kubelet.runtime.usage():
+            by_pod.setdefault(item.uid, []).append(item)
+        root = self._kubelet.config.cgroup_root
+        found = []
+        for worker in self._kubelet.pods:
+            meta, containers = worker.pod.metadata, by_pod.get(worker.uid, [])
+            if root:
+                path = pod_path(root, qos_class(worker.pod), worker.uid)
+                total = await asyncio.to_thread(Cgroups(root).usage, path)
+            else:
+                total = Usage(sum(c.cpu_ns for c in containers), 0, sum(c.working_set for c in containers))
+            started = seconds(worker.pod.status.start_time) if worker.pod.status.start_time else 0.0
+            found.append(stats.PodUsage(meta.namespace, meta.name, worker.uid, started, total, containers))
+        return whole, found
+
+    async def _summary(self, request: web.Request) -> web.StreamResponse:
+        body = stats.summary(self._kubelet.config.node_name, *await self._usage())
+        return _json(body)
+
+    async def _resource_metrics(self, request: web.Request) -> web.StreamResponse:
+        text = stats.metrics(*await self._usage())
+        return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(body=metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+    async def _health(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(text="ok")
+
+
+@web.middleware
+async def _faults(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except RuntimeFault as fault:
+        return web.Response(status=500, text=str(fault))
+
+
+def _json(body: Json) -> web.Response:
+    return web.Response(body=orjson.dumps(body), content_type="application/json")
+
+
+def _check_protocol(request: web.Request) -> None:
+    """Runtimes speak SPDY and WebSocket v4: who offers only newer ones is told so, and falls back."""
+    if request.headers.get("Upgrade", "").lower() != "websocket":
+        return
+    offered = {name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if name.strip()}
+    unknown = {name for name in offered if name.startswith("v5.") or name.startswith("SPDY/")}
+    if offered and offered == unknown:
+        raise web.HTTPBadRequest(text=f"unable to upgrade: none of {', '.join(sorted(offered))} is spoken here")
+
+
+def _options(request: web.Request) -> ExecOptions:
+    def flag(name: str) -> bool:
+        return request.query.get(name) in ("1", "true")
+
+    command = tuple(request.query.getall("command", []))
+    return ExecOptions(command, flag("input"), flag("output"), flag("error"), flag("tty"))
+
+
+def _log_options(request: web.Request, now: float) -> LogOptions:
+    query = request.query
+    try:
+        since = 0.0
+        if "sinceTime" in query:
+            since = seconds(query["sinceTime"])
+        elif "sinceSeconds" in query:
+            since = now - int(query["sinceSeconds"])
+        return LogOptions(
+            query.get("follow") in ("true", "1"), int(query["tailLines"]) if "tailLines" in query else None, since,
+            query.get("timestamps") in ("true", "1"), int(query["limitBytes"]) if "limitBytes" in query else None,
+            query.get("stream", "All"),
+        )  # fmt: skip
+    except ValueError as error:
+        raise web.HTTPBadRequest(text=f"bad log option: {error}") from error

@@ -1,0 +1,110 @@
+"""Resource use of this node and its pods: /stats/summary and /metrics/resource. What the API's metrics are made of.
+
+https://kubernetes.io/docs/reference/instrumentation/node-metrics/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiphys.api.resource import Json
+from tiphys.api.time import rfc3339
+from tiphys.kubelet.runtime import ContainerUsage
+from tiphys.node.cgroups import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class NodeUsage:
+    """Of the whole machine: CPU in nanoseconds since boot, memory in bytes."""
+
+    time: float
+    cpu_ns: int
+    working_set: int
+    available: int
+
+
+def node_usage(now: float) -> NodeUsage:
+    """From /proc; blocking."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    # user, nice, system, irq, softirq, steal: all but idle and iowait, in hundredths of a second.
+    busy = sum(int(fields[index]) for index in (0, 1, 2, 5, 6, 7))
+    rows = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    memory = {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows if len(row) > 1}
+    available = memory.get("MemAvailable", 0)
+    return NodeUsage(now, busy * 10_000_000, memory.get("MemTotal", 0) - available, available)
+
+
+@dataclass(frozen=True, slots=True)
+class PodUsage:
+    namespace: str
+    name: str
+    uid: str
+    started: float
+    total: Usage
+    containers: Sequence[ContainerUsage]
+
+
+def summary(node: str, whole: NodeUsage, pods: Iterable[PodUsage]) -> Json:
+    """upstream's stats.Summary."""
+    return {
+        "node": {
+            "nodeName": node, "cpu": _cpu(whole.time, whole.cpu_ns),
+            "memory": {"time": rfc3339(whole.time), "workingSetBytes": whole.working_set,
+                       "availableBytes": whole.available, "usageBytes": whole.working_set},
+        },
+        "pods": [_pod(pod, whole.time) for pod in pods],
+    }  # fmt: skip
+
+
+def _cpu(time: float, nanoseconds: int) -> Json:
+    return {"time": rfc3339(time), "usageCoreNanoSeconds": nanoseconds}
+
+
+def _pod(pod: PodUsage, now: float) -> Json:
+    return {
+        "podRef": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid}, "startTime": rfc3339(pod.started),
+        "cpu": _cpu(now, pod.total.cpu_ns),
+        "memory": {"time": rfc3339(now), "workingSetBytes": pod.total.working_set, "usageBytes": pod.total.memory,
+                   "rssBytes": pod.total.rss},
+        "containers": [
+            {
+                "name": item.name, "cpu": _cpu(item.time, item.cpu_ns),
+                "memory": {"time": rfc3339(item.time), "workingSetBytes": item.working_set, "usageBytes": item.memory,
+                           "rssBytes": item.rss},
+                "rootfs": {"time": rfc3339(item.time), "usedBytes": item.disk, "inodesUsed": item.inodes},
+            }
+            for item in pod.containers
+        ],
+    }  # fmt: skip
+
+
+def metrics(whole: NodeUsage, pods: Sequence[PodUsage]) -> str:
+    """Prometheus text with upstream's names, which metrics-server reads."""
+    lines = [
+        "# TYPE node_cpu_usage_seconds_total counter",
+        f"node_cpu_usage_seconds_total {whole.cpu_ns / 1e9} {round(whole.time * 1000)}",
+        "# TYPE node_memory_working_set_bytes gauge",
+        f"node_memory_working_set_bytes {whole.working_set} {round(whole.time * 1000)}",
+    ]
+    for name, kind, field in (
+        ("container_cpu_usage_seconds_total", "counter", "cpu_ns"),
+        ("container_memory_working_set_bytes", "gauge", "working_set"),
+    ):
+        lines.append(f"# TYPE {name} {kind}")
+        for pod in pods:
+            for item in pod.containers:
+                value = getattr(item, field) / (1e9 if field == "cpu_ns" else 1)
+                where = f'container="{item.name}",namespace="{pod.namespace}",pod="{pod.name}"'
+                lines.append(f"{name}{{{where}}} {value:.15g} {round(item.time * 1000)}")
+    for name, kind, field in (
+        ("pod_cpu_usage_seconds_total", "counter", "cpu_ns"), ("pod_memory_working_set_bytes", "gauge", "working_set"),
+    ):  # fmt: skip
+        lines.append(f"# TYPE {name} {kind}")
+        for pod in pods:
+            value = getattr(pod.total, field) / (1e9 if field == "cpu_ns" else 1)
+            where = f'namespace="{pod.namespace}",pod="{pod.name}"'
+            lines.append(f"{name}{{{where}}} {value:.15g} {round(whole.time * 1000)}")
+    lines += ["# TYPE resource_scrape_error gauge", "resource_scrape_error 0"]
+    return "\n".join(lines) + "\n"
