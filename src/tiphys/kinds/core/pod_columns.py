@@ -30,7 +30,9 @@ def ready(pod: Json) -> str:
     sidecars = _sidecars(pod)
     total = len(dig(pod, "spec", "containers") or ()) + len(sidecars)
     count = sum(
-        1 for status in _statuses(pod, "containerStatuses") if status.get("ready") and dig(status, "state", "running")
+        1
+        for status in _statuses(pod, "containerStatuses")
+        if status.get("ready") and dig(status, "state", "running") is not None
     )
     count += sum(
         1
