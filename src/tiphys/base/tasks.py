@@ -72,6 +72,11 @@ class Supervisor:
                     failures = 0
                 delay = self._backoff.delay(failures)
                 failures += 1
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    # It failed while it was being cancelled: the cancellation is what counts.
+                    _log.error("task failed while it was stopped", task=name, error=error)
+                    return
                 _RESTARTS.inc(name)
                 _log.error("task crashed, starting it again", task=name, delay=round(delay, 2), error=error)
                 await self._clock.sleep(delay)

@@ -103,7 +103,7 @@ class _Agent:
             run=self._cluster.run / "kubelet",
             logs=self._cluster.state / "log" / "pods",
             addresses=[self._settings.address],
-            cgroup_root=f"tiphys-{self._cluster.name}",
+            cgroup_root=f"/tiphys-{self._cluster.name}",
             dns=ClusterDns(DOMAIN, (self._settings.dns,), _host_dns()),
             port=self._settings.kubelet_port,
         )

@@ -23,7 +23,7 @@ def containerd_of(cluster: Cluster, clock: Clock | None = None) -> Containerd:
         root=cluster.state / "containerd",
         state=cluster.run / "containerd",
         cni_conf=cluster.run / "cni",
-        cgroup_root=f"tiphys-{cluster.name}",
+        cgroup_root=f"/tiphys-{cluster.name}",
     )
     return Containerd(config, clock)
 

@@ -6,6 +6,7 @@ All or nothing: the kernel commits a script as a whole. https://wiki.nftables.or
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -45,7 +46,8 @@ async def _run(arguments: list[str], text: bytes) -> bytes:
     try:
         output, complaint = await process.communicate(text)
     except asyncio.CancelledError:
-        process.kill()
+        with suppress(ProcessLookupError):
+            process.kill()
         await process.wait()
         raise
     if process.returncode:
