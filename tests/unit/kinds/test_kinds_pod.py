@@ -42,7 +42,7 @@ def test_a_bare_pod_gets_upstreams_defaults(created: Any) -> None:
         ("registry:5000/nginx", "Always"),
         ("registry:5000/nginx:1", "IfNotPresent"),
         ("nginx@sha256:" + "0" * 64, "IfNotPresent"),
-        ("nginx:latest@sha256:" + "0" * 64, "IfNotPresent"),
+        ("nginx:latest@sha256:" + "0" * 64, "Always"),
     ],
 )
 def test_the_pull_policy_follows_the_tag(image: str, policy: str) -> None:

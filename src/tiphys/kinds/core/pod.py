@@ -8,7 +8,7 @@ from tiphys.api.errors import FieldError
 from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json, Subresource
 from tiphys.kinds.core.pod_columns import COLUMNS
-from tiphys.kinds.core.pod_defaults import default_pod_spec, default_requests, mirror_service_account
+from tiphys.kinds.core.pod_defaults import default_pod_only, default_pod_spec, mirror_service_account
 from tiphys.kinds.core.pod_update import check_pod_update
 from tiphys.kinds.core.pod_validation import check_pod, pod_spec_warnings
 from tiphys.kinds.core.podspec import PodSpec
@@ -116,7 +116,7 @@ class PodStrategy(StatusStrategy):
     def default(self, new: Json) -> None:
         spec = new.setdefault("spec", {})
         default_pod_spec(spec)
-        default_requests(spec)
+        default_pod_only(spec)
 
     def prepare(self, new: Json, old: Json | None) -> None:
         spec = new.setdefault("spec", {})

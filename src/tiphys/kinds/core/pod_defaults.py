@@ -33,16 +33,10 @@ def default_pod_spec(spec: Json) -> None:
         spec["terminationGracePeriodSeconds"] = 30
     if "securityContext" not in spec:
         spec["securityContext"] = {}
-    if "enableServiceLinks" not in spec:
-        spec["enableServiceLinks"] = True
     mirror_service_account(spec)
     for list_name in ("containers", "initContainers", "ephemeralContainers"):
         for container in spec.get(list_name) or ():
             default_container(container)
-            if spec.get("hostNetwork"):
-                for port in container.get("ports") or ():
-                    if not port.get("hostPort"):
-                        port["hostPort"] = port.get("containerPort", 0)
     for volume in spec.get("volumes") or ():
         _default_volume(volume)
 
@@ -54,29 +48,35 @@ def mirror_service_account(spec: Json) -> None:
         spec["serviceAccountName"] = spec["serviceAccount"] = name
 
 
-def default_requests(spec: Json) -> None:
-    """Requests that are absent are what the limits say. Of pods only, not of templates."""
+def default_pod_only(spec: Json) -> None:
+    """What pods get but templates of workloads do not: requests that follow limits, ports on the host network."""
+    if "enableServiceLinks" not in spec:
+        spec["enableServiceLinks"] = True
+    on_host = spec.get("hostNetwork")
     for list_name in ("containers", "initContainers"):
         for container in spec.get(list_name) or ():
             resources = container.get("resources")
             if resources and resources.get("limits"):
                 resources["requests"] = {**resources["limits"], **(resources.get("requests") or {})}
+            for port in (container.get("ports") or ()) if on_host else ():
+                if not port.get("hostPort"):
+                    port["hostPort"] = port.get("containerPort", 0)
     if spec.get("resources"):
         _default_pod_requests(spec)
 
 
 def _default_pod_requests(spec: Json) -> None:
-    """Requests of the pod as a whole: what its containers request in sum, else the pod's limit."""
+    """Where the pod as a whole has limits: requests are what its containers request in sum, else the limit."""
     resources = spec["resources"]
-    requests = dict(resources.get("requests") or {})
+    if not resources.get("limits"):
+        return
     sums: dict[str, quantity.Quantity] = {}
     for container in spec.get("containers") or ():
         for name, amount in ((container.get("resources") or {}).get("requests") or {}).items():
-            sums[name] = sums.get(name, quantity.ZERO) + quantity.parse(amount)
-    for name, limit in (resources.get("limits") or {}).items():
-        requests.setdefault(name, str(sums[name]) if name in sums else limit)
-    if requests:
-        resources["requests"] = requests
+            if name in ("cpu", "memory"):
+                sums[name] = sums.get(name, quantity.ZERO) + quantity.parse(amount)
+    summed = {name: str(amount) for name, amount in sums.items()}
+    resources["requests"] = {**resources["limits"], **summed, **(resources.get("requests") or {})}
 
 
 def default_container(container: Json) -> None:
@@ -106,11 +106,10 @@ def default_container(container: Json) -> None:
 
 
 def pull_policy(image: str) -> str:
-    """Always for what may change under its name: the tag `latest`, also when it is implied."""
-    if not image or "@" in image:
-        return "IfNotPresent"
-    tag = image.rpartition("/")[2].partition(":")[2] or "latest"
-    return "Always" if tag == "latest" else "IfNotPresent"
+    """Always for the tag `latest`, which is also implied by neither tag nor digest."""
+    name, digest, _ = image.partition("@")
+    tag = name.rpartition("/")[2].partition(":")[2]
+    return "Always" if tag == "latest" or (image and not tag and not digest) else "IfNotPresent"
 
 
 def _default_source(source: Json) -> None:

@@ -13,7 +13,7 @@ from tiphys.kinds.core.pod import PROXY_VERBS
 from tiphys.kinds.core.service_columns import COLUMNS
 from tiphys.kinds.core.service_rules import check_service, default_service, keep_allocated
 from tiphys.kinds.declare import declare
-from tiphys.kinds.fields import text_at
+from tiphys.kinds.fields import dig, put_default, text_at
 from tiphys.kinds.strategy import StatusStrategy
 
 
@@ -97,6 +97,10 @@ class ServiceStrategy(StatusStrategy):
 
     def default(self, new: Json) -> None:
         default_service(new.setdefault("spec", {}))
+        if new["spec"]["type"] == "LoadBalancer":
+            for point in dig(new, "status", "loadBalancer", "ingress") or ():
+                if point.get("ip"):
+                    put_default(point, "ipMode", "VIP")
 
     def prepare(self, new: Json, old: Json | None) -> None:
         super().prepare(new, old)
