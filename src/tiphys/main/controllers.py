@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tiphys.controllers.base import Context, Controller
+from tiphys.controllers.deployment import DeploymentController
 from tiphys.controllers.replicaset import ReplicaSetController
 from tiphys.controllers.replicationcontroller import ReplicationControllerController
 
@@ -20,6 +21,7 @@ def build(make_context: MakeContext) -> list[tuple[Controller, Context]]:
         context = make_context(kind.name)  # type: ignore[attr-defined]
         built.append((kind(context, *arguments), context))
 
+    add(DeploymentController)
     add(ReplicaSetController)
     add(ReplicationControllerController)
     return built
