@@ -30,14 +30,8 @@ ISSUER = "https://kubernetes.default.svc.cluster.local"
 
 
 def component(assembled: Assembled, name: str) -> Client:
-    """A client inside the process that acts as one of our own components, with that component's rights only."""
-    user = User(
-        f"system:{name}",
-        groups=(
-            "system:masters",
-            "system:authenticated",
-        ),
-    )
+    """A client inside the process that acts as `system:NAME`, one of our own components, with its rights only."""
+    user = User(f"system:{name}", groups=("system:authenticated",))
     return Client(InProcess(assembled.server.handle, user, name), manager=name)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from tiphys.api import check, facts, names
+from tiphys.api import check, facts, names, protobuf
 from tiphys.api.errors import (
     BadRequest,
     FieldError,
@@ -47,6 +47,8 @@ def _parse(body: bytes, content_type: str, loads: Callable[[bytes], Any]) -> Any
     if len(body) > MAX_BODY:
         raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY} bytes")
     media = content_type.split(";", 1)[0].strip()
+    if media == protobuf.MEDIA_TYPE:
+        return protobuf.decode(body)
     if media and media != JSON and media not in _YAML and not media.endswith("+json"):
         raise UnsupportedMediaType(
             f"the body of the request was in an unknown format - accepted media types include: {JSON}, application/yaml"

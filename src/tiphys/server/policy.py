@@ -1,30 +1,275 @@
-"""The roles and bindings that every cluster starts with."""
+"""The roles and bindings that every cluster starts with: upstream's own, and one for each of our components.
+
+A rule is a line: `verbs | API groups | resources [| names]`, core being the group without a name; a line that begins
+with a slash is `verbs` over URLs.
+Source: https://kubernetes.io/docs/reference/access-authn-authz/rbac/#default-roles-and-role-bindings
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tiphys.api.resource import Json
 
 _LABELS = {"kubernetes.io/bootstrapping": "rbac-defaults"}
 _ANNOTATIONS = {"rbac.authorization.kubernetes.io/autoupdate": "true"}
+_API = "rbac.authorization.k8s.io"
+_READ = "get list watch"
+_WRITE = "create delete deletecollection patch update"
+_ALL = "create delete deletecollection get list patch update watch"
+_EVENTS = ("create patch update | core events.k8s.io | events",)
+
+_VIEWED = (
+    f"{_READ} | core | configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods"
+    " replicationcontrollers replicationcontrollers/scale serviceaccounts services services/status",
+    f"{_READ} | core | bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status"
+    " resourcequotas resourcequotas/status namespaces",
+    f"{_READ} | discovery.k8s.io | endpointslices",
+    f"{_READ} | apps | controllerrevisions daemonsets daemonsets/status deployments deployments/scale"
+    " deployments/status replicasets replicasets/scale replicasets/status statefulsets statefulsets/scale"
+    " statefulsets/status",
+    f"{_READ} | autoscaling | horizontalpodautoscalers horizontalpodautoscalers/status",
+    f"{_READ} | batch | cronjobs cronjobs/status jobs jobs/status",
+    f"{_READ} | policy | poddisruptionbudgets poddisruptionbudgets/status",
+    f"{_READ} | networking.k8s.io | ingresses ingresses/status networkpolicies",
+    f"{_READ} | resource.k8s.io | resourceclaims resourceclaims/status resourceclaimtemplates",
+)
+_EDITED = (
+    f"{_READ} | core | pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy",
+    "impersonate | core | serviceaccounts",
+    f"{_WRITE} | core | pods pods/attach pods/exec pods/portforward pods/proxy",
+    "create | core | pods/eviction serviceaccounts/token",
+    f"{_WRITE} | core | configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale"
+    " secrets serviceaccounts services services/proxy",
+    f"{_WRITE} | apps | daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale"
+    " statefulsets statefulsets/scale",
+    f"{_WRITE} | autoscaling | horizontalpodautoscalers",
+    f"{_WRITE} | batch | cronjobs jobs",
+    f"{_WRITE} | policy | poddisruptionbudgets",
+    f"{_WRITE} | networking.k8s.io | ingresses networkpolicies",
+    f"{_WRITE} | resource.k8s.io | resourceclaims resourceclaimtemplates",
+    f"{_ALL} | coordination.k8s.io | leases",
+)
+_ADMINISTERED = (
+    "create | authorization.k8s.io | localsubjectaccessreviews",
+    f"{_ALL} | rbac.authorization.k8s.io | rolebindings roles",
+)
+
+_ROLES: dict[str, Sequence[str]] = {
+    "cluster-admin": ("* | * | *", "/* | *"),
+    "system:discovery": (
+        "/api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/ | get",
+    ),
+    "system:public-info-viewer": ("/healthz /livez /readyz /version /version/ | get",),
+    "system:monitoring": ("/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/* | get",),
+    "system:basic-user": (
+        "create | authorization.k8s.io | selfsubjectaccessreviews selfsubjectrulesreviews",
+        "create | authentication.k8s.io | selfsubjectreviews",
+    ),
+    "system:auth-delegator": (
+        "create | authentication.k8s.io | tokenreviews",
+        "create | authorization.k8s.io | subjectaccessreviews",
+    ),
+    "system:service-account-issuer-discovery": ("/.well-known/openid-configuration /openid/v1/jwks | get",),
+    "system:kubelet-api-admin": (
+        f"{_READ} proxy | core | nodes",
+        "* | core | nodes/log nodes/metrics nodes/proxy nodes/stats nodes/healthz nodes/pods nodes/configz",
+    ),
+    "system:node-bootstrapper": ("create get list watch | certificates.k8s.io | certificatesigningrequests",),
+    "system:node-problem-detector": ("get | core | nodes", "patch | core | nodes/status", *_EVENTS),
+    "system:node-proxier": (
+        "list watch | core | endpoints services",
+        f"{_READ} | core | nodes",
+        "list watch | discovery.k8s.io | endpointslices",
+        "list watch | networking.k8s.io | servicecidrs",
+        *_EVENTS,
+    ),
+    "system:kube-dns": ("list watch | core | endpoints services",),
+    "system:kube-scheduler": (
+        *_EVENTS,
+        "create | coordination.k8s.io | leases",
+        "get list update watch | coordination.k8s.io | leases | kube-scheduler",
+        f"{_READ} | core | nodes namespaces",
+        f"delete {_READ} | core | pods",
+        "create | core | bindings pods/binding",
+        "patch update | core | pods/status",
+        f"{_READ} | core | replicationcontrollers services persistentvolumes",
+        f"{_READ} patch update | core | persistentvolumeclaims",
+        f"{_READ} | apps | replicasets statefulsets",
+        f"{_READ} | policy | poddisruptionbudgets",
+        f"{_READ} | storage.k8s.io | csidrivers csinodes csistoragecapacities storageclasses volumeattachments",
+        f"{_READ} patch update | resource.k8s.io | deviceclasses resourceclaims resourceclaims/status resourceslices",
+        "create | authentication.k8s.io | tokenreviews",
+        "create | authorization.k8s.io | subjectaccessreviews",
+    ),
+    "system:kube-controller-manager": (
+        *_EVENTS,
+        "create | coordination.k8s.io | leases",
+        "get list update watch | coordination.k8s.io | leases | kube-controller-manager",
+        "create | core | secrets serviceaccounts serviceaccounts/token",
+        "delete | core | secrets",
+        "get | core | configmaps namespaces secrets serviceaccounts",
+        "update | core | secrets serviceaccounts",
+        "create | authentication.k8s.io | tokenreviews",
+        "create | authorization.k8s.io | subjectaccessreviews",
+        "list watch | * | *",
+    ),
+    "system:persistent-volume-provisioner": (
+        f"create delete {_READ} | core | persistentvolumes",
+        f"{_READ} update | core | persistentvolumeclaims",
+        f"{_READ} | storage.k8s.io | storageclasses",
+        "watch | core | events",
+        *_EVENTS,
+    ),
+}
+# Roles that gather what others bring: name -> (label it gathers by, label by which it is gathered, its own rules).
+_AGGREGATES = {
+    "admin": ("admin", "", ("system:aggregate-to-admin", _ADMINISTERED)),
+    "edit": ("edit", "admin", ("system:aggregate-to-edit", _EDITED)),
+    "view": ("view", "edit", ("system:aggregate-to-view", _VIEWED)),
+}
+# role -> subjects, as "Kind name".
+_BINDINGS = {
+    "cluster-admin": ("Group system:masters",),
+    "system:discovery": ("Group system:authenticated",),
+    "system:basic-user": ("Group system:authenticated",),
+    "system:public-info-viewer": ("Group system:authenticated", "Group system:unauthenticated"),
+    "system:monitoring": ("Group system:monitoring",),
+    "system:service-account-issuer-discovery": ("Group system:serviceaccounts",),
+    "system:node-proxier": ("User system:kube-proxy",),
+    "system:kube-scheduler": ("User system:kube-scheduler",),
+    "system:kube-controller-manager": ("User system:kube-controller-manager",),
+}
+# What each controller does besides telling events; it reads through the shared informers.
+_CONTROLLERS: dict[str, Sequence[str]] = {
+    "replicaset-controller": (
+        f"{_READ} update patch | apps | replicasets",
+        "update patch | apps | replicasets/finalizers replicasets/status",
+        f"create delete {_READ} patch | core | pods",
+    ),
+    "replication-controller": (
+        f"{_READ} update patch | core | replicationcontrollers",
+        "update patch | core | replicationcontrollers/finalizers replicationcontrollers/status",
+        f"create delete {_READ} patch | core | pods",
+    ),
+    "deployment-controller": (
+        f"{_READ} update patch | apps | deployments",
+        "update patch | apps | deployments/finalizers deployments/status",
+        f"create delete {_READ} patch update | apps | replicasets",
+        f"{_READ} update | core | pods",
+    ),
+    "endpoint-controller": (
+        f"{_READ} | core | pods services",
+        f"create delete {_READ} update patch | core | endpoints",
+        "create | core | endpoints/restricted",
+    ),
+    "endpointslice-controller": (
+        f"{_READ} | core | nodes pods services",
+        "update | core | services/finalizers",
+        f"create delete {_READ} update patch | discovery.k8s.io | endpointslices",
+    ),
+    "endpointslicemirroring-controller": (
+        f"{_READ} | core | endpoints services",
+        "update | core | endpoints/finalizers services/finalizers",
+        f"create delete {_READ} update patch | discovery.k8s.io | endpointslices",
+    ),
+    "service-account-controller": ("create | core | serviceaccounts",),
+    "token-controller": (
+        "create | core | serviceaccounts/token",
+        f"create delete {_READ} update patch | core | secrets",
+        f"{_READ} update | core | serviceaccounts",
+    ),
+    "root-ca-cert-publisher": ("create update patch | core | configmaps",),
+    "namespace-controller": (
+        f"delete {_READ} | core | namespaces",
+        "update patch | core | namespaces/finalize namespaces/status",
+        "delete deletecollection get list | * | *",
+        "/* | get",
+    ),
+    "node-controller": (
+        f"delete {_READ} patch update | core | nodes",
+        "patch update | core | nodes/status",
+        "patch update | core | pods/status",
+        f"delete {_READ} | core | pods",
+        f"{_READ} | coordination.k8s.io | leases",
+        f"create {_READ} update | networking.k8s.io | clustercidrs",
+    ),
+    "taint-eviction-controller": (
+        f"{_READ} | core | nodes",
+        f"delete {_READ} | core | pods",
+        "patch update | core | pods/status",
+    ),
+    "pod-garbage-collector": (
+        f"delete {_READ} | core | pods",
+        "get list | core | nodes",
+        "patch update | core | pods/status",
+    ),
+    "generic-garbage-collector": ("delete get list patch update watch | * | *", "/* | get"),
+    "clusterrole-aggregation-controller": (
+        f"escalate {_READ} patch update | rbac.authorization.k8s.io | clusterroles",
+    ),
+}
+
+
+def cluster_roles() -> Iterator[Json]:
+    for name, lines in _ROLES.items():
+        yield {"metadata": _meta(name), "rules": [_rule(line) for line in lines]}
+    for name, (gathers, gathered, (own, lines)) in _AGGREGATES.items():
+        selector = {"matchLabels": {_aggregate_label(gathers): "true"}}
+        meta = _meta(name)
+        if gathered:
+            meta["labels"][_aggregate_label(gathered)] = "true"
+        yield {"metadata": meta, "aggregationRule": {"clusterRoleSelectors": [selector]}, "rules": []}
+        meta = _meta(own)
+        meta["labels"][_aggregate_label(gathers)] = "true"
+        yield {"metadata": meta, "rules": [_rule(line) for line in lines]}
+    for name, lines in _CONTROLLERS.items():
+        yield {"metadata": _meta(f"system:controller:{name}"), "rules": [_rule(line) for line in (*lines, *_EVENTS)]}
+
+
+def cluster_role_bindings() -> Iterator[Json]:
+    for role, subjects in _BINDINGS.items():
+        yield _binding(role, [_subject(*subject.split(" ")) for subject in subjects])
+    for name in _CONTROLLERS:
+        yield _binding(f"system:controller:{name}", [_subject("User", f"system:controller:{name}")])
+
+
+def namespaced() -> Iterator[tuple[str, Json]]:
+    """(collection path, object) of the roles and bindings inside namespaces."""
+    path = f"/apis/{_API}/v1/namespaces/kube-system"
+    reader = "extension-apiserver-authentication-reader"
+    rule = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["extension-apiserver-authentication"]}
+    yield f"{path}/roles", {"metadata": _meta(reader), "rules": [rule | {"verbs": ["get", "list", "watch"]}]}
+    reference = {"apiGroup": _API, "kind": "Role", "name": reader}
+    subjects = [_subject("User", "system:kube-controller-manager"), _subject("User", "system:kube-scheduler")]
+    binding = {"metadata": _meta(f"system::{reader}"), "roleRef": reference, "subjects": subjects}
+    yield f"{path}/rolebindings", binding
+
+
+def _aggregate_label(name: str) -> str:
+    return f"rbac.authorization.k8s.io/aggregate-to-{name}"
 
 
 def _meta(name: str) -> Json:
     return {"name": name, "labels": dict(_LABELS), "annotations": dict(_ANNOTATIONS)}
 
 
-def cluster_roles() -> Iterator[Json]:
-    everything = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}]
-    yield {"metadata": _meta("cluster-admin"), "rules": everything}
+def _binding(role: str, subjects: list[Json]) -> Json:
+    reference = {"apiGroup": _API, "kind": "ClusterRole", "name": role}
+    return {"metadata": _meta(role), "roleRef": reference, "subjects": subjects}
 
 
-def cluster_role_bindings() -> Iterator[Json]:
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
-    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:masters"}
-    yield {"metadata": _meta("cluster-admin"), "roleRef": role, "subjects": [subject]}
+def _subject(kind: str, name: str) -> Json:
+    return {"apiGroup": _API, "kind": kind, "name": name}
 
 
-def namespaced() -> Iterator[tuple[str, Json]]:
-    """(collection path, object) of the roles and bindings inside namespaces."""
-    return iter(())
+def _rule(line: str) -> Json:
+    parts = [part.split() for part in line.split("|")]
+    if line.startswith("/"):
+        return {"nonResourceURLs": parts[0], "verbs": parts[1]}
+    rule: Json = {
+        "verbs": parts[0], "apiGroups": ["" if group == "core" else group for group in parts[1]], "resources": parts[2],
+    }  # fmt: skip
+    if len(parts) > 3:
+        rule["resourceNames"] = parts[3]
+    return rule

@@ -1,0 +1,69 @@
+"""`tiphys image`: import archives, build small images from what the machine has, list them; no registry needed."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+import orjson
+
+from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError
+from tiphys.main.node import containerd_of
+from tiphys.node.grpc import RpcError
+from tiphys.node.images import Images
+from tiphys.node.oci import ImageError
+
+
+def image(arguments: Sequence[str]) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        cluster = Cluster(options.cluster)
+        cluster.settings()
+        return asyncio.run(_run(cluster, options))
+    except (ClusterError, ImageError, RpcError, OSError) as error:
+        print(f"tiphys image {options.verb}: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("tiphys image", description="Images of a cluster's node.")
+    parser.add_argument("--cluster", default=DEFAULT_NAME, help="the cluster's name (default: %(default)s)")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    take = verbs.add_parser("import", help="import an OCI or docker archive")
+    take.add_argument("archive")
+    build = verbs.add_parser("build", help="build from a Dockerfile without RUN: FROM, COPY, ENV, CMD, ...")
+    build.add_argument("context", help="the directory that COPY copies from")
+    build.add_argument("-t", "--tag", required=True, help="name of the image")
+    build.add_argument("-f", "--file", default="Dockerfile", help="path of the Dockerfile within the context")
+    listing = verbs.add_parser("list", help="list the images")
+    listing.add_argument("-o", "--output", choices=("json",), help="for scripts")
+    return parser
+
+
+async def _run(cluster: Cluster, options: argparse.Namespace) -> int:
+    images = Images(containerd_of(cluster).endpoint)
+    try:
+        if options.verb == "import":
+            for name in await images.import_archive(options.archive):
+                print(name)
+        elif options.verb == "build":
+            print(await images.build(options.context, options.tag, options.file))
+        else:
+            await _list(images, options.output)
+    finally:
+        images.close()
+    return 0
+
+
+async def _list(images: Images, output: str | None) -> None:
+    found = sorted(await images.list(), key=lambda info: info.names)
+    if output == "json":
+        print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        return
+    print(f"{'IMAGE':<48} {'ID':<14} SIZE")
+    for info in found:
+        print(
+            f"{(info.names or ['<none>'])[0]:<48} {info.id.removeprefix('sha256:')[:12]:<14} {info.size / 1e6:.1f} MB"
+        )
