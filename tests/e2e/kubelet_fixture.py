@@ -27,6 +27,7 @@ from tiphys.kinds.registry import builtin
 from tiphys.kubelet.agent import Kubelet
 from tiphys.kubelet.config import KubeletConfig
 from tiphys.kubelet.cri_runtime import CriRuntime
+from tiphys.node import mounts
 from tiphys.server.assemble import Settings, assemble
 from tiphys.server.bootstrap import bootstrap
 from tiphys.store.memory import MemoryStore
@@ -146,3 +147,5 @@ async def cluster(base: Path) -> AsyncIterator[Cluster]:
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
+            # Pods outlive their kubelet, and so do their volumes.
+            mounts.unmount_below(str(base))

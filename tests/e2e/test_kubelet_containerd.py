@@ -139,5 +139,6 @@ async def test_a_failing_liveness_probe_restarts_and_readiness_follows(tmp_path:
         cri = Cri(kube.host.containerd.endpoint)
         await cri.call(pb.ExecSyncRequest(container_id=identifier, cmd=["rm", "/ok"]))
         cri.close()
-        pod = await kube.until("probed", lambda p: p["status"]["containerStatuses"][0]["restartCount"] == 1 and ready(p))
+        pod = await kube.until("probed", lambda p: p["status"]["containerStatuses"][0]["restartCount"] == 1)
+        pod = await kube.until("probed", ready)
         assert pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 137

@@ -32,6 +32,7 @@ from tiphys.node.cgroups import Cgroups, Usage, pod_path
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _SLOW_SECONDS = 60.0
+_MASTERS, _API_SERVER = "system:masters", "kube-apiserver-kubelet-client"
 
 
 class KubeletServer:
@@ -42,7 +43,7 @@ class KubeletServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
-        app = web.Application(middlewares=[_faults])
+        app = web.Application(middlewares=[_faults] if tls is None else [_guard, _faults])
         self._route(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -182,6 +183,23 @@ class KubeletServer:
 
     async def _health(self, request: web.Request) -> web.StreamResponse:
         return web.Response(text="ok")
+
+
+def _trusted(transport: asyncio.BaseTransport | None) -> bool:
+    """Whether the caller may do anything here: the API server, by its client certificate, or a cluster administrator.
+
+    Every other certificate of the same authority is somebody whom only the API server can judge.
+    """
+    found = transport.get_extra_info("peercert") if transport is not None else None
+    names = {pair for part in (found or {}).get("subject", ()) for pair in part}
+    return ("organizationName", _MASTERS) in names or ("commonName", _API_SERVER) in names
+
+
+@web.middleware
+async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if not _trusted(request.transport):
+        return web.Response(status=401, text="Unauthorized: show the API server's client certificate")
+    return await handler(request)
 
 
 @web.middleware
