@@ -171,6 +171,12 @@ def test_a_good_pod_has_nothing_wrong(problems: Any) -> None:
             },
             'spec.containers[0].resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1',
         ),
+        (
+            {"containers": [{"name": "a", "image": "x", "resources": {"requests": {"gold": "1"}}}]},
+            'spec.containers[0].resources.requests: Invalid value: "gold": must be a standard resource for containers',
+        ),
+        ({"volumes": [{"name": "v", "ephemeral": {}}]},
+         "spec.volumes[0].ephemeral.volumeClaimTemplate: Required value"),
         ({"volumes": [{"name": "v", "secret": {}}]}, "spec.volumes[0].secret.secretName: Required value"),
         (
             {"activeDeadlineSeconds": 0},
@@ -195,6 +201,15 @@ def test_a_good_pod_has_nothing_wrong(problems: Any) -> None:
 )  # fmt: skip
 def test_what_is_wrong_is_named(problems: Any, spec: dict[str, Any], expected: str) -> None:
     assert problems(PODS, pod(**spec)) == [expected]
+
+
+def test_extended_resources_are_whole_and_not_overcommitted(problems: Any) -> None:
+    assert problems(PODS, container(resources={"limits": {"x.io/gpu": "1"}})) == []
+    found = problems(PODS, container(resources={"limits": {"x.io/gpu": "500m"}}))
+    assert 'spec.containers[0].resources.limits[x.io/gpu]: Invalid value: "500m": must be an integer' in found
+    assert problems(PODS, container(resources={"limits": {"x.io/gpu": "2"}, "requests": {"x.io/gpu": "1"}})) == [
+        'spec.containers[0].resources.requests: Invalid value: "1": must be equal to x.io/gpu limit of 2'
+    ]
 
 
 def test_names_are_subdomains(problems: Any) -> None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from tiphys.api import names
+from tiphys.api import names, quantity
 from tiphys.api.errors import duplicate, forbidden, invalid, not_found, not_supported, required
 from tiphys.api.resource import Json
-from tiphys.kinds.checks import Errors, follows, non_negative, one_of
+from tiphys.kinds.checks import Errors, follows, is_extended, non_negative, one_of, requests_within_limits
 
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 PROTOCOLS = ("SCTP", "TCP", "UDP")
+_STANDARD = ("cpu", "ephemeral-storage", "memory")
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
 _ENV_FIELDS = (
@@ -57,6 +58,7 @@ def _check_container(container: Json, path: str, volumes: dict[str, Json]) -> Er
     yield from _check_env(container.get("env") or [], f"{path}.env")
     yield from _check_env_from(container.get("envFrom") or [], f"{path}.envFrom")
     yield from _check_mounts(container, path, volumes)
+    yield from _check_resources(container.get("resources") or {}, f"{path}.resources")
     yield from _check_context(container.get("securityContext") or {}, f"{path}.securityContext")
 
 
@@ -244,6 +246,17 @@ def _check_port(port: Any, path: str) -> Errors:
         yield from follows(port, path, names.port_name)
     else:
         yield from follows_port(port or 0, path)
+
+
+def _check_resources(resources: Json, path: str) -> Errors:
+    for kind in ("limits", "requests"):
+        for name, amount in (resources.get(kind) or {}).items():
+            if is_extended(name):
+                if quantity.parse(amount).milli() % 1000:
+                    yield invalid(f"{path}.{kind}[{name}]", amount, "must be an integer")
+            elif name not in _STANDARD and not name.startswith("hugepages-"):
+                yield invalid(f"{path}.{kind}", name, "must be a standard resource for containers")
+    yield from requests_within_limits(resources, path)
 
 
 def _check_context(context: Json, path: str) -> Errors:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from tiphys.api import names
 from tiphys.api.errors import forbidden, invalid, not_supported, required
 from tiphys.api.resource import Json
-from tiphys.kinds.checks import Errors, follows, one_of, requests_within_limits
+from tiphys.kinds.checks import Errors, follows, one_of
 from tiphys.kinds.core.container_validation import check_containers
 from tiphys.kinds.core.placement_validation import check_affinity, check_spread, check_tolerations
 from tiphys.kinds.core.volume_validation import check_volumes
@@ -22,12 +22,7 @@ _MAX_INT32 = 2**31 - 1
 
 def check_pod(pod: Json) -> Errors:
     """A Pod without its metadata."""
-    spec = pod.get("spec") or {}
-    yield from check_pod_spec(spec, "spec")
-    for list_name in ("containers", "initContainers"):
-        for index, container in enumerate(spec.get(list_name) or ()):
-            resources = container.get("resources") or {}
-            yield from requests_within_limits(resources, f"spec.{list_name}[{index}].resources")
+    return check_pod_spec(pod.get("spec") or {}, "spec")
 
 
 def check_template(template: Json | None, path: str, *, restart: tuple[str, ...] = ("Always",)) -> Errors:
@@ -36,10 +31,6 @@ def check_template(template: Json | None, path: str, *, restart: tuple[str, ...]
     yield from names.validate_labels(meta.get("labels") or {}, f"{path}.labels")
     yield from names.validate_annotations(meta.get("annotations") or {}, f"{path}.annotations")
     yield from check_pod_spec(spec, f"{path}.spec")
-    for list_name in ("containers", "initContainers"):
-        for index, container in enumerate(spec.get(list_name) or ()):
-            resources = container.get("resources") or {}
-            yield from requests_within_limits(resources, f"{path}.spec.{list_name}[{index}].resources")
     if spec.get("ephemeralContainers"):
         yield forbidden(f"{path}.spec.ephemeralContainers", "ephemeral containers not allowed in pod template")
     policy = spec.get("restartPolicy")

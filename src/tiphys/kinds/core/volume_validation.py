@@ -7,6 +7,7 @@ from tiphys.api.errors import duplicate, forbidden, invalid, required
 from tiphys.api.resource import Json
 from tiphys.kinds.checks import Errors, follows, has, one_of
 from tiphys.kinds.core.container_validation import relative_path
+from tiphys.kinds.core.persistentvolumeclaim import check_claim_spec
 
 HOST_PATH_TYPES = (
     "", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice",
@@ -65,8 +66,12 @@ def _check_source(name: str, source: Json, path: str) -> Errors:
     elif name == "emptyDir" and source.get("sizeLimit") is not None:
         if quantity.parse(source["sizeLimit"]) < quantity.ZERO:
             yield forbidden(f"{path}.sizeLimit", "SizeLimit field must be a valid resource quantity")
-    elif name == "ephemeral" and source.get("volumeClaimTemplate") is None:
-        yield required(f"{path}.volumeClaimTemplate")
+    elif name == "ephemeral":
+        template = source.get("volumeClaimTemplate")
+        if template is None:
+            yield required(f"{path}.volumeClaimTemplate")
+        else:
+            yield from check_claim_spec(template.get("spec") or {}, f"{path}.volumeClaimTemplate.spec")
 
 
 def _check_mode(source: Json, path: str, field: str) -> Errors:
