@@ -41,7 +41,8 @@ class Simulation:
 
     async def create(self, spec: dict[str, Any], **meta: Any) -> None:
         spec = {"nodeName": "n1", "automountServiceAccountToken": False, **spec}
-        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default", **meta}, "spec": spec}
+        metadata = {"name": "p", "namespace": "default", **meta}
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
         await self.client.of(PODS).create(body)
         await self.settle()
 
