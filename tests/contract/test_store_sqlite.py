@@ -60,6 +60,32 @@ async def test_closing_finishes_the_writes_asked_for(path: Path) -> None:
     assert sorted(await asyncio.gather(*writes)) == list(range(2, 102))
 
 
+async def test_closing_leaves_no_compaction_waiting(path: Path) -> None:
+    store = await SqliteStore.open(path)
+    await asyncio.gather(*(store.put("/a", b"%d" % n) for n in range(4000)))
+    compaction = asyncio.ensure_future(store.compact(store.revision))
+    await asyncio.sleep(0)
+    await store.close()
+    results = await asyncio.gather(compaction, return_exceptions=True)
+    assert results[0] is None or isinstance(results[0], Unavailable)
+    store = await SqliteStore.open(path)
+    try:
+        assert [record.value for record in (await store.list("/")).records] == [b"3999"]
+    finally:
+        await store.close()
+
+
+async def test_a_key_that_is_no_text_fails_alone(path: Path) -> None:
+    store = await SqliteStore.open(path)
+    try:
+        results = await asyncio.gather(
+            store.put("/a", b"1"), store.put("/\udc80", b"2"), store.put("/b", b"3"), return_exceptions=True
+        )
+        assert [type(result) for result in results] == [int, UnicodeEncodeError, int]
+    finally:
+        await store.close()
+
+
 async def test_the_file_is_private_and_for_one_process(path: Path) -> None:
     store = await SqliteStore.open(path)
     try:

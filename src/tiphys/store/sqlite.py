@@ -118,6 +118,7 @@ class SqliteStore:
             return
         self._compacted = revision
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queued += 1
         self._writer.submit(Compaction(revision, done))
         await done
 
@@ -148,6 +149,8 @@ class SqliteStore:
         self._check_open()
         if self._queued >= QUEUE:
             raise Unavailable(f"{QUEUE} writes wait for the disk under {self._path.parent}: retry later")
+        # A key that cannot be stored fails here, alone, and not among others in the writer's batch.
+        key.encode()
         done: asyncio.Future[Revision] = asyncio.get_running_loop().create_future()
         self._queued += 1
         self._writer.submit(Write(key, value, expect, done))
@@ -171,8 +174,8 @@ class SqliteStore:
         if events:
             self._revision = events[-1].revision
             self._fanout.publish(events)
+        self._queued -= len(answers)
         for done, answer in answers:
-            self._queued -= 1
             if done.done():
                 continue
             if isinstance(answer, StoreError):

@@ -215,9 +215,11 @@ def snapshot(source: Path, target: Path) -> Revision:
             return revisions(copy)[0]
         finally:
             copy.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         target.unlink(missing_ok=True)
-        raise unavailable(target, error) from error
+        if isinstance(error, sqlite3.Error):
+            raise unavailable(target, error) from error
+        raise Unavailable(f"cannot write the snapshot {target}: {error}") from error
 
 
 def _sync(path: Path) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tiphys.store import sqlite_file
-from tiphys.store.protocol import ABSENT, ANY, Conflict, Event, Revision, StoreError
+from tiphys.store.protocol import ABSENT, ANY, Conflict, Event, Revision, StoreError, Unavailable
 
 # Writes in one transaction; more adds latency for the first of them and saves nothing measurable.
 BATCH = 512
@@ -69,12 +69,16 @@ class Writer:
         self._revision, self._target = sqlite_file.revisions(connection)
         (self._swept,) = connection.execute("SELECT swept FROM meta").fetchone()
         self._compactions: list[Compaction] = []
+        self._stopped = False
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def submit(self, work: Write | Compaction) -> None:
+        """Raises Unavailable when the thread has ended."""
+        if self._stopped:
+            raise Unavailable("the store's writer has ended: restart the server")
         self._queue.put(work)
 
     async def stop(self) -> None:
@@ -83,6 +87,12 @@ class Writer:
         await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._end()
+
+    def _work(self) -> None:
         running = True
         while running:
             work = self._take()
@@ -95,7 +105,20 @@ class Writer:
                     self._begin(item)
             if self._swept < self._target and running:
                 self._sweep()
+
+    def _end(self) -> None:
+        """Whatever ended the thread: nobody may wait for it."""
+        self._stopped = True
         self._connection.close()
+        failure = Unavailable("the store is closed")
+        self._give_up(failure)
+        while True:
+            try:
+                work = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if work is not None:
+                self._answer([], [(work.done, failure)])
 
     def _take(self) -> list[Write | Compaction | None]:
         """What is queued; waits for something unless a compaction is under way."""
@@ -173,8 +196,9 @@ class Writer:
     def _give_up(self, failure: StoreError) -> None:
         """Leave the rest of the sweep to the next compaction, so that a full disk is not tried again and again."""
         self._target = self._swept
-        self._answer([], [(item.done, failure) for item in self._compactions])
-        self._compactions = []
+        if self._compactions:
+            self._answer([], [(item.done, failure) for item in self._compactions])
+            self._compactions = []
 
     def _roll_back(self) -> None:
         # After a full disk or an I/O error SQLite has mostly rolled back by itself.
