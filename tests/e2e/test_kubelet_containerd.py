@@ -142,3 +142,33 @@ async def test_a_failing_liveness_probe_restarts_and_readiness_follows(tmp_path:
         pod = await kube.until("probed", lambda p: p["status"]["containerStatuses"][0]["restartCount"] == 1)
         pod = await kube.until("probed", ready)
         assert pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 137
+
+
+async def test_a_resize_reaches_the_running_container(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as kube:
+        resources = {"requests": {"cpu": "100m", "memory": "32Mi"}, "limits": {"cpu": "200m", "memory": "64Mi"}}
+        await kube.create("sized", one("exec sleep 1000", resources=resources))
+        pod = await kube.until("sized", running)
+        pods = kube.client.of(PODS)
+        meta = (await pods.get("sized", "default")).metadata
+        patch = {"spec": {"containers": [{"name": "main", "resources": {"limits": {"cpu": "300m", "memory": "96Mi"}}}]}}
+        await pods.patch(meta, patch, kind="strategic", subresource="resize")
+        identifier = pod["status"]["containerStatuses"][0]["containerID"].rpartition("//")[2]
+        cri = Cri(kube.host.containerd.endpoint)
+        async with asyncio.timeout(20):
+            while True:
+                status = (await cri.call(pb.ContainerStatusRequest(container_id=identifier))).status
+                if status.resources.linux.memory_limit_in_bytes == 96 << 20:
+                    break
+                await asyncio.sleep(0.01)
+        assert status.resources.linux.cpu_quota == 30_000
+        cri.close()
+        after = await kube.until("sized", running)
+        assert after["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+async def test_a_pod_for_which_there_is_no_room_is_refused(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as kube:
+        await kube.create("huge", one("true", resources={"requests": {"memory": "10Ti"}}))
+        pod = await kube.until("huge", ended)
+        assert (pod["status"]["phase"], pod["status"]["reason"]) == ("Failed", "OutOfmemory")

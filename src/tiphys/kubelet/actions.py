@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tiphys.api.errors import ApiError
@@ -21,6 +22,7 @@ from tiphys.kubelet.fields import BadField, Facts
 from tiphys.kubelet.handlers import HookFailed, Target
 from tiphys.kubelet.images import ImageFailure
 from tiphys.kubelet.pod_host import Given
+from tiphys.kubelet.resources import container_resources
 from tiphys.kubelet.runtime import Gone, PodRuntime, RuntimeFault, Sandbox
 from tiphys.kubelet.security import NotAllowed
 from tiphys.kubelet.services import Services
@@ -64,14 +66,16 @@ class Actions:
         """Sandbox and volumes at the same time."""
         try:
             await self._use.host.make(pod)
-            spec = sandbox_spec(pod, attempt, self._host(pod))
+            name = pod.spec.runtime_class_name
+            handler = await self._use.handler_of(name) if name else ""
+            spec = sandbox_spec(pod, attempt, self._host(pod), handler)
             preparing = asyncio.create_task(self.prepare_volumes(pod))
             try:
                 await self._use.runtime.run_sandbox(spec)
                 return await preparing
             finally:
                 preparing.cancel()
-        except (RuntimeFault, OSError) as error:
+        except (RuntimeFault, ApiError, Unreachable, OSError) as error:
             self.events(pod).pod_event(SANDBOX_FAILED, f"Failed to create pod sandbox: {error}", "Warning")
             return Failure(SANDBOX_FAILED, str(error))
 
@@ -188,6 +192,21 @@ class Actions:
                 await self._use.runtime.remove_sandbox(sandbox_id)
         except Gone:
             return
+
+    async def resize(self, pod: Pod, identifier: str, name: str) -> Failure | None:
+        """Change the limits of the pod's cgroup and of a running container in it."""
+        container = next(item for item in pod.spec.all_containers() if item.name == name)
+        try:
+            # Growing, the pod's limit must go first; shrinking, the kernel refuses it until the container's has gone.
+            with suppress(OSError):
+                await self._use.host.make(pod)
+            limits = container_resources(pod, container, self._use.memory)
+            await self._use.runtime.update_resources(identifier, limits)
+            await self._use.host.make(pod)
+        except (RuntimeFault, OSError) as error:
+            self.events(pod).container(name, "ResizeError", str(error), "Warning")
+            return Failure("ResizeError", str(error))
+        return None
 
     async def remove_container(self, identifier: str) -> None:
         try:

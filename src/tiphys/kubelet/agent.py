@@ -19,6 +19,7 @@ from tiphys.client.timers import Timers
 from tiphys.kinds.core.node import NODES, Node
 from tiphys.kinds.core.pod import PODS, Pod
 from tiphys.kinds.core.service import SERVICES, Service
+from tiphys.kinds.node.runtimeclass import RUNTIME_CLASSES
 from tiphys.kubelet import environment
 from tiphys.kubelet.config import KubeletConfig
 from tiphys.kubelet.handlers import Handlers
@@ -124,8 +125,17 @@ class Kubelet:
             Objects(self._client, supervisor, clock, self.pods.objects_changed),
             ServiceAccountTokens(self._client, clock), Images(self.runtime, clock), self.handlers, statuses,
             self.recorder, clock, timers, supervisor, self._variables, self.reporter.allocatable,
-            self.reporter.machine.memory,
+            self.reporter.machine.memory, self._node_labels, self._handler_of,
         )  # fmt: skip
+
+    def _node_labels(self) -> Mapping[str, str]:
+        return self.reporter.node.metadata.labels if self.reporter.node is not None else {}
+
+    async def _handler_of(self, name: str) -> str:
+        """The handler of a RuntimeClass. Raises NotFound."""
+        found = await self._client.of(RUNTIME_CLASSES).get_json(name)
+        handler: str = found["handler"]
+        return handler
 
     def _variables(self, namespace: str) -> Mapping[str, str]:
         """Service links: the namespace's services, and everywhere the API server's own."""

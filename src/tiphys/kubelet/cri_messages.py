@@ -62,7 +62,12 @@ def container(item: pb.Container, status: pb.ContainerStatus) -> Container:
         item.metadata.attempt, STATES[status.state], status.created_at / _NANO, status.started_at / _NANO,
         status.finished_at / _NANO, status.exit_code, status.reason, status.message, status.image.image,
         status.image_ref, status.log_path, dict(item.annotations),
+        _limits(status.resources.linux) if status.resources.HasField("linux") else None,
     )  # fmt: skip
+
+
+def _limits(linux: pb.LinuxContainerResources) -> Resources:
+    return Resources(linux.cpu_shares, max(0, linux.cpu_quota), linux.memory_limit_in_bytes, linux.oom_score_adj)
 
 
 def image(item: pb.Image) -> Image:

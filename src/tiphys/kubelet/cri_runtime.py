@@ -218,6 +218,7 @@ class CriRuntime:
     async def update_resources(self, container_id: str, resources: Resources) -> None:
         linux = messages.resources(resources)
         await self._call(pb.UpdateContainerResourcesRequest(container_id=container_id, linux=linux))
+        self._settled.pop(container_id, None)
 
     async def reopen_log(self, container_id: str) -> None:
         await self._call(pb.ReopenContainerLogRequest(container_id=container_id))

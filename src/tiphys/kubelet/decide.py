@@ -15,6 +15,7 @@ from tiphys.kinds.core.container import Container
 from tiphys.kinds.core.pod import Pod
 from tiphys.kubelet import runtime
 from tiphys.kubelet.identity import container_hash
+from tiphys.kubelet.resources import container_resources
 from tiphys.kubelet.restart import CrashLoop, should_restart
 from tiphys.kubelet.runtime import PodRuntime
 
@@ -111,6 +112,14 @@ class StopContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class ResizeContainer:
+    """Give a running container the resources that its spec has now."""
+
+    container_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveContainer:
     container_id: str
 
@@ -144,7 +153,7 @@ class LookAgain:
     at: float
 
 
-Containers = StartContainer | StopContainer | RemoveContainer | BackOff
+Containers = StartContainer | StopContainer | ResizeContainer | RemoveContainer | BackOff
 Step = CreateSandbox | StopSandbox | Containers | EndPod | Release | LookAgain
 
 
@@ -276,7 +285,24 @@ def _container_steps(
     verdict = observed.verdict(latest)
     if not verdict.alive:
         return [_stop(pod, observed, latest, verdict.message, verdict.grace)]
-    return []
+    return _resize(pod, observed, container, latest)
+
+
+def _resize(pod: Pod, observed: Observed, container: Container, latest: runtime.Container) -> list[Step]:
+    """Follow a change of requests and limits, by a restart where the container's resizePolicy asks for one."""
+    has = latest.resources
+    if has is None or container.name in observed.busy:
+        return []
+    wants = container_resources(pod, container, 0)
+    changed = set()
+    if (has.cpu_shares, has.cpu_quota) != (wants.cpu_shares, wants.cpu_quota):
+        changed.add("cpu")
+    if has.memory != wants.memory:
+        changed.add("memory")
+    policies = {policy.resource_name: policy.restart_policy for policy in container.resize_policy}
+    if any(policies.get(name) == "RestartContainer" for name in changed):
+        return [_stop(pod, observed, latest, f"Container {container.name} resize requires restart")]
+    return [ResizeContainer(latest.id, container.name)] if changed else []
 
 
 def _start(pod: Pod, observed: Observed, container: Container, kind: str, now: float) -> list[Step]:

@@ -130,6 +130,7 @@ class FakeRuntime:
         self._containers[identifier] = Container(
             identifier, sandbox_id, spec.labels.get(POD_UID, sandbox.uid), spec.name, spec.attempt, State.CREATED,
             self._clock.time(), image=spec.image, image_id=f"fake:{spec.image}", annotations=spec.annotations,
+            resources=spec.resources,
         )  # fmt: skip
         self._behaviours[identifier] = self._behave(spec, sandbox)
         self.specs[spec.name] = spec
@@ -184,7 +185,7 @@ class FakeRuntime:
         self._behaviours.pop(container_id, None)
 
     async def update_resources(self, container_id: str, resources: Resources) -> None:
-        self._container(container_id)
+        self._containers[container_id] = replace(self._container(container_id), resources=resources)
 
     async def reopen_log(self, container_id: str) -> None:
         self._container(container_id)

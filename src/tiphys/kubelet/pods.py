@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from tiphys.base.backoff import Backoff
 from tiphys.base.log import Log
 from tiphys.kinds.core.pod import Pod
+from tiphys.kubelet.admission import admit
+from tiphys.kubelet.decide import Phase
 from tiphys.kubelet.runtime import Container, PodRuntime, RuntimeFault
 from tiphys.kubelet.services import Services
 from tiphys.kubelet.worker import PodWorker
@@ -56,7 +58,17 @@ class Pods:
             self._workers[uid].update(new)
         else:
             worker = self._workers[uid] = PodWorker(new, self._use)
+            self._admit(worker)
             self._use.supervisor.start(f"pod {new.metadata.key}", lambda: self._run(worker))
+
+    def _admit(self, worker: PodWorker) -> None:
+        """Refuse a new pod for which there is no room; one that was here before is not judged again."""
+        if worker.pod.status.start_time or worker.pod.deleted or worker.pod.finished:
+            return
+        others = [other.pod for other in self if other is not worker and other.phase is not Phase.TERMINATED]
+        end = admit(worker.pod, others, self._use.allocatable, self._use.node_labels())
+        if end is not None:
+            worker.evict(end)
 
     async def _run(self, worker: PodWorker) -> None:
         await worker.run()

@@ -81,6 +81,11 @@ def _total(pod: Pod, kind: str, name: str) -> Quantity:
     return max(running, most) + amount(pod.spec.overhead, name)
 
 
+def requested(pod: Pod, name: str) -> Quantity:
+    """What the pod asks the node for."""
+    return _total(pod, "requests", name)
+
+
 def pod_limits(pod: Pod) -> cgroups.Limits:
     """Limits of the pod's own cgroup; a resource is limited only when every container limits it."""
     every: Iterable[Container] = [*pod.spec.init_containers, *pod.spec.containers]

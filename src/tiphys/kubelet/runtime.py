@@ -52,6 +52,16 @@ class Sandbox:
 
 
 @dataclass(frozen=True, slots=True)
+class Resources:
+    """`cpu_shares` weighs 1024 a core; `cpu_quota` is in microseconds each 100 ms; `memory` in bytes; 0 is none."""
+
+    cpu_shares: int = 0
+    cpu_quota: int = 0
+    memory: int = 0
+    oom_score_adj: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """`attempt` is the restart count; `labels` and `annotations` as given at creation."""
 
@@ -71,6 +81,8 @@ class Container:
     image_id: str = ""
     log_path: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
+    # What it may use now; None where the runtime does not say.
+    resources: Resources | None = None
 
     @property
     def running(self) -> bool:
@@ -157,16 +169,6 @@ class Mount:
     host_path: str
     readonly: bool = False
     propagation: str = "None"
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """`cpu_shares` weighs 1024 a core; `cpu_quota` is in microseconds each 100 ms; `memory` in bytes; 0 is none."""
-
-    cpu_shares: int = 0
-    cpu_quota: int = 0
-    memory: int = 0
-    oom_score_adj: int = 0
 
 
 @dataclass(frozen=True, slots=True)

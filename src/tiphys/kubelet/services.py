@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from tiphys.base.clock import Clock
@@ -39,3 +39,6 @@ class Services:
     variables: Callable[[str], Mapping[str, str]]
     allocatable: Mapping[str, str]
     memory: int
+    node_labels: Callable[[], Mapping[str, str]]
+    # RuntimeClass name -> the runtime's handler; raises ApiError.
+    handler_of: Callable[[str], Awaitable[str]]

@@ -28,7 +28,7 @@ _REPLACED_LISTS = ("podIPs", "hostIPs")
 @dataclass(slots=True)
 class _Wanted:
     meta: ObjectMeta
-    status: Json
+    status: Json | None
     finalize: bool
 
 
@@ -43,8 +43,8 @@ class StatusWriter:
         for number in range(_WRITERS):
             supervisor.start(f"status writer {number}", self._run)
 
-    def set(self, meta: ObjectMeta, status: Json, *, finalize: bool = False) -> None:
-        """This is the pod's status now; `finalize` deletes the pod once it is written."""
+    def set(self, meta: ObjectMeta, status: Json | None, *, finalize: bool = False) -> None:
+        """This is the pod's status now, None: what it is; `finalize` deletes the pod once it is written."""
         uid = str(meta.uid)
         if not finalize and self._written.get(uid) == status:
             self._wanted.pop(uid, None)
@@ -79,7 +79,7 @@ class StatusWriter:
         wanted = self._wanted.get(uid)
         if wanted is None:
             return
-        if self._written.get(uid) != wanted.status:
+        if wanted.status is not None and self._written.get(uid) != wanted.status:
             patch: dict[str, Any] = {"metadata": {"uid": uid}, "status": _replacing(wanted.status)}
             try:
                 await self._client.patch(wanted.meta, patch, kind="strategic", subresource="status")

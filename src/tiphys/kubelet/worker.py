@@ -56,7 +56,10 @@ class PodWorker:
         self._told: set[str] = set()
         self._end: core.End | None = None
         self._ends: dict[str, asyncio.Event] = {}
+        self._resized: dict[str, int] = {}
         self._removed = self._stale = False
+        # What ended before this kubelet began keeps the status it has: the runtime may know nothing of it any more.
+        self._was_finished = pod.finished
         self._started_at = seconds(pod.status.start_time) if pod.status.start_time else services.clock.time()
         self._known = _known(pod)
         self._prober = Prober(ProbeServices(
@@ -194,7 +197,10 @@ class PodWorker:
             dict(self._waiting), self._messages,
         )  # fmt: skip
         over = self.phase is Phase.TERMINATED and self.pod.deleted
-        self._use.statuses.set(self.pod.metadata, status.build(self.pod, observed, inputs), finalize=over)
+        if not self._was_finished:
+            self._use.statuses.set(self.pod.metadata, status.build(self.pod, observed, inputs), finalize=over)
+        elif over:
+            self._use.statuses.set(self.pod.metadata, None, finalize=True)
 
     async def _act(self, steps: list[core.Step]) -> None:
         stops = [step for step in steps if isinstance(step, core.StopContainer)]
@@ -216,6 +222,8 @@ class PodWorker:
                     self._spawn(step.name, self._start(step))
                 case core.StopContainer() if step.stage == first:
                     await self._stop(step)
+                case core.ResizeContainer() if self._resized.get(step.container_id) != self.pod.metadata.generation:
+                    self._spawn(step.name, self._resize(step))
                 case core.RemoveContainer():
                     await self._actions.remove_container(step.container_id)
                     self.wake()
@@ -289,6 +297,13 @@ class PodWorker:
             self._waiting[step.name] = (failure.reason, failure.message)
         now = self._use.clock.time()
         self._blocked[step.name] = failure.retry_at or now + _RETRY.delay(self._count(step.name))
+
+    async def _resize(self, step: core.ResizeContainer) -> None:
+        # Once for each change of the spec: runtimes round what they are told, and would be told again for ever.
+        self._resized[step.container_id] = self.pod.metadata.generation
+        failure = await self._actions.resize(self.pod, step.container_id, step.name)
+        if failure is not None:
+            self._blocked[step.name] = self._use.clock.time() + _RETRY.delay(self._count(step.name))
 
     async def _stop(self, step: core.StopContainer) -> None:
         """Stop beside the loop; a stop with less grace takes the place of one with more."""
