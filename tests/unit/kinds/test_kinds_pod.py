@@ -3,6 +3,7 @@
 import copy
 from typing import Any
 
+import msgspec
 import pytest
 
 from tiphys.kinds.core.pod import PODS
@@ -289,3 +290,51 @@ def test_defaulting_leaves_what_was_said_alone(created: Any) -> None:
     assert {name: after[name] for name in before if name != "containers"} == {
         name: value for name, value in before.items() if name != "containers"
     }
+
+
+def test_components_read_what_the_server_stored(created: Any) -> None:
+    stored = created(
+        PODS,
+        {
+            "spec": {
+                "containers": [
+                    {
+                        "name": "c", "image": "x", "ports": [{"containerPort": 80, "hostIP": "127.0.0.1"}],
+                        "livenessProbe": {"httpGet": {"port": "http"}},
+                        "resources": {"limits": {"cpu": "1"}, "claims": [{"name": "gpu"}]},
+                        "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+                        "securityContext": {"seLinuxOptions": {"level": "s0"}, "capabilities": {"drop": ["ALL"]}},
+                    }
+                ],
+                "initContainers": [{"name": "i", "image": "x", "restartPolicy": "Always"}],
+                "volumes": [
+                    {"name": "a", "downwardAPI": {"items": [{"path": "p", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+                    {"name": "b", "gitRepo": {"repository": "nobody mounts this"}},
+                ],
+                "affinity": {
+                    "podAntiAffinity": {
+                        "requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone", "labelSelector": {}}]
+                    }
+                },
+                "hostPID": True, "setHostnameAsFQDN": True, "unknownField": 1,
+            }
+        },
+    )  # fmt: skip
+    read = msgspec.json.decode(msgspec.json.encode(stored), type=PODS.model)
+    (container_,) = read.spec.containers
+    assert (container_.ports[0].host_ip, container_.liveness_probe.http_get.port) == ("127.0.0.1", "http")
+    assert container_.resources.requests == {"cpu": "1"}
+    assert container_.security_context.se_linux_options.level == "s0"
+    assert read.spec.init_containers[0].sidecar
+    assert read.spec.volumes[0].downward_api.items[0].field_ref.field_path == "metadata.name"
+    assert read.spec.affinity.pod_anti_affinity.required[0].topology_key == "zone"
+    assert (read.spec.host_pid, read.spec.set_hostname_as_fqdn) == (True, True)
+    assert (read.status.qos_class, read.finished, read.deleted, read.ready) == ("Burstable", False, False, False)
+
+
+def test_defaulting_a_stored_pod_changes_nothing(created: Any) -> None:
+    stored = created(PODS, container(resources={"limits": {"cpu": "1"}}, ports=[{"containerPort": 1}]))
+    again = copy.deepcopy(stored)
+    PODS.strategy.default(again)
+    PODS.strategy.prepare(again, stored)
+    assert again == stored

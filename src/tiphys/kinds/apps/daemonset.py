@@ -72,7 +72,7 @@ class DaemonSetStrategy(StatusStrategy):
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
         spec = new.get("spec") or {}
-        yield from check_selector(spec)
+        yield from check_selector(spec, "daemonset")
         yield from immutable(new, old, "spec.selector")
         yield from check_template(spec.get("template"), "spec.template")
         yield from non_negative(spec, "spec", "minReadySeconds", "revisionHistoryLimit")

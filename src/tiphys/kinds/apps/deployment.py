@@ -81,7 +81,7 @@ class DeploymentTypeStrategy(StatusStrategy):
         deadline = spec.get("progressDeadlineSeconds")
         if deadline is not None and deadline <= (spec.get("minReadySeconds") or 0):
             yield invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
-        yield from check_selector(spec)
+        yield from check_selector(spec, "deployment")
         yield from immutable(new, old, "spec.selector")
         yield from _check_strategy(spec.get("strategy") or {}, "spec.strategy")
         yield from check_template(spec.get("template"), "spec.template")

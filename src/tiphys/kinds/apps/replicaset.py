@@ -56,7 +56,7 @@ class ReplicaSetStrategy(StatusStrategy):
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
         spec = new.get("spec") or {}
         yield from non_negative(spec, "spec", "replicas", "minReadySeconds")
-        yield from check_selector(spec)
+        yield from check_selector(spec, "deployment")
         yield from immutable(new, old, "spec.selector")
         yield from check_template(spec.get("template"), "spec.template")
 

@@ -9,8 +9,8 @@ from tiphys.kinds.checks import Errors, label_selector
 from tiphys.kinds.fields import dig
 
 
-def check_selector(spec: Json) -> Errors:
-    """`spec.selector` is there, is legal, is not empty and matches `spec.template`."""
+def check_selector(spec: Json, kind: str) -> Errors:
+    """`spec.selector` is there, legal, not empty and matches `spec.template`; `kind` is what upstream's text says."""
     selector = spec.get("selector")
     if selector is None:
         yield required("spec.selector")
@@ -18,7 +18,7 @@ def check_selector(spec: Json) -> Errors:
     problems = list(label_selector(selector, "spec.selector"))
     yield from problems
     if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-        yield invalid("spec.selector", selector, "empty selector is invalid for deployment")
+        yield invalid("spec.selector", selector, f"empty selector is invalid for {kind}")
     elif not problems:
         labels = dig(spec, "template", "metadata", "labels") or {}
         if not selectors.from_object(selector).matches(labels):

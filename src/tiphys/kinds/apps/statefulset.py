@@ -113,7 +113,7 @@ class StatefulSetStrategy(StatusStrategy):
             yield invalid("spec.podManagementPolicy", policy or "", rule)
         yield from _check_update_strategy(spec.get("updateStrategy") or {}, "spec.updateStrategy")
         yield from non_negative(spec, "spec", "replicas", "minReadySeconds", "revisionHistoryLimit")
-        yield from check_selector(spec)
+        yield from check_selector(spec, "statefulset")
         yield from check_template(spec.get("template"), "spec.template")
         before = (old or {}).get("spec")
         if before is not None and _fixed(spec) != _fixed(before):

@@ -125,7 +125,7 @@ class JobStrategy(StatusStrategy):
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
         spec = new.get("spec") or {}
         yield from check_job_spec(spec, "spec")
-        yield from check_selector(spec)
+        yield from check_selector(spec, "job")
         if old is not None:
             yield from check_job_update(new, old)
 
