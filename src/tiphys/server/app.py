@@ -82,6 +82,8 @@ class ApiServer:
         """Answer a request; never raises but for cancellation."""
         started = self.clock.monotonic()
         target = target_of(request)
+        # Authorization, admission and reads all look at the cache: it must show every write acknowledged before.
+        await self.cache.fresh()
         try:
             response = await self._answer(request, target)
         except errors.ApiError as error:
@@ -154,11 +156,8 @@ class ApiServer:
             if target.verb == "create" and handler is not None:
                 return handler
         elif target.verb in resource.verbs:
-            if target.name and target.verb == "create":
-                raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
-            if resource.namespaced and not target.namespace and target.verb in ("create", "deletecollection"):
-                raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
-            return self._verbs[target.verb]
+            if _fits(target, resource):
+                return self._verbs[target.verb]
         raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
 
     def _subresource(self, call: Call) -> CallHandler:
@@ -196,6 +195,13 @@ class ApiServer:
         """The same request aimed at another core object of the same namespace."""
         target = replace(call.target, resource=plural, name=name, subresource="")
         return replace(call, target=target, resource=self.resource("", "v1", plural))
+
+
+def _fits(target: Target, resource: AnyResource) -> bool:
+    """Whether the verb can be used on what the URL names: an object, a collection, a namespace's or all."""
+    if target.verb in ("create", "deletecollection"):
+        return not target.name and (bool(target.namespace) or not resource.namespaced)
+    return bool(target.name) or target.verb in ("list", "watch")
 
 
 def failure(error: errors.ApiError) -> Response:

@@ -22,6 +22,7 @@ from tiphys.server.openapi import OpenApi
 from tiphys.server.plugins.namespace_lifecycle import NamespaceLifecycle
 from tiphys.server.plugins.node_restriction import NodeRestriction
 from tiphys.server.plugins.pod_defaults import DefaultTolerationSeconds, Priority
+from tiphys.server.plugins.rbac_escalation import RbacEscalation
 from tiphys.server.plugins.service_account import ServiceAccount
 from tiphys.server.plugins.service_addresses import Network, ServiceAddresses
 from tiphys.server.subresources import other, pods, scale
@@ -56,15 +57,17 @@ async def assemble(store: Store, registry: Registry, settings: Settings, clock: 
     tokens = Tokens(settings.token_key, settings.issuer, clock, lambda *what: _uid(cache, *what))
     rbac = Rbac(cache)
     addresses = ServiceAddresses(cache, settings.service_network, settings.node_ports)
+    authorizer = Union([NodeAuthorizer(cache), rbac])
     plugins: list[Plugin] = [
         NamespaceLifecycle(cache),
         ServiceAccount(cache),
         NodeRestriction(),
         Priority(cache),
         DefaultTolerationSeconds(),
+        RbacEscalation(cache, rbac, authorizer),
         addresses,
     ]
-    server = ApiServer(cache, registry, Union([NodeAuthorizer(cache), rbac]), Chain(plugins), clock)
+    server = ApiServer(cache, registry, authorizer, Chain(plugins), clock)
     scale.install(server)
     pods.install(server)
     other.install(server, tokens)

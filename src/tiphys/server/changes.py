@@ -20,7 +20,7 @@ _STATUS_METADATA = ("labels", "annotations", "finalizers", "managedFields")
 
 
 class Change:
-    """`apply` gives the new object from the current one, both in the request's version; it never changes its input."""
+    """`apply` gives the new object from the current one, both in the request's version; it may work in place."""
 
     # Whether the client named the resourceVersion that it changes: then a lost race is its conflict.
     conditional = False

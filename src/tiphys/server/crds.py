@@ -243,6 +243,9 @@ class _Accept(Change):
     def apply(self, call: Call, current: Json) -> Json:
         status = current.setdefault("status", {})
         now = rfc3339(call.now)
+        finalizers = current["metadata"].setdefault("finalizers", [])
+        if CLEANUP not in finalizers:
+            finalizers.append(CLEANUP)
         if self._problem is None:
             names = current["spec"]["names"]
             singular = names.get("singular") or names["kind"].lower()

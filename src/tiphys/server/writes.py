@@ -110,8 +110,9 @@ class Writes:
 
     async def _attempt(self, call: Call, change: Change, entry: Entry) -> Response:
         old = entry.decode()
-        shown = old if call.resource.from_hub is None else call.resource.from_hub(old)
-        new = change.apply(call, shown)
+        # Decoded a second time, so that a change may work in place.
+        shown = entry.decode()
+        new = change.apply(call, shown if call.resource.from_hub is None else call.resource.from_hub(shown))
         meta = new["metadata"]
         version = meta.get("resourceVersion")
         if version and version != str(entry.revision):
