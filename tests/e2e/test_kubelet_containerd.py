@@ -11,6 +11,8 @@ from kubelet_fixture import cluster, ended, one, running
 
 from tiphys.kinds.core.configmap import CONFIG_MAPS
 from tiphys.kinds.core.pod import PODS
+from tiphys.kubelet import log_rotation
+from tiphys.kubelet.server.log_files import LogOptions, read
 from tiphys.node import cri_pb2 as pb
 from tiphys.node.cri import Cri
 
@@ -172,3 +174,23 @@ async def test_a_pod_for_which_there_is_no_room_is_refused(tmp_path: Path) -> No
         await kube.create("huge", one("true", resources={"requests": {"memory": "10Ti"}}))
         pod = await kube.until("huge", ended)
         assert (pod["status"]["phase"], pod["status"]["reason"]) == ("Failed", "OutOfmemory")
+
+
+async def test_a_large_log_is_rotated_and_still_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_rotation, "MAX_BYTES", 1000)
+    async with cluster(tmp_path) as kube:
+        script = "for i in $(seq 100); do echo line $i; done; while [ ! -e /go ]; do usleep 10000; done; echo last"
+        await kube.create("talker", one(script))
+        pod = await kube.until("talker", running)
+        identifier = pod["status"]["containerStatuses"][0]["containerID"].rpartition("//")[2]
+        [path] = (tmp_path / "logs").glob("*_talker_*/main/0.log")
+        async with asyncio.timeout(20):
+            while b"line 100\n" not in path.read_bytes():
+                await asyncio.sleep(0.01)
+        assert await log_rotation.rotate(kube.kubelet.runtime, identifier, path, 1_000_000_000.0)
+        await kube.kubelet.runtime.exec_sync(identifier, ["touch", "/go"], 10)
+        await kube.until("talker", ended)
+        assert path.read_text().count("\n") == 1
+        text = b"".join([block async for block in read(path, LogOptions(), lambda: False)])
+        assert text.startswith(b"line 1\n")
+        assert text.endswith(b"line 100\nlast\n")

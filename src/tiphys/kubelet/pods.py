@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 from tiphys.base.backoff import Backoff
 from tiphys.base.log import Log
 from tiphys.kinds.core.pod import Pod
+from tiphys.kubelet import log_rotation
 from tiphys.kubelet.admission import admit
 from tiphys.kubelet.decide import Phase
 from tiphys.kubelet.runtime import Container, PodRuntime, RuntimeFault
@@ -105,6 +107,7 @@ class Pods:
             await self._use.clock.sleep(self._use.config.relist_seconds)
             try:
                 await self.compare()
+                await self._rotate_logs()
             except RuntimeFault as fault:
                 _log.warning("cannot list the runtime's pods", error=str(fault))
 
@@ -118,6 +121,13 @@ class Pods:
             elif _differs(worker.found, found):
                 worker.wake()
         await self._use.host.orphans(set(self._workers))
+
+    async def _rotate_logs(self) -> None:
+        for worker in self:
+            for container in worker.found.containers:
+                if container.running and container.log_path:
+                    path, now = Path(container.log_path), self._use.clock.time()
+                    await log_rotation.rotate(self._use.runtime, container.id, path, now)
 
     async def _remove_orphan(self, uid: str, found: PodRuntime) -> None:
         _log.info("removing a pod that the API does not have", uid=uid)
