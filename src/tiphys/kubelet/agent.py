@@ -103,6 +103,7 @@ class Kubelet:
         pods.add_handler(self.pods.changed)
         supervisor.start("pods informer", pods.run)
         await pods.synced.wait()
+        self.reporter.on_pressure = self.pods.relieve
         supervisor.once("orphans", self._compare())
         supervisor.start("runtime events", self.pods.follow_runtime)
         await self.pods.relist()

@@ -6,6 +6,7 @@ https://kubernetes.io/docs/concepts/architecture/nodes/#heartbeats
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from tiphys.api.errors import AlreadyExists, ApiError, NotFound
@@ -42,6 +43,8 @@ class NodeReporter:
         self._told: Json | None = None
         self._told_at = 0.0
         self.network = True
+        # Called with what runs short, as often as it is looked at.
+        self.on_pressure: Callable[[node_facts.Pressure], Awaitable[None]] | None = None
         # The newest form that the API has; set by who watches it.
         self.node: Node | None = None
 
@@ -134,6 +137,8 @@ class NodeReporter:
         pressure = node_facts.Pressure()
         if not self._config.simulated:
             pressure = await asyncio.to_thread(node_facts.pressure, self._config.root)
+        if self.on_pressure is not None and (pressure.memory or pressure.disk):
+            await self.on_pressure(pressure)
         return NodeInputs(self._clock.time(), self._machine, info, pressure, self._images, self.network)
 
     async def renew(self) -> None:

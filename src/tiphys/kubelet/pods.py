@@ -9,9 +9,11 @@ from pathlib import Path
 from tiphys.base.backoff import Backoff
 from tiphys.base.log import Log
 from tiphys.kinds.core.pod import Pod
-from tiphys.kubelet import log_rotation
+from tiphys.kubelet import eviction, log_rotation
 from tiphys.kubelet.admission import admit
 from tiphys.kubelet.decide import Phase
+from tiphys.kubelet.eviction import Candidate
+from tiphys.kubelet.node_facts import Pressure
 from tiphys.kubelet.runtime import Container, PodRuntime, RuntimeFault
 from tiphys.kubelet.services import Services
 from tiphys.kubelet.worker import PodWorker
@@ -128,6 +130,26 @@ class Pods:
                 if container.running and container.log_path:
                     path, now = Path(container.log_path), self._use.clock.time()
                     await log_rotation.rotate(self._use.runtime, container.id, path, now)
+
+    async def relieve(self, pressure: Pressure) -> None:
+        """Evict one pod for what runs short; the next look tells whether that was enough."""
+        if any(worker.phase is Phase.TERMINATING for worker in self):
+            # What is going already has not given back its share yet.
+            return
+        resource = "memory" if pressure.memory else "ephemeral-storage"
+        used: dict[str, int] = {}
+        try:
+            for usage in await self._use.runtime.usage():
+                used[usage.uid] = used.get(usage.uid, 0) + (usage.working_set if pressure.memory else usage.disk)
+        except RuntimeFault as fault:
+            _log.warning("cannot see what pods use, so none is evicted", error=str(fault))
+            return
+        syncing = [worker for worker in self if worker.phase is Phase.SYNCING]
+        chosen = eviction.choose((Candidate(w.pod, used.get(w.uid, 0)) for w in syncing), resource)
+        for worker in syncing:
+            if chosen is not None and worker.pod is chosen.pod:
+                _log.warning("evicting a pod", pod=worker.pod.metadata.key, short=resource)
+                worker.evict(eviction.evicted(chosen, resource))
 
     async def _remove_orphan(self, uid: str, found: PodRuntime) -> None:
         _log.info("removing a pod that the API does not have", uid=uid)
