@@ -27,8 +27,11 @@ class KindStrategy(Strategy):
         yield from self.check(new, old)
 
     def check_name(self, meta: Json) -> Iterator[FieldError]:
+        """That there is a name, and that it fits into a path, the server checks for every kind."""
         name = meta.get("name") or ""
         rule = type(self).name_rule
+        if not name or rule is names.path_segment:
+            return
         for problem in rule(name):
             yield invalid("metadata.name", name, problem)
         base = meta.get("generateName")

@@ -308,7 +308,7 @@ def test_components_read_what_the_server_stored(created: Any) -> None:
                 ],
                 "initContainers": [{"name": "i", "image": "x", "restartPolicy": "Always"}],
                 "volumes": [
-                    {"name": "a", "downwardAPI": {"items": [{"path": "p", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+                    {"name": "a", "downwardAPI": {"items": [{"path": "p", "fieldRef": {"fieldPath": "spec.x"}}]}},
                     {"name": "b", "gitRepo": {"repository": "nobody mounts this"}},
                 ],
                 "affinity": {
@@ -326,7 +326,7 @@ def test_components_read_what_the_server_stored(created: Any) -> None:
     assert container_.resources.requests == {"cpu": "1"}
     assert container_.security_context.se_linux_options.level == "s0"
     assert read.spec.init_containers[0].sidecar
-    assert read.spec.volumes[0].downward_api.items[0].field_ref.field_path == "metadata.name"
+    assert read.spec.volumes[0].downward_api.items[0].field_ref.field_path == "spec.x"
     assert read.spec.affinity.pod_anti_affinity.required[0].topology_key == "zone"
     assert (read.spec.host_pid, read.spec.set_hostname_as_fqdn) == (True, True)
     assert (read.status.qos_class, read.finished, read.deleted, read.ready) == ("Burstable", False, False, False)
