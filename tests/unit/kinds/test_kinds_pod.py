@@ -101,7 +101,7 @@ def test_requests_follow_limits(created: Any) -> None:
 
 
 def test_host_network_takes_the_containers_ports(created: Any) -> None:
-    new = created(PODS, container(ports=[{"containerPort": 80}]) | {}) | {}
+    new = created(PODS, container(ports=[{"containerPort": 80}]))
     assert "hostPort" not in new["spec"]["containers"][0]["ports"][0]
     spec = container(ports=[{"containerPort": 80}])["spec"]
     new = created(PODS, {"spec": {**spec, "hostNetwork": True}})
