@@ -14,8 +14,11 @@ from tiphys.base.tasks import Supervisor
 from tiphys.client.client import Client
 from tiphys.client.informer import Informers
 from tiphys.client.inprocess import InProcess
+from tiphys.client.timers import Timers
+from tiphys.controllers.base import Context, Runner
 from tiphys.kinds.registry import builtin
 from tiphys.main.cluster import Cluster
+from tiphys.main.controllers import build
 from tiphys.main.pki import Pki, load_key
 from tiphys.scheduler.scheduler import Scheduler
 from tiphys.server.assemble import Assembled, Settings, assemble
@@ -38,10 +41,19 @@ def component(assembled: Assembled, name: str) -> Client:
 def _start_components(assembled: Assembled, supervisor: Supervisor, clock: Clock) -> None:
     """The scheduler and the controllers, over informers that they share."""
     informers = Informers(component(assembled, "kube-controller-manager"), clock)
+    timers = Timers(clock)
+    supervisor.start("controller timers", timers.run)
+
+    def context(name: str) -> Context:
+        return Context(name, component(assembled, f"controller:{name}"), informers, clock, timers)
+
     scheduler = Scheduler(component(assembled, "kube-scheduler"), informers, clock)
+    controllers = build(context)
     for informer in informers:
         supervisor.start(f"{informer.resource.plural} informer", informer.run)
     supervisor.start("scheduler", scheduler.run)
+    for controller, its_context in controllers:
+        supervisor.start(controller.name, Runner(controller, its_context).run)
 
 
 async def serve(cluster: Cluster) -> None:

@@ -155,9 +155,8 @@ class ApiServer:
             handler = self.extensions.creates.get((resource.group, resource.plural))
             if target.verb == "create" and handler is not None:
                 return handler
-        elif target.verb in resource.verbs:
-            if _fits(target, resource):
-                return self._verbs[target.verb]
+        elif target.verb in resource.verbs and _fits(target, resource):
+            return self._verbs[target.verb]
         raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
 
     def _subresource(self, call: Call) -> CallHandler:
