@@ -16,7 +16,6 @@ from tiphys.kinds.core.container import Container
 from tiphys.kinds.core.pod import Pod
 from tiphys.kubelet import environment
 from tiphys.kubelet.containers import Host, Parts, container_spec, sandbox_spec
-from tiphys.kubelet.decide import StartContainer, StopContainer
 from tiphys.kubelet.events import PodEvents
 from tiphys.kubelet.fields import BadField, Facts
 from tiphys.kubelet.handlers import HookFailed, Target
@@ -26,6 +25,7 @@ from tiphys.kubelet.resources import container_resources
 from tiphys.kubelet.runtime import Gone, PodRuntime, RuntimeFault, Sandbox
 from tiphys.kubelet.security import NotAllowed
 from tiphys.kubelet.services import Services
+from tiphys.kubelet.steps import StartContainer, StopContainer
 from tiphys.kubelet.volumes.setup import Inputs, VolumeError
 
 # Upstream's least time to end after a preStop hook used up the grace period.

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from tiphys.api import quantity
 from tiphys.api.quantity import Quantity
 from tiphys.kinds.core.pod import Pod
-from tiphys.kubelet.decide import End
 from tiphys.kubelet.resources import amount, requested
+from tiphys.kubelet.steps import End
 
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tiphys.kinds.core.pod import Pod
-from tiphys.kubelet.decide import End
 from tiphys.kubelet.resources import requested
+from tiphys.kubelet.steps import End
 
 # Static and system pods are not evicted: the node needs them.
 CRITICAL_PRIORITY = 2_000_000_000

@@ -11,11 +11,11 @@ from tiphys.base.log import Log
 from tiphys.kinds.core.pod import Pod
 from tiphys.kubelet import eviction, log_rotation
 from tiphys.kubelet.admission import admit
-from tiphys.kubelet.decide import Phase
 from tiphys.kubelet.eviction import Candidate
 from tiphys.kubelet.node_facts import Pressure
 from tiphys.kubelet.runtime import Container, PodRuntime, RuntimeFault
 from tiphys.kubelet.services import Services
+from tiphys.kubelet.steps import Phase
 from tiphys.kubelet.worker import PodWorker
 
 _log = Log("kubelet.pods")

@@ -10,8 +10,8 @@ from tiphys.base.clock import Clock
 from tiphys.base.tasks import Supervisor
 from tiphys.kinds.core.container import Container, Probe
 from tiphys.kubelet import runtime
-from tiphys.kubelet.decide import Verdict
 from tiphys.kubelet.handlers import Handlers, Target
+from tiphys.kubelet.steps import Verdict
 
 # Containers by id, as specified and as they run.
 Running = Mapping[str, tuple[Container, runtime.Container]]

@@ -14,10 +14,10 @@ from tiphys.api.time import rfc3339
 from tiphys.kinds.core.container import Container
 from tiphys.kinds.core.pod import ContainerStatus, Pod
 from tiphys.kubelet import runtime
-from tiphys.kubelet.decide import Observed, Phase
 from tiphys.kubelet.resources import qos_class
 from tiphys.kubelet.restart import should_restart
 from tiphys.kubelet.runtime import State
+from tiphys.kubelet.steps import Observed, Phase
 
 
 @dataclass(frozen=True, slots=True)

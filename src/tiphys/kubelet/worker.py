@@ -17,16 +17,16 @@ from tiphys.base.backoff import Backoff
 from tiphys.base.log import Log
 from tiphys.kinds.core.container import Container
 from tiphys.kinds.core.pod import Pod
-from tiphys.kubelet import decide as core
-from tiphys.kubelet import runtime, status
+from tiphys.kubelet import runtime, status, steps
 from tiphys.kubelet.actions import SANDBOX_FAILED, Actions, Failure
-from tiphys.kubelet.decide import EDGES, Observed, Phase, Verdict
+from tiphys.kubelet.decide import decide
 from tiphys.kubelet.identity import shown
 from tiphys.kubelet.probes import Prober
 from tiphys.kubelet.probes import Services as ProbeServices
 from tiphys.kubelet.restart import CrashLoop
 from tiphys.kubelet.runtime import Gone, PodRuntime, RuntimeFault
 from tiphys.kubelet.services import Services
+from tiphys.kubelet.steps import EDGES, Observed, Phase, Step, Verdict
 
 _log = Log("kubelet.pod")
 _RETRY = Backoff(initial=0.25, maximum=60.0)
@@ -54,7 +54,7 @@ class PodWorker:
         self._waiting: dict[str, tuple[str, str]] = {}
         self._messages: dict[str, str] = {}
         self._told: set[str] = set()
-        self._end: core.End | None = None
+        self._end: steps.End | None = None
         self._ends: dict[str, asyncio.Event] = {}
         self._resized: dict[str, int] = {}
         self._removed = self._stale = False
@@ -93,7 +93,7 @@ class PodWorker:
         if any(item.id == container_id and item.running for item in self.found.containers):
             await self._ends.setdefault(container_id, asyncio.Event()).wait()
 
-    def evict(self, end: core.End) -> None:
+    def evict(self, end: steps.End) -> None:
         """End the pod for a reason of the node's."""
         self._end = self._end or end
         self.wake()
@@ -132,10 +132,10 @@ class PodWorker:
 
     async def _turn(self) -> None:
         observed = await self._observe()
-        steps = core.decide(self._asked(), observed, self._use.clock.time())
-        self._note_waiting(steps)
+        todo = decide(self._asked(), observed, self._use.clock.time())
+        self._note_waiting(todo)
         self._tell(observed)
-        await self._act(steps)
+        await self._act(todo)
         if self._stale and self.phase is Phase.SYNCING and self._actions.paths is not None:
             self._stale = False
             self._spawn(_REFRESH, self._refresh())
@@ -179,9 +179,9 @@ class PodWorker:
         ips = self._actions.facts(found.sandbox, self.pod).pod_ips
         self._prober.follow(running, ips[0] if ips else "127.0.0.1", self._known)
 
-    def _note_waiting(self, steps: list[core.Step]) -> None:
-        for step in steps:
-            if isinstance(step, core.BackOff):
+    def _note_waiting(self, todo: list[Step]) -> None:
+        for step in todo:
+            if isinstance(step, steps.BackOff):
                 text = f"back-off {_duration(step.delay)} restarting failed container={step.name} pod={shown(self.pod)}"
                 self._waiting[step.name] = ("CrashLoopBackOff", text)
                 if step.container_id not in self._told:
@@ -202,35 +202,35 @@ class PodWorker:
         elif over:
             self._use.statuses.set(self.pod.metadata, None, finalize=True)
 
-    async def _act(self, steps: list[core.Step]) -> None:
-        stops = [step for step in steps if isinstance(step, core.StopContainer)]
+    async def _act(self, todo: list[Step]) -> None:
+        stops = [step for step in todo if isinstance(step, steps.StopContainer)]
         first = min((step.stage for step in stops), default=0)
-        for step in steps:
+        for step in todo:
             match step:
-                case core.EndPod():
+                case steps.EndPod():
                     await self._go(Phase.TERMINATING, step.end)
-                case core.Release():
+                case steps.Release():
                     await self._use.host.release(self.pod)
                     self._use.objects.release(self.uid)
                     await self._go(Phase.TERMINATED, self._end)
-                case core.CreateSandbox():
+                case steps.CreateSandbox():
                     self._spawn(_SANDBOX, self._create_sandbox(step.attempt))
-                case core.StopSandbox():
+                case steps.StopSandbox():
                     await self._actions.stop_sandbox(step.sandbox_id, remove=step.remove)
                     self.wake()
-                case core.StartContainer():
+                case steps.StartContainer():
                     self._spawn(step.name, self._start(step))
-                case core.StopContainer() if step.stage == first:
+                case steps.StopContainer() if step.stage == first:
                     await self._stop(step)
-                case core.ResizeContainer() if self._resized.get(step.container_id) != self.pod.metadata.generation:
+                case steps.ResizeContainer() if self._resized.get(step.container_id) != self.pod.metadata.generation:
                     self._spawn(step.name, self._resize(step))
-                case core.RemoveContainer():
+                case steps.RemoveContainer():
                     await self._actions.remove_container(step.container_id)
                     self.wake()
-                case core.BackOff() | core.LookAgain():
+                case steps.BackOff() | steps.LookAgain():
                     self._again_at(step.at)
 
-    async def _go(self, phase: Phase, end: core.End | None) -> None:
+    async def _go(self, phase: Phase, end: steps.End | None) -> None:
         if phase not in EDGES[self.phase]:
             raise AssertionError(f"pod {shown(self.pod)}: no way from {self.phase} to {phase}")
         if self.phase is not phase:
@@ -279,11 +279,11 @@ class PodWorker:
             return
         delay = _RETRY.delay(self._count(what))
         names = [container.name for container in self.pod.spec.all_containers()]
-        for name in [core.SANDBOX] if failure.reason == SANDBOX_FAILED else names:
+        for name in [steps.SANDBOX] if failure.reason == SANDBOX_FAILED else names:
             self._blocked[name] = self._use.clock.time() + delay
         self._again_after(delay)
 
-    async def _start(self, step: core.StartContainer) -> None:
+    async def _start(self, step: steps.StartContainer) -> None:
         now = self._use.clock.time()
         if step.attempt:
             self._crashes.restarted(step.name, now)
@@ -298,14 +298,14 @@ class PodWorker:
         now = self._use.clock.time()
         self._blocked[step.name] = failure.retry_at or now + _RETRY.delay(self._count(step.name))
 
-    async def _resize(self, step: core.ResizeContainer) -> None:
+    async def _resize(self, step: steps.ResizeContainer) -> None:
         # Once for each change of the spec: runtimes round what they are told, and would be told again for ever.
         self._resized[step.container_id] = self.pod.metadata.generation
         failure = await self._actions.resize(self.pod, step.container_id, step.name)
         if failure is not None:
             self._blocked[step.name] = self._use.clock.time() + _RETRY.delay(self._count(step.name))
 
-    async def _stop(self, step: core.StopContainer) -> None:
+    async def _stop(self, step: steps.StopContainer) -> None:
         """Stop beside the loop; a stop with less grace takes the place of one with more."""
         key = f"stop {step.container_id}"
         if key in self._tasks:
@@ -315,7 +315,7 @@ class PodWorker:
         self._graces[key] = step.grace
         self._spawn(key, self._stopping(step))
 
-    async def _stopping(self, step: core.StopContainer) -> None:
+    async def _stopping(self, step: steps.StopContainer) -> None:
         try:
             await self._actions.stop(self.pod, step, self.found.sandbox)
         except Gone:

@@ -8,7 +8,10 @@ import msgspec
 import pytest
 
 from tiphys.kinds.core.pod import Pod
-from tiphys.kubelet.decide import (
+from tiphys.kubelet.decide import decide
+from tiphys.kubelet.restart import CrashLoop
+from tiphys.kubelet.runtime import Container, PodRuntime, Sandbox, State
+from tiphys.kubelet.steps import (
     EDGES,
     BackOff,
     CreateSandbox,
@@ -24,10 +27,7 @@ from tiphys.kubelet.decide import (
     StopContainer,
     StopSandbox,
     Verdict,
-    decide,
 )
-from tiphys.kubelet.restart import CrashLoop
-from tiphys.kubelet.runtime import Container, PodRuntime, Sandbox, State
 
 NOW = 1000.0
 BOX = Sandbox("s0", "u", "p", "default", 0, True, 1.0, ("10.0.0.2",))
