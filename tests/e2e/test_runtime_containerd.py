@@ -113,6 +113,7 @@ async def test_containers_survive_the_death_of_containerd(tmp_path: Path) -> Non
         status = (await cri.call(pb.ContainerStatusRequest(container_id=container))).status
         assert status.state == pb.CONTAINER_RUNNING
         cri.close()
+    assert not list(process.matching("--config", str(host.containerd.config.file)))
 
 
 async def test_a_build_adds_files_and_settings_to_a_local_base(tmp_path: Path) -> None:

@@ -174,7 +174,8 @@ class Containerd:
 
     async def stop(self) -> None:
         """End containerd; containers and their shims keep running, to be adopted by the next `ensure`."""
-        identity = self._identity or await asyncio.to_thread(process.load, self.config.pidfile)
+        # The pidfile, not our memory: another process may have started it again since.
+        identity = await asyncio.to_thread(process.load, self.config.pidfile)
         if identity is not None:
             await identity.stop(_STOP_SECONDS)
         self._identity = None
