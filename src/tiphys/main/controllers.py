@@ -6,7 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from tiphys.controllers.base import Context, Controller
+from tiphys.controllers.clusterrole_aggregation import ClusterRoleAggregation
 from tiphys.controllers.deployment import DeploymentController
+from tiphys.controllers.endpoints import EndpointsController
+from tiphys.controllers.endpointslice import EndpointSliceController
+from tiphys.controllers.endpointslicemirroring import EndpointSliceMirroringController
 from tiphys.controllers.replicaset import ReplicaSetController
 from tiphys.controllers.replicationcontroller import ReplicationControllerController
 
@@ -24,4 +28,8 @@ def build(make_context: MakeContext) -> list[tuple[Controller, Context]]:
     add(DeploymentController)
     add(ReplicaSetController)
     add(ReplicationControllerController)
+    add(EndpointSliceController)
+    add(EndpointsController)
+    add(EndpointSliceMirroringController)
+    add(ClusterRoleAggregation)
     return built
