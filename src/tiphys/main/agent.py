@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from tiphys.base import looplag
 from tiphys.base.clock import Clock, SystemClock
@@ -20,8 +22,9 @@ from tiphys.kinds.discovery.endpointslice import ENDPOINT_SLICES
 from tiphys.kubelet.agent import Hooks, Kubelet
 from tiphys.kubelet.config import KubeletConfig
 from tiphys.kubelet.cri_runtime import CriRuntime
-from tiphys.kubelet.network import ClusterDns
+from tiphys.kubelet.network import ClusterDns, parse_resolv_conf
 from tiphys.kubelet.runtime import Dns
+from tiphys.kubelet.server.app import KubeletServer
 from tiphys.main.cluster import Cluster, Settings
 from tiphys.main.node import PodNetwork, containerd_of, kubelet_root, record_of, service_table
 from tiphys.main.pki import Pki
@@ -75,7 +78,14 @@ class _Agent:
             await self._containerd.ensure()
             supervisor.start("containerd", self._containerd.keep)
             await self._pause_image()
-            await self._kubelet(services).run()
+            kubelet = self._kubelet(services)
+            server = KubeletServer(kubelet, self._client, self._clock)
+            tls = Pki(self._cluster.pki).server_tls("kubelet", client=ssl.CERT_REQUIRED)
+            await server.start("0.0.0.0", self._settings.kubelet_port, tls)  # noqa: S104 - client certificates guard it
+            try:
+                await kubelet.run()
+            finally:
+                await server.stop()
 
     def _proxy(self, informers: Informers) -> Proxy:
         table = service_table(self._cluster)
@@ -113,19 +123,8 @@ class _Agent:
 
 
 def _host_dns() -> Dns:
-    """The node's own resolv.conf."""
-    servers, searches, options = [], [], []
+    """The node's own resolv.conf; nothing where it has none."""
     try:
-        with open("/etc/resolv.conf") as file:
-            lines = file.read().splitlines()
+        return parse_resolv_conf(Path("/etc/resolv.conf").read_text())
     except FileNotFoundError:
-        lines = []
-    for line in lines:
-        match line.split():
-            case ["nameserver", address, *_]:
-                servers.append(address)
-            case ["search" | "domain", *names]:
-                searches = names
-            case ["options", *words]:
-                options += words
-    return Dns(tuple(servers), tuple(searches), tuple(options))
+        return Dns()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from tiphys.controllers.base import Context, Controller
@@ -11,13 +13,24 @@ from tiphys.controllers.deployment import DeploymentController
 from tiphys.controllers.endpoints import EndpointsController
 from tiphys.controllers.endpointslice import EndpointSliceController
 from tiphys.controllers.endpointslicemirroring import EndpointSliceMirroringController
+from tiphys.controllers.node_ipam import NodeIpam
 from tiphys.controllers.replicaset import ReplicaSetController
 from tiphys.controllers.replicationcontroller import ReplicationControllerController
+from tiphys.controllers.root_ca import RootCaPublisher
+from tiphys.controllers.serviceaccount import ServiceAccountController
 
 MakeContext = Callable[[str], Context]
 
 
-def build(make_context: MakeContext) -> list[tuple[Controller, Context]]:
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What controllers are told of the cluster: its pod network, and its CA in PEM."""
+
+    pods: ipaddress.IPv4Network | ipaddress.IPv6Network
+    ca: str
+
+
+def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Context]]:
     """Every controller with its context; `make_context` is given each one's name, which is its identity too."""
     built: list[tuple[Controller, Context]] = []
 
@@ -32,4 +45,7 @@ def build(make_context: MakeContext) -> list[tuple[Controller, Context]]:
     add(EndpointsController)
     add(EndpointSliceMirroringController)
     add(ClusterRoleAggregation)
+    add(ServiceAccountController)
+    add(RootCaPublisher, facts.ca)
+    add(NodeIpam, facts.pods)
     return built

@@ -18,7 +18,7 @@ from tiphys.client.timers import Timers
 from tiphys.controllers.base import Context, Runner
 from tiphys.kinds.registry import builtin
 from tiphys.main.cluster import Cluster
-from tiphys.main.controllers import build
+from tiphys.main.controllers import Facts, build
 from tiphys.main.pki import Pki, load_key
 from tiphys.scheduler.scheduler import Scheduler
 from tiphys.server.assemble import Assembled, Settings, assemble
@@ -38,7 +38,7 @@ def component(assembled: Assembled, name: str) -> Client:
     return Client(InProcess(assembled.server.handle, user, name), manager=name)
 
 
-def _start_components(assembled: Assembled, supervisor: Supervisor, clock: Clock) -> None:
+def _start_components(assembled: Assembled, facts: Facts, supervisor: Supervisor, clock: Clock) -> None:
     """The scheduler and the controllers, over informers that they share."""
     informers = Informers(component(assembled, "kube-controller-manager"), clock)
     timers = Timers(clock)
@@ -48,7 +48,7 @@ def _start_components(assembled: Assembled, supervisor: Supervisor, clock: Clock
         return Context(name, component(assembled, f"controller:{name}"), informers, clock, timers)
 
     scheduler = Scheduler(component(assembled, "kube-scheduler"), informers, clock)
-    controllers = build(context)
+    controllers = build(context, facts)
     for informer in informers:
         supervisor.start(f"{informer.resource.plural} informer", informer.run)
     supervisor.start("scheduler", scheduler.run)
@@ -78,7 +78,7 @@ async def serve(cluster: Cluster) -> None:
         await bootstrap(transport, settings.services)
         await assembled.addresses.repair()
         supervisor.start("custom resources", assembled.custom.run)
-        _start_components(assembled, supervisor, clock)
+        _start_components(assembled, Facts(settings.pods, pki.ca.read_text()), supervisor, clock)
         connect = Connect(assembled.server, pki.client_tls("server-client"))
         front = Front(assembled.server, assembled.authenticator, connect)
         await front.start("0.0.0.0", settings.api_port, pki.server_tls("server"))  # noqa: S104 - TLS and RBAC guard it

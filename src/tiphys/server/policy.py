@@ -199,6 +199,7 @@ _CONTROLLERS: dict[str, Sequence[str]] = {
         f"delete {_READ} | core | pods",
         "patch update | core | pods/status",
     ),
+    "node-ipam-controller": (f"{_READ} patch update | core | nodes",),
     "pod-garbage-collector": (
         f"delete {_READ} | core | pods",
         "get list | core | nodes",
