@@ -5,29 +5,44 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test unit e2e bench docs clean
+.PHONY: help setup setup-test check demo test unit e2e bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(VENV)/.ready: pyproject.toml
+$(VENV)/.ready: pyproject.toml tools/install-packages
+	PYTHON=$(PYTHON) tools/install-packages
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[lint,test,prose]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-setup: $(VENV)/.ready ## make the virtual environment
+$(VENV)/.ready-test: $(VENV)/.ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[lint,test,prose]'
+	@touch $@
 
-check: setup ## ruff, mypy --strict and import-linter
-	$(BIN)/ruff check src tests benchmarks
+setup: $(VENV)/.ready ## the virtual environment, and the programs that a node needs
+
+setup-test: $(VENV)/.ready-test ## the same with what the tests and linters need
+
+check: setup-test ## ruff, mypy --strict and import-linter
+	$(BIN)/ruff check src tests benchmarks demo tools
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: setup ## the tests that need neither root nor sockets
+demo: setup ## start a cluster and show a web app on it (needs root)
+	$(BIN)/python demo/demo.py
+
+test: setup-test ## every test (needs root)
+	$(BIN)/pytest tests
+
+unit: setup-test ## the tests that need neither root nor other programs
 	$(BIN)/pytest tests/unit tests/contract tests/property
 
-test: setup ## every test
-	$(BIN)/pytest tests
+e2e: setup-test ## the tests on real clusters (needs root)
+	$(BIN)/pytest tests/e2e
+
+bench: setup-test ## start-up time, memory, latency, throughput (needs root)
+	$(BIN)/python benchmarks/bench.py
 
 clean: ## remove what was built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
