@@ -16,12 +16,16 @@ import msgspec
 import orjson
 
 from tiphys.api.errors import from_status
-from tiphys.api.http import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
+from tiphys.api.http import APPLY_PATCH, JSON, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
 from tiphys.api.meta import Model, Object, ObjectMeta
 from tiphys.api.resource import Json, ResourceType
 from tiphys.client.transport import Transport
 
 T = TypeVar("T", bound=msgspec.Struct)
+# Asks for the metadata of objects only.
+_METADATA = ",".join(
+    f"{JSON};as={kind};g=meta.k8s.io;v=v1" for kind in ("PartialObjectMetadataList", "PartialObjectMetadata")
+)
 _PATCH_TYPES = {"merge": MERGE_PATCH, "strategic": STRATEGIC_PATCH, "json": JSON_PATCH}
 
 
@@ -68,6 +72,10 @@ class Client:
     def of(self, resource: ResourceType[T]) -> ResourceClient[T]:
         return ResourceClient(self.transport, resource, self.manager)
 
+    def metadata_of(self, resource: ResourceType[T]) -> ResourceClient[T]:
+        """A client whose answers hold nothing but the metadata of objects, whatever their kind."""
+        return ResourceClient(self.transport, resource, self.manager, accept=_METADATA)
+
     async def close(self) -> None:
         await self.transport.close()
 
@@ -75,12 +83,13 @@ class Client:
 class ResourceClient(Generic[T]):
     """Every method raises `api.errors.ApiError` subclasses and `Unreachable`."""
 
-    def __init__(self, transport: Transport, resource: ResourceType[T], manager: str) -> None:
-        self._transport, self.resource, self._manager = transport, resource, manager
+    def __init__(self, transport: Transport, resource: ResourceType[T], manager: str, *, accept: str = JSON) -> None:
+        self._transport, self.resource, self._manager, self._accept = transport, resource, manager, accept
         self._decode: Callable[[bytes], T] = decoder_of(resource.model).decode
 
     async def get(self, name: str, namespace: str = "", *, subresource: str = "") -> T:
-        return self._decode(await self._transport.send("GET", self.resource.path(name, namespace, subresource)))
+        path = self.resource.path(name, namespace, subresource)
+        return self._decode(await self._transport.send("GET", path, accept=self._accept))
 
     async def get_json(self, name: str, namespace: str = "", *, subresource: str = "") -> Json:
         data = await self._transport.send("GET", self.resource.path(name, namespace, subresource))
@@ -89,9 +98,25 @@ class ResourceClient(Generic[T]):
 
     async def list(self, namespace: str = "", **query: str) -> tuple[Sequence[T], str]:
         """The objects and the list's resourceVersion; `query` takes labelSelector, fieldSelector, resourceVersion..."""
-        data = await self._transport.send("GET", self.resource.path(namespace=namespace), query=query)
-        listed = _list_decoder_of(self.resource.model).decode(data)
+        listed = await self._listed(namespace, query)
         return listed.items, listed.metadata.resource_version
+
+    async def pages(
+        self, namespace: str = "", *, size: int = 500, **query: str
+    ) -> AsyncIterator[tuple[Sequence[T], str]]:
+        """As `list`, `size` objects at a time; all pages are of one resourceVersion."""
+        more = ""
+        while True:
+            found = await self._listed(namespace, {**query, "limit": str(size), **({"continue": more} if more else {})})
+            yield found.items, found.metadata.resource_version
+            more = found.metadata.continue_
+            if not more:
+                return
+
+    async def _listed(self, namespace: str, query: Mapping[str, str]) -> Listed[T]:
+        path = self.resource.path(namespace=namespace)
+        data = await self._transport.send("GET", path, query=query, accept=self._accept)
+        return _list_decoder_of(self.resource.model).decode(data)
 
     async def create(self, obj: Json, *, subresource: str = "", **query: str) -> T:
         meta = obj["metadata"]
@@ -142,11 +167,19 @@ class ResourceClient(Generic[T]):
         path = self.resource.path(meta.name, meta.namespace)
         self._note(await self._transport.send("DELETE", path, body=orjson.dumps(options)))
 
+    async def delete_collection(self, namespace: str = "", *, propagation: str = "", **query: str) -> None:
+        """Delete every object that `query` selects."""
+        options: Json = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        if propagation:
+            options["propagationPolicy"] = propagation
+        path = self.resource.path(namespace=namespace)
+        await self._transport.send("DELETE", path, query=query, body=orjson.dumps(options), accept=self._accept)
+
     @asynccontextmanager
     async def watch(self, namespace: str = "", **query: str) -> AsyncIterator[AsyncIterator[tuple[str, bytes]]]:
         """(type, object as JSON) pairs: ADDED, MODIFIED, DELETED, BOOKMARK. An ERROR line raises its ApiError."""
         path = self.resource.path(namespace=namespace)
-        async with self._transport.stream(path, query={"watch": "true", **query}) as lines:
+        async with self._transport.stream(path, query={"watch": "true", **query}, accept=self._accept) as lines:
             yield _events(lines)
 
     async def _write(

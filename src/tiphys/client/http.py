@@ -30,12 +30,19 @@ class Https:
         self._session: aiohttp.ClientSession | None = None
 
     async def send(
-        self, method: str, path: str, *, query: Query | None = None, body: bytes = b"", content_type: str = JSON
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: bytes = b"",
+        content_type: str = JSON,
+        accept: str = JSON,
     ) -> bytes:
         failure: Exception | None = None
         for _ in range(len(self._servers)):
             try:
-                headers = self._headers(content_type if body else "")
+                headers = self._headers(accept, content_type if body else "")
                 async with self._open().request(
                     method, self._servers[0] + path, params=query, data=body or None, headers=headers, timeout=_TIMEOUT
                 ) as response:
@@ -49,10 +56,12 @@ class Https:
         raise Unreachable(f"{method} {path}: no server of {', '.join(self._servers)} answered: {failure}") from failure
 
     @asynccontextmanager
-    async def stream(self, path: str, *, query: Query | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def stream(
+        self, path: str, *, query: Query | None = None, accept: str = JSON
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         try:
             response = await self._open().get(
-                self._servers[0] + path, params=query, headers=self._headers(""), timeout=_STREAM_TIMEOUT
+                self._servers[0] + path, params=query, headers=self._headers(accept, ""), timeout=_STREAM_TIMEOUT
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._next_server()
@@ -74,8 +83,8 @@ class Https:
             )
         return self._session
 
-    def _headers(self, content_type: str) -> dict[str, str]:
-        headers = {"Accept": JSON, "User-Agent": self._agent}
+    def _headers(self, accept: str, content_type: str) -> dict[str, str]:
+        headers = {"Accept": accept, "User-Agent": self._agent}
         if content_type:
             headers["Content-Type"] = content_type
         if self._token is not None:

@@ -171,18 +171,18 @@ class Informers:
 
     def __init__(self, client: Client, clock: Clock | None = None) -> None:
         self.client, self._clock = client, clock
-        self._informers: dict[tuple[str, str], Informer[Any]] = {}
+        self._informers: dict[tuple[str, str, str], Informer[Any]] = {}
 
-    def of(self, resource: ResourceType[T]) -> Informer[T]:
-        """The shared informer of `resource`; ask for it before `run`."""
-        key = (resource.group, resource.plural)
+    def of(self, resource: ResourceType[T], **query: str) -> Informer[T]:
+        """The shared informer of `resource`, or of the part that `query` selects; ask for it before `run`."""
+        key = (resource.group, resource.plural, repr(sorted(query.items())) if query else "")
         if key not in self._informers:
-            self._informers[key] = Informer(self.client, resource, clock=self._clock)
+            self._informers[key] = Informer(self.client, resource, clock=self._clock, **query)
         return cast(Informer[T], self._informers[key])
 
     def get(self, group: str, plural: str) -> Informer[Any] | None:
-        """The informer of a resource, if anybody asked for it."""
-        return self._informers.get((group, plural))
+        """The informer of a whole resource, if anybody asked for it."""
+        return self._informers.get((group, plural, ""))
 
     def __iter__(self) -> Iterator[Informer[Any]]:
         return iter(self._informers.values())

@@ -19,13 +19,23 @@ class InProcess:
         self._handler, self._user, self._agent = handler, user, agent
 
     async def send(
-        self, method: str, path: str, *, query: Query | None = None, body: bytes = b"", content_type: str = JSON
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: bytes = b"",
+        content_type: str = JSON,
+        accept: str = JSON,
     ) -> bytes:
-        return (await self._exchange(method, path, query, body, content_type)).body
+        headers = {"content-type": content_type, "accept": accept}
+        return (await self._exchange(method, path, query, body, headers)).body
 
     @asynccontextmanager
-    async def stream(self, path: str, *, query: Query | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
-        response = await self._exchange("GET", path, query, b"", JSON)
+    async def stream(
+        self, path: str, *, query: Query | None = None, accept: str = JSON
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        response = await self._exchange("GET", path, query, b"", {"accept": accept})
         if response.stream is None:
             raise TypeError(f"GET {path} answered with a body where a stream was asked for")
         lines = _lines(response.stream)
@@ -36,8 +46,10 @@ class InProcess:
 
     async def close(self) -> None: ...
 
-    async def _exchange(self, method: str, path: str, query: Query | None, body: bytes, content_type: str) -> Response:
-        headers = {"content-type": content_type, "accept": JSON, "user-agent": self._agent}
+    async def _exchange(
+        self, method: str, path: str, query: Query | None, body: bytes, headers: dict[str, str]
+    ) -> Response:
+        headers["user-agent"] = self._agent
         values = {name: [value] for name, value in (query or {}).items()}
         response = await self._handler(Request(method, path, values, headers, body, self._user))
         if response.status >= 400:

@@ -15,11 +15,20 @@ class Transport(Protocol):
     """Failures are `api.errors.ApiError` rebuilt from the Status; no answer at all is `Unreachable`."""
 
     async def send(
-        self, method: str, path: str, *, query: Query | None = None, body: bytes = b"", content_type: str = JSON
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: bytes = b"",
+        content_type: str = JSON,
+        accept: str = JSON,
     ) -> bytes:
-        """One exchange: the body of the answer."""
+        """One exchange: the body of the answer, in the form that `accept` asks for."""
 
-    def stream(self, path: str, *, query: Query | None = None) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    def stream(
+        self, path: str, *, query: Query | None = None, accept: str = JSON
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """A GET whose answer is lines without an end: a watch, or a followed log."""
 
     async def close(self) -> None: ...

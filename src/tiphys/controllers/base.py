@@ -66,9 +66,14 @@ class Context:
         self.queue = WorkQueue(timers)
         self.recorder = EventRecorder(client, name, clock)
 
-    def watch(self, resource: ResourceType[T], keys: Callable[[T], Iterable[str]] | None = None) -> Informer[T]:
-        """The informer of `resource`; every change queues the keys that `keys` gives for it (its own by default)."""
-        informer = self.informers.of(resource)
+    def watch(
+        self, resource: ResourceType[T], keys: Callable[[T], Iterable[str]] | None = None, **query: str
+    ) -> Informer[T]:
+        """The informer of `resource`; every change queues the keys that `keys` gives for it (its own by default).
+
+        `query` (fieldSelector, labelSelector) narrows it to a part. A key is not held for what it wrote to a part.
+        """
+        informer = self.informers.of(resource, **query)
 
         def changed(old: T | None, new: T | None) -> None:
             for obj in (old, new):

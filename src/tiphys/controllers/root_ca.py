@@ -1,52 +1,73 @@
-"""Every namespace has a ConfigMap with the CA that the API server's certificate is verified with.
+"""Every namespace has the ConfigMap `kube-root-ca.crt`, with which pods verify the API server.
 
-Source: https://kubernetes.io/docs/concepts/configuration/configmap/ (kube-root-ca.crt, KEP-1205)
+Source: https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tiphys.api.errors import AlreadyExists
+from tiphys.api.errors import AlreadyExists, Forbidden, NotFound
 from tiphys.api.meta import Key
+from tiphys.api.resource import Json
 from tiphys.controllers.base import After, Context
+from tiphys.controllers.serviceaccount import going
 from tiphys.kinds.core.configmap import CONFIG_MAPS, ConfigMap
-from tiphys.kinds.core.namespace import NAMESPACES
+from tiphys.kinds.core.namespace import NAMESPACES, Namespace
 
 NAME = "kube-root-ca.crt"
-_FIELD = "ca.crt"
-_WHY = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints."
+_DESCRIPTION = "kubernetes.io/description"
+_TEXT = (
+    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the "
+    "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes "
+    "clusters."
+)
+
+
+def plan(namespace: Namespace | None, current: ConfigMap | None, bundle: str) -> Json | None:
+    """What to write, as a whole object where there is none yet, or else as a patch; None where all is well."""
+    if namespace is None or namespace.terminating:
+        return None
+    data, annotations = {"ca.crt": bundle}, {_DESCRIPTION: _TEXT}
+    if current is None:
+        meta = {"name": NAME, "namespace": namespace.metadata.name, "annotations": annotations}
+        return {"metadata": meta, "data": data}
+    if current.data == data and current.metadata.annotations.get(_DESCRIPTION) == _TEXT:
+        return None
+    stray = {key: None for key in current.data if key not in data}
+    return {"metadata": {"annotations": annotations}, "data": {**data, **stray}}
 
 
 class RootCaPublisher:
-    """Keys are namespaces; `bundle` is the CA in PEM."""
+    """Keys are names of namespaces; `bundle` is the PEM text of the CA certificates."""
 
     name = "root-ca-cert-publisher"
-    workers = 2
+    workers = 1
 
     def __init__(self, context: Context, bundle: str) -> None:
         self._bundle = bundle
-        self._client = context.client.of(CONFIG_MAPS)
         self._namespaces = context.watch(NAMESPACES)
-        self._maps = context.watch(CONFIG_MAPS, _namespace_of)
+        # A cluster's other ConfigMaps are many and large, and no business of ours.
+        self._maps = context.watch(CONFIG_MAPS, _namespace_of, fieldSelector=f"metadata.name={NAME}")
+        self._client = context.client.of(CONFIG_MAPS)
 
     async def reconcile(self, key: Key) -> After | None:
-        namespace = self._namespaces.get(key)
-        if namespace is None or namespace.metadata.deletion_timestamp:
+        current = self._maps.get(f"{key}/{NAME}")
+        body = plan(self._namespaces.get(key), current, self._bundle)
+        if body is None:
             return None
-        found = self._maps.get(f"{key}/{NAME}")
-        if found is None:
-            meta = {"name": NAME, "namespace": key, "annotations": {"kubernetes.io/description": _WHY}}
-            try:
-                await self._client.create({"metadata": meta, "data": {_FIELD: self._bundle}})
-            except AlreadyExists:
-                return None
-        elif found.data != {_FIELD: self._bundle}:
-            await self._client.patch(
-                found.metadata, [{"op": "add", "path": "/data", "value": {_FIELD: self._bundle}}], kind="json"
-            )
+        try:
+            if current is None:
+                await self._client.create(body)
+            else:
+                await self._client.patch(current.metadata, body)
+        except AlreadyExists:
+            return None
+        except (Forbidden, NotFound) as error:
+            if not going(error):
+                raise
         return None
 
 
-def _namespace_of(found: ConfigMap) -> Iterable[str]:
-    return (found.metadata.namespace,) if found.metadata.name == NAME else ()
+def _namespace_of(config_map: ConfigMap) -> Iterable[str]:
+    return (config_map.metadata.namespace,)

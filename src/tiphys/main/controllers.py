@@ -13,11 +13,13 @@ from tiphys.controllers.deployment import DeploymentController
 from tiphys.controllers.endpoints import EndpointsController
 from tiphys.controllers.endpointslice import EndpointSliceController
 from tiphys.controllers.endpointslicemirroring import EndpointSliceMirroringController
+from tiphys.controllers.namespace import NamespaceController
 from tiphys.controllers.node_ipam import NodeIpam
 from tiphys.controllers.replicaset import ReplicaSetController
 from tiphys.controllers.replicationcontroller import ReplicationControllerController
 from tiphys.controllers.root_ca import RootCaPublisher
 from tiphys.controllers.serviceaccount import ServiceAccountController
+from tiphys.controllers.tokens import TokenController
 
 MakeContext = Callable[[str], Context]
 
@@ -44,8 +46,10 @@ def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Con
     add(EndpointSliceController)
     add(EndpointsController)
     add(EndpointSliceMirroringController)
-    add(ClusterRoleAggregation)
     add(ServiceAccountController)
     add(RootCaPublisher, facts.ca)
+    add(TokenController, facts.ca)
+    add(NamespaceController)
+    add(ClusterRoleAggregation)
     add(NodeIpam, facts.pods)
     return built

@@ -62,7 +62,7 @@ def object_body(resource: AnyResource, entry: Entry, form: Form, now: float) -> 
     if form.shape == "table":
         return table(resource, [entry], {"resourceVersion": str(entry.revision)}, form, now)
     if form.shape == "partial":
-        return entry.form("partial", _partial)
+        return _partial(entry)
     return as_version(resource, entry)
 
 
@@ -71,7 +71,7 @@ def list_body(resource: AnyResource, entries: Sequence[Entry], meta: Json, form:
         return table(resource, entries, meta, form, now)
     if form.shape == "partial":
         kind, version = "PartialObjectMetadataList", "meta.k8s.io/v1"
-        items = [entry.form("partial", _partial) for entry in entries]
+        items = [_partial(entry) for entry in entries]
     else:
         kind, version = resource.list_kind, resource.api_version
         items = [as_version(resource, entry) for entry in entries]
@@ -91,7 +91,7 @@ def watch_lines(resource: AnyResource, form: Form, clock: Callable[[], float]) -
 
         return row
     if form.shape == "partial":
-        return lambda kind, entry: b"%b%b}\n" % (_LINE[kind], entry.form("partial", _partial))
+        return lambda kind, entry: b"%b%b}\n" % (_LINE[kind], _partial(entry))
     if resource.from_hub is not None:
         return lambda kind, entry: b"%b%b}\n" % (_LINE[kind], as_version(resource, entry))
     return lambda kind, entry: entry.form(kind, lambda e: b"%b%b}\n" % (_LINE[kind], e.data))
