@@ -154,12 +154,23 @@ class ResourceClient(Generic[T]):
         return self._decode(await self._write("PATCH", path, obj, values, APPLY_PATCH))
 
     async def delete(
-        self, meta: ObjectMeta, *, uid: bool = True, grace: int | None = None, propagation: str = ""
+        self,
+        meta: ObjectMeta,
+        *,
+        uid: bool = True,
+        unchanged: bool = False,
+        grace: int | None = None,
+        propagation: str = "",
     ) -> None:
-        """Delete the object that `meta` names; with `uid`, only if it still is the same one."""
+        """Delete the object that `meta` names; with `uid`, only if it still is the same one.
+
+        With `unchanged`, only if it still has the resourceVersion of `meta`.
+        """
         options: Json = {"kind": "DeleteOptions", "apiVersion": "v1"}
         if uid and meta.uid:
             options["preconditions"] = {"uid": meta.uid}
+        if unchanged and meta.resource_version:
+            options.setdefault("preconditions", {})["resourceVersion"] = meta.resource_version
         if grace is not None:
             options["gracePeriodSeconds"] = grace
         if propagation:

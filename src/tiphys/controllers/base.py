@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -58,6 +58,13 @@ class Controller(Protocol):
     async def reconcile(self, key: Key) -> After | None: ...
 
 
+@runtime_checkable
+class Background(Protocol):
+    """A controller with work besides its keys: `run` runs beside the workers and is started again when it fails."""
+
+    async def run(self) -> None: ...
+
+
 class Context:
     """What a controller is given: its own client, the shared informers, its queue, and a recorder of events."""
 
@@ -97,6 +104,8 @@ class Runner:
         name = self._controller.name
         async with Supervisor(self._context.clock) as supervisor:
             supervisor.start(f"{name} events", self._context.recorder.run)
+            if isinstance(self._controller, Background):
+                supervisor.start(f"{name} background", self._controller.run)
             async with asyncio.TaskGroup() as workers:
                 for _ in range(self._controller.workers):
                     workers.create_task(self._work(), name=name)
