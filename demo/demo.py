@@ -28,7 +28,7 @@ def tiphys(*words: str, show: bool = True) -> str:
     """Run one command as a user would; its output, which is shown too."""
     if show:
         print(f"$ tiphys {' '.join(words)}", flush=True)
-    done = subprocess.run([TIPHYS, *words], stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run([TIPHYS, *words], stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
     if show and done.stdout.strip():
         print(done.stdout.rstrip(), flush=True)
     if done.returncode:
