@@ -21,6 +21,7 @@ from tiphys.main.cluster import Cluster
 from tiphys.main.controllers import Facts, build
 from tiphys.main.pki import Pki, load_key
 from tiphys.scheduler.scheduler import Scheduler
+from tiphys.server import metrics_api
 from tiphys.server.assemble import Assembled, Settings, assemble
 from tiphys.server.bootstrap import bootstrap, publish_endpoint
 from tiphys.server.connect import Connect
@@ -80,6 +81,8 @@ async def serve(cluster: Cluster) -> None:
         supervisor.start("custom resources", assembled.custom.run)
         _start_components(assembled, Facts(settings.pods, pki.ca.read_text()), supervisor, clock)
         connect = Connect(assembled.server, pki.client_tls("server-client"))
+        stack.push_async_callback(connect.close)
+        metrics_api.install(assembled.server, connect.summary)
         front = Front(assembled.server, assembled.authenticator, connect)
         await front.start("0.0.0.0", settings.api_port, pki.server_tls("server"))  # noqa: S104 - TLS and RBAC guard it
         stack.push_async_callback(front.stop)

@@ -46,11 +46,13 @@ PageHandler = Callable[[Request], Awaitable[Response]]
 class Extensions:
     """What is served besides the generic verbs; filled by `server.assemble`.
 
-    `creates` answers the creation of virtual resources, by (group, plural); `subresources` by (group, plural, name),
-    with an empty group and plural "*" for all; `pages` are plain URLs, by path or by prefix ending in a slash.
+    `creates` answers the creation of virtual resources, by (group, plural), `reads` their get and list; `subresources`
+    are by (group, plural, name), with an empty group and plural "*" for all; `pages` are plain URLs, by path or by
+    prefix ending in a slash.
     """
 
     creates: dict[tuple[str, str], CallHandler] = field(default_factory=dict)
+    reads: dict[tuple[str, str], CallHandler] = field(default_factory=dict)
     subresources: dict[tuple[str, str, str], CallHandler] = field(default_factory=dict)
     pages: dict[str, PageHandler] = field(default_factory=dict)
 
@@ -152,8 +154,9 @@ class ApiServer:
         if target.subresource:
             return self._subresource(call)
         if resource.virtual:
-            handler = self.extensions.creates.get((resource.group, resource.plural))
-            if target.verb == "create" and handler is not None:
+            handlers = self.extensions.creates if target.verb == "create" else self.extensions.reads
+            handler = handlers.get((resource.group, resource.plural))
+            if target.verb in resource.verbs and handler is not None:
                 return handler
         elif target.verb in resource.verbs and _fits(target, resource):
             return self._verbs[target.verb]

@@ -11,6 +11,7 @@ from contextlib import suppress
 from urllib.parse import urlencode
 
 import aiohttp
+import orjson
 from aiohttp import web
 
 from tiphys.api import errors
@@ -28,6 +29,7 @@ _HOP = frozenset(
      "authorization", "content-length")
 )  # fmt: skip
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5)
+_SUMMARY = aiohttp.ClientTimeout(total=5)
 
 
 class Connect:
@@ -144,11 +146,9 @@ class Connect:
 
     async def _forward(self, http: web.BaseRequest, url: str, body: bytes) -> web.StreamResponse:
         """Pass a plain exchange on, streaming the answer back."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._tls), auto_decompress=False)
         headers = {name: value for name, value in http.headers.items() if name.lower() not in _HOP}
         try:
-            response = await self._session.request(
+            response = await self._client().request(
                 http.method, url, data=body or None, headers=headers, timeout=_TIMEOUT, allow_redirects=False
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -162,6 +162,21 @@ class Connect:
                     await answer.write(chunk)
                 await answer.write_eof()
             return answer
+
+    async def summary(self, node: str) -> Json:
+        """What a node's kubelet says of its and its pods' use of the machine. Raises ApiError."""
+        host, port = await self._node(node)
+        try:
+            async with self._client().get(f"https://{host}:{port}/stats/summary", timeout=_SUMMARY) as answer:
+                found: Json = orjson.loads(await answer.read())
+                return found
+        except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as error:
+            raise errors.ServiceUnavailable(f"node {node} does not answer: {error}") from error
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._tls), auto_decompress=False)
+        return self._session
 
     async def close(self) -> None:
         if self._session is not None:

@@ -101,6 +101,8 @@ class OpenApi:
 
 def _paths(resource: AnyResource, definitions: Definitions, *, v3: bool) -> Json:
     """The operations of one resource; enough for clients to find kinds, verbs and patch types."""
+    if not resource.schema and resource.structural is None:
+        return {}
     name = definitions.add(resource)
     reference = definitions.reference(name)
     root = resource.path()
