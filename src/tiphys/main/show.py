@@ -1,0 +1,139 @@
+"""`tiphys ls` and `tiphys status`: the clusters of this machine, and one of them on a screen."""
+
+from __future__ import annotations
+
+import argparse
+import ssl
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import orjson
+
+from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError, clusters
+from tiphys.main.pki import Pki
+from tiphys.node import process
+
+_ROLES = ("server", "agent")
+
+
+def ls(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser("tiphys ls", description="The clusters of this machine.")
+    parser.add_argument("-o", "--output", choices=("json",), help="for scripts")
+    options = parser.parse_args(arguments)
+    try:
+        rows = [_row(cluster) for cluster in clusters()]
+    except PermissionError:
+        print("tiphys ls: clusters are root's; run it with sudo", file=sys.stderr)
+        return 1
+    if options.output == "json":
+        print(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
+        return 0
+    print(f"{'NAME':<20} {'STATE':<10} {'SERVER':<28} NODE")
+    for row in rows:
+        print(f"{row['name']:<20} {row['state']:<10} {row['server']:<28} {row['node']}")
+    return 0
+
+
+def _row(cluster: Cluster) -> dict[str, str]:
+    settings = cluster.settings()
+    running = [role for role in _ROLES if process.load(cluster.pidfile(role)) is not None]
+    state = "running" if len(running) == len(_ROLES) else "partly" if running else "down"
+    return {"name": cluster.name, "state": state, "server": settings.server_url, "node": settings.node}
+
+
+def status(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser("tiphys status", description="One cluster on one screen.")
+    parser.add_argument("name", nargs="?", default=DEFAULT_NAME, help="its name (default: %(default)s)")
+    parser.add_argument("-o", "--output", choices=("json",), help="for scripts")
+    options = parser.parse_args(arguments)
+    try:
+        found = gather(Cluster(options.name))
+    except (ClusterError, PermissionError) as error:
+        print(f"tiphys status: {error}", file=sys.stderr)
+        return 1
+    if options.output == "json":
+        print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+    else:
+        _print(found)
+    return 1 if found["warnings"] else 0
+
+
+def gather(cluster: Cluster) -> dict[str, Any]:
+    """Components, nodes, store, certificates and what is wrong, as plain data."""
+    settings = cluster.settings()
+    components = {role: _component(cluster, role) for role in (*_ROLES, "containerd")}
+    warnings = [f"{role} does not run; `tiphys up {cluster.name}` starts it" for role, c in components.items() if not c]
+    nodes: list[dict[str, str]] = []
+    try:
+        nodes = [_node(item) for item in _get(cluster, "/api/v1/nodes")["items"]]
+    except OSError as error:
+        warnings.append(f"the API server at {settings.server_url} does not answer: {error}")
+    warnings += [f"node {node['name']} is {node['status']}" for node in nodes if node["status"] != "Ready"]
+    certificates = _certificates(cluster)
+    warnings += [f"certificate {name} expires in {days} days" for name, days in certificates.items() if days < 30]
+    size = cluster.store.stat().st_size if cluster.store.exists() else 0
+    return {
+        "name": cluster.name, "server": settings.server_url, "kubeconfig": str(cluster.kubeconfig),
+        "components": components, "nodes": nodes, "store": {"driver": "sqlite", "bytes": size},
+        "certificates": certificates, "warnings": warnings,
+    }  # fmt: skip
+
+
+def _component(cluster: Cluster, role: str) -> dict[str, Any] | None:
+    pidfile = cluster.run / "containerd" / "containerd.pid" if role == "containerd" else cluster.pidfile(role)
+    identity = process.load(pidfile)
+    if identity is None:
+        return None
+    rollup = Path(f"/proc/{identity.pid}/smaps_rollup").read_text()
+    pss = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    return {"pid": identity.pid, "pssMiB": round(pss / 1024, 1)}
+
+
+def _get(cluster: Cluster, path: str) -> Any:
+    settings, pki = cluster.settings(), Pki(cluster.pki)
+    request = Request(settings.server_url + path)  # noqa: S310 - our own https URL
+    tls: ssl.SSLContext = pki.client_tls("admin")
+    with urlopen(request, context=tls, timeout=5) as answer:  # noqa: S310 - our own https URL
+        return orjson.loads(answer.read())
+
+
+def _node(item: dict[str, Any]) -> dict[str, str]:
+    conditions = {c["type"]: c["status"] for c in (item.get("status") or {}).get("conditions") or ()}
+    state = "Ready" if conditions.get("Ready") == "True" else "NotReady"
+    if (item.get("spec") or {}).get("unschedulable"):
+        state += ",SchedulingDisabled"
+    version = ((item.get("status") or {}).get("nodeInfo") or {}).get("kubeletVersion", "")
+    return {"name": item["metadata"]["name"], "status": state, "version": version}
+
+
+def _certificates(cluster: Cluster) -> dict[str, int]:
+    """Days left of each certificate."""
+    import datetime
+
+    from cryptography import x509
+
+    now = datetime.datetime.now(datetime.UTC)
+    found = {}
+    for path in sorted(cluster.pki.glob("*.crt")):
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        found[path.stem] = (certificate.not_valid_after_utc - now).days
+    return found
+
+
+def _print(found: dict[str, Any]) -> None:
+    print(f"cluster      {found['name']} at {found['server']}")
+    print(f"kubeconfig   {found['kubeconfig']}")
+    for role, component in found["components"].items():
+        shown = f"running, pid {component['pid']}, {component['pssMiB']} MiB" if component else "down"
+        print(f"{role:<12} {shown}")
+    for node in found["nodes"]:
+        print(f"node         {node['name']} {node['status']} {node['version']}")
+    print(f"store        {found['store']['driver']}, {found['store']['bytes'] / 1e6:.1f} MB")
+    soonest = min(found["certificates"].items(), key=lambda item: item[1], default=("", 0))
+    print(f"certificates {len(found['certificates'])}, the first to expire is {soonest[0]} in {soonest[1]} days")
+    print("backups      none: this version makes none yet")
+    for warning in found["warnings"]:
+        print(f"warning      {warning}")
