@@ -14,6 +14,7 @@ from tiphys.controllers.endpoints import EndpointsController
 from tiphys.controllers.endpointslice import EndpointSliceController
 from tiphys.controllers.endpointslicemirroring import EndpointSliceMirroringController
 from tiphys.controllers.namespace import NamespaceController
+from tiphys.controllers.garbage_collector import GarbageCollector
 from tiphys.controllers.node_ipam import NodeIpam
 from tiphys.controllers.replicaset import ReplicaSetController
 from tiphys.controllers.replicationcontroller import ReplicationControllerController
@@ -52,4 +53,5 @@ def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Con
     add(NamespaceController)
     add(ClusterRoleAggregation)
     add(NodeIpam, facts.pods)
+    add(GarbageCollector)
     return built

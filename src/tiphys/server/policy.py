@@ -205,7 +205,7 @@ _CONTROLLERS: dict[str, Sequence[str]] = {
         "get list | core | nodes",
         "patch update | core | pods/status",
     ),
-    "generic-garbage-collector": ("delete get list patch update watch | * | *", "/* | get"),
+    "generic-garbage-collector": ("delete get list patch watch | * | *",),
     "clusterrole-aggregation-controller": (
         f"escalate {_READ} patch update | rbac.authorization.k8s.io | clusterroles",
     ),
