@@ -11,8 +11,10 @@ from tiphys.api.meta import Key, ObjectReference, owner_reference
 from tiphys.api.resource import Json
 from tiphys.controllers import slices
 from tiphys.controllers.base import After, Context
+from tiphys.controllers.pods import NODE, by_node
 from tiphys.controllers.service_pods import ServicePods, addresses_of, hostname_of, target_port
 from tiphys.controllers.slices import HEADLESS, MANAGED_BY, SERVICE_NAME, Group, Ports
+from tiphys.controllers.zones import ZONE
 from tiphys.kinds.core.node import NODES, Node
 from tiphys.kinds.core.pod import Pod
 from tiphys.kinds.core.service import Service
@@ -27,8 +29,7 @@ from tiphys.kinds.discovery.endpointslice import (
 )
 
 MANAGER = "endpointslice-controller.k8s.io"
-ZONE = "topology.kubernetes.io/zone"
-_BY_SERVICE, _BY_NODE = "service", "node"
+_BY_SERVICE = "service"
 _RESERVED = (SERVICE_NAME, MANAGED_BY, HEADLESS)
 
 
@@ -102,7 +103,7 @@ class EndpointSliceController:
         self._services = context.watch(self._pods.services.resource)
         self._slices = context.watch(ENDPOINT_SLICES, _services_of)
         self._slices.add_index(_BY_SERVICE, _services_of)
-        self._pods.pods.add_index(_BY_NODE, _nodes_of)
+        self._pods.pods.add_index(NODE, by_node)
         self._nodes = context.informers.of(NODES)
         self._nodes.add_handler(self._node_changed)
         self._queue = context.queue
@@ -136,7 +137,7 @@ class EndpointSliceController:
         after = new.metadata.labels.get(ZONE) if new is not None else None
         node = new or old
         if before != after and node is not None:
-            for pod in self._pods.pods.by(_BY_NODE, node.metadata.name):
+            for pod in self._pods.pods.by(NODE, node.metadata.name):
                 for key in self._pods.services_of(pod):
                     self._queue.add(key)
 
@@ -160,6 +161,3 @@ def _services_of(each: EndpointSlice) -> Iterable[str]:
         return (f"{each.metadata.namespace}/{each.service_name}",)
     return ()
 
-
-def _nodes_of(pod: Pod) -> Iterable[str]:
-    return (pod.spec.node_name,) if pod.spec.node_name else ()

@@ -6,13 +6,19 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/no
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
+from tiphys.api.errors import NotFound
 from tiphys.api.meta import Key
 from tiphys.controllers.base import After, Context, Terminal
 from tiphys.kinds.core.node import NODES, Node
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def plan(taken: AbstractSet[str], network: Network, prefix: int) -> str | None:
+    """The first range of `network` that is not taken."""
+    return next((cidr for cidr in map(str, network.subnets(new_prefix=prefix)) if cidr not in taken), None)
 
 
 class NodeIpam:
@@ -24,20 +30,35 @@ class NodeIpam:
     def __init__(self, context: Context, network: Network, prefix: int = 24) -> None:
         self._network, self._prefix = network, prefix
         self._client = context.client.of(NODES)
+        # Ranges that the informer shows, and those given since that it does not show yet, by node.
+        self._taken: set[str] = set()
+        self._given: dict[str, str] = {}
         self._nodes = context.watch(NODES)
+        self._nodes.add_handler(self._changed)
 
     async def reconcile(self, key: Key) -> After | None:
         node = self._nodes.get(key)
         if node is None or node.spec.pod_cidr:
             return None
-        cidr = plan(self._nodes.items(), self._network, self._prefix)
+        cidr = self._given.get(key) or plan(self._taken | set(self._given.values()), self._network, self._prefix)
         if cidr is None:
             raise Terminal(f"node {key} gets no pod range: {self._network} has no free /{self._prefix} left")
-        await self._client.patch(node.metadata, {"spec": {"podCIDR": cidr, "podCIDRs": [cidr]}}, kind="strategic")
+        self._given[key] = cidr
+        patch = {"metadata": {"uid": node.metadata.uid}, "spec": {"podCIDR": cidr, "podCIDRs": [cidr]}}
+        try:
+            await self._client.patch(node.metadata, patch)
+        except NotFound:
+            return None
         return None
 
+    def _changed(self, old: Node | None, new: Node | None) -> None:
+        if old is not None:
+            self._taken.difference_update(_ranges(old))
+        if new is not None:
+            self._taken.update(_ranges(new))
+        if new is None or _ranges(new):
+            self._given.pop((new or old).metadata.name, None)  # type: ignore[union-attr]
 
-def plan(nodes: Iterable[Node], network: Network, prefix: int) -> str | None:
-    """The first range of `network` that no node has."""
-    taken = {cidr for node in nodes for cidr in (node.spec.pod_cidrs or [node.spec.pod_cidr])}
-    return next((str(subnet) for subnet in network.subnets(new_prefix=prefix) if str(subnet) not in taken), None)
+
+def _ranges(node: Node) -> set[str]:
+    return {cidr for cidr in (node.spec.pod_cidr, *node.spec.pod_cidrs) if cidr}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tiphys.api.errors import ApiError
@@ -13,6 +13,8 @@ from tiphys.api.resource import Json
 from tiphys.api.time import seconds
 from tiphys.kinds.core.pod import Pod
 
+# Name of the index of pods by their node.
+NODE = "node"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _PHASES = {"Pending": 0, "": 1, "Unknown": 1, "Running": 2}
 
@@ -27,6 +29,10 @@ def pod_from(template: Json, owner: ObjectMeta, reference: Json) -> Json:
         if given.get(name):
             meta[name] = given[name]
     return {"metadata": meta, "spec": template.get("spec") or {}}
+
+
+def by_node(pod: Pod) -> Iterable[str]:
+    return (pod.spec.node_name,) if pod.spec.node_name else ()
 
 
 def active(pod: Pod) -> bool:

@@ -13,13 +13,16 @@ from tiphys.controllers.deployment import DeploymentController
 from tiphys.controllers.endpoints import EndpointsController
 from tiphys.controllers.endpointslice import EndpointSliceController
 from tiphys.controllers.endpointslicemirroring import EndpointSliceMirroringController
-from tiphys.controllers.namespace import NamespaceController
 from tiphys.controllers.garbage_collector import GarbageCollector
+from tiphys.controllers.namespace import NamespaceController
 from tiphys.controllers.node_ipam import NodeIpam
+from tiphys.controllers.node_lifecycle import NodeLifecycleController
+from tiphys.controllers.pod_gc import PodGarbageCollector
 from tiphys.controllers.replicaset import ReplicaSetController
 from tiphys.controllers.replicationcontroller import ReplicationControllerController
 from tiphys.controllers.root_ca import RootCaPublisher
 from tiphys.controllers.serviceaccount import ServiceAccountController
+from tiphys.controllers.taint_eviction import TaintEvictionController
 from tiphys.controllers.tokens import TokenController
 
 MakeContext = Callable[[str], Context]
@@ -53,5 +56,8 @@ def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Con
     add(NamespaceController)
     add(ClusterRoleAggregation)
     add(NodeIpam, facts.pods)
+    add(NodeLifecycleController)
+    add(TaintEvictionController)
+    add(PodGarbageCollector)
     add(GarbageCollector)
     return built
