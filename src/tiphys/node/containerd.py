@@ -230,7 +230,8 @@ class Containerd:
             Path(address.read_text().strip().removeprefix("unix://")).unlink(missing_ok=True)
         mounts.unmount_below(str(self.config.state))
         mounts.unmount_below(str(self.config.root))
-        shutil.rmtree(self.config.state, ignore_errors=False)
+        if self.config.state.exists():
+            shutil.rmtree(self.config.state)
         shutil.rmtree(self.config.cni_conf, ignore_errors=True)
         if purge:
             shutil.rmtree(self.config.root, ignore_errors=True)

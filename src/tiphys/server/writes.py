@@ -55,6 +55,9 @@ class Writes:
         attributes = self.attributes(call, "CREATE", obj, None)
         await self._admission.admit(attributes)
         call.hub.strategy.prepare(obj, None)
+        if call.hub.status and call.hub.structural is None:
+            # As upstream's, a built-in object always shows its status, however empty.
+            obj.setdefault("status", {})
         self.check(call, obj, None)
         await self._admission.validate(attributes)
         async with self._admission.reserved(attributes):
