@@ -122,7 +122,8 @@ def test_a_kopf_operator_serves_its_own_kind(cluster, namespace, tmp_path):
     command = [Path(sys.executable).with_name("kopf"), "run", "-n", namespace, "--standalone", str(source)]
     operator = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     try:
-        body = f"apiVersion: example.com/v1\nkind: Greeting\nmetadata: {{name: g, namespace: {namespace}}}\nspec: {{name: you}}\n"
+        meta = f"metadata: {{name: g, namespace: {namespace}}}"
+        body = f"apiVersion: example.com/v1\nkind: Greeting\n{meta}\nspec: {{name: you}}\n"
         cluster.kubectl("apply", "-f", "-", stdin=body)
         wanted = "jsonpath={.status.text}"
         until(

@@ -155,7 +155,7 @@ def test_rollouts_go_forward_and_back(k):
     assert found["spec"]["template"]["spec"]["containers"][0]["env"] == [{"name": "VERSION", "value": "v1"}]
 
 
-def test_scale_expose_and_answer_by_name_and_address(k):
+def test_scale_expose_and_answer_by_name_and_address(k, namespace):
     k("apply", "-f", "-", stdin=web(replicas=1))
     k("scale", "deployment/web", "--replicas=3")
     k("expose", "deployment/web", "--port=80", "--type=NodePort")
@@ -172,7 +172,8 @@ def test_scale_expose_and_answer_by_name_and_address(k):
     assert page(f"http://{node}:{port}/")
     name = sorted(json.loads(k("get", "pods", "-o", "json"))["items"], key=str)[0]["metadata"]["name"]
     assert "web-" in k("exec", name, "--", "wget", "-qO-", f"http://{address}/")
-    assert address in k("exec", name, "--", "nslookup", "web")
+    assert "web-" in k("exec", name, "--", "wget", "-qO-", "http://web/")
+    assert address in k("exec", name, "--", "nslookup", f"web.{namespace}.svc.cluster.local")
 
 
 def test_get_watches_changes(cluster, namespace, k):
