@@ -186,25 +186,10 @@ _CONTROLLERS: dict[str, Sequence[str]] = {
         "delete deletecollection get list | * | *",
         "/* | get",
     ),
-    "node-controller": (
-        f"delete {_READ} patch update | core | nodes",
-        "patch update | core | nodes/status",
-        "patch update | core | pods/status",
-        f"delete {_READ} | core | pods",
-        f"{_READ} | coordination.k8s.io | leases",
-        f"create {_READ} update | networking.k8s.io | clustercidrs",
-    ),
-    "taint-eviction-controller": (
-        f"{_READ} | core | nodes",
-        f"delete {_READ} | core | pods",
-        "patch update | core | pods/status",
-    ),
+    "node-controller": ("patch | core | nodes nodes/status pods/status",),
+    "taint-eviction-controller": ("delete | core | pods", "patch | core | pods/status"),
     "node-ipam-controller": (f"{_READ} patch update | core | nodes",),
-    "pod-garbage-collector": (
-        f"delete {_READ} | core | pods",
-        "get list | core | nodes",
-        "patch update | core | pods/status",
-    ),
+    "pod-garbage-collector": ("get | core | nodes", "delete | core | pods", "patch | core | pods/status"),
     "generic-garbage-collector": ("delete get list patch watch | * | *",),
     "clusterrole-aggregation-controller": (
         f"escalate {_READ} patch update | rbac.authorization.k8s.io | clusterroles",
