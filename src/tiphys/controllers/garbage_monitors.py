@@ -43,6 +43,7 @@ class Monitors:
         self._tasks: dict[Kind, asyncio.Task[None]] = {}
         self._informed: set[Kind] = set()
         self._pending: set[Kind] = set()
+        self._read: set[Kind] = set()
         self._complete = asyncio.Event()
         self._stale = asyncio.Event()
 
@@ -140,7 +141,11 @@ class Monitors:
         self._stale.set()
 
     def retain(self, resource: ResourceType[Any], uids: set[Uid]) -> None:
-        self._graph.retain((resource.group, resource.plural), uids)
+        """All of a resource: what was missed since it was read before, also by a watch that crashed, is made good."""
+        kind = (resource.group, resource.plural)
+        if kind in self._read:
+            self._graph.retain(kind, uids)
+        self._read.add(kind)
 
     @property
     def context(self) -> Context:
@@ -154,7 +159,6 @@ class _Watch:
         self._monitors, self._resource, self._source = monitors, resource, source
         self._client = monitors.context.client.of(resource)
         self.revision = ""
-        self._begun = False
 
     async def run(self, synced: Callable[[], None]) -> None:
         query = {"allowWatchBookmarks": "true"}
@@ -175,9 +179,8 @@ class _Watch:
                         seen.add(meta.uid)
                 elif seen is not None:
                     # The first bookmark ends what was there.
-                    if self._begun:
-                        self._monitors.retain(self._resource, seen)
-                    self._begun, seen = True, None
+                    self._monitors.retain(self._resource, seen)
+                    seen = None
                     synced()
                 if seen is None:
                     self.revision = meta.resource_version

@@ -11,6 +11,7 @@ from tiphys.api.meta import OwnerReference, Uid
 from tiphys.api.resource import ResourceType, resource
 from tiphys.controllers.garbage_collector import GarbageCollector, Owner, plan
 from tiphys.controllers.garbage_graph import Graph, Metadata, Node, Partial, Place
+from tiphys.controllers.garbage_monitors import Monitors
 from tiphys.kinds.apiextensions.customresourcedefinition import CUSTOM_RESOURCE_DEFINITIONS
 from tiphys.kinds.core.configmap import CONFIG_MAPS
 from tiphys.kinds.core.event import EVENTS
@@ -131,6 +132,16 @@ def test_dependents_outlive_the_serving_of_their_owners_kind() -> None:
     graph.withdraw(("g", "xs"))
     assert not graph.absent(Uid("parent"))
     assert set(graph.nodes) == {"child"}
+
+
+async def test_a_watch_that_begins_anew_makes_good_what_was_missed(cluster: Any) -> None:
+    queued: list[str] = []
+    graph = Graph(queued.append)
+    monitors = Monitors(cluster.context("gc"), graph, lambda: None)
+    monitors.retain(RESOURCE, {Uid("child")})
+    graph.observe(RESOURCE, meta("child", "parent"))
+    monitors.retain(RESOURCE, set())
+    assert not graph.nodes
 
 
 async def test_dependents_go_after_their_owner(cluster: Any) -> None:
