@@ -1,7 +1,9 @@
 """The event recorder: what components tell users about an object, written in the background and counted, not repeated.
 
-The same event again within ten minutes only raises the count of the first. The queue is bounded: when the server is
-away for long, the oldest events are dropped and counted, for they must never hold up the work that they tell of.
+The same event again within ten minutes only raises the count of the first. One object may be told of 25 times at once
+and then every five minutes (upstream's figures), so that a thousand replicas do not make a thousand events. The queue
+is bounded: when the server is away for long, the oldest events are dropped and counted, for they must never hold up
+the work that they tell of.
 Source: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
 """
 
@@ -29,9 +31,19 @@ _QUEUE = 1000
 _REMEMBERED = 4096
 _SAME_SECONDS = 600.0
 _MAX_MESSAGE = 1024
+_BURST, _REFILL_SECONDS = 25.0, 300.0
 _DROPPED = Counter("tiphys_events_dropped_total", "Events thrown away because the API server was away for too long.")
 # This floor knows no kinds; the recorder needs of events no more than their path.
 _EVENTS = ResourceType(group="", version="v1", kind="Event", plural="events", model=Object)
+
+
+_SUPPRESSED = Counter("tiphys_events_suppressed_total", "Events not told because their object had so many already.")
+
+
+@dataclass(slots=True)
+class _Allowance:
+    left: float
+    at: float
 
 
 @dataclass(slots=True)
@@ -51,15 +63,34 @@ class EventRecorder:
         self._order = itertools.count()
         self._queue: deque[tuple[Json, str, str, str, float]] = deque(maxlen=_QUEUE)
         self._woken = asyncio.Event()
+        self._allowances: OrderedDict[str, _Allowance] = OrderedDict()
         self._known: OrderedDict[tuple[str, str, str, str], _Known] = OrderedDict()
 
     def record(self, about: Mapping[str, Any], reason: str, message: str, *, warning: bool = False) -> None:
         """`about` is an ObjectReference as a dict: apiVersion, kind, name, namespace, uid and perhaps fieldPath."""
+        if not self._allowed(str(about.get("uid") or about["name"])):
+            _SUPPRESSED.inc()
+            return
         if len(self._queue) == _QUEUE:
             _DROPPED.inc()
         kind = "Warning" if warning else "Normal"
         self._queue.append((dict(about), kind, reason, message[:_MAX_MESSAGE], self._clock.time()))
         self._woken.set()
+
+    def _allowed(self, about: str) -> bool:
+        """A token bucket for each object."""
+        now = self._clock.monotonic()
+        allowance = self._allowances.get(about)
+        if allowance is None:
+            allowance = self._allowances[about] = _Allowance(_BURST, now)
+            if len(self._allowances) > _REMEMBERED:
+                self._allowances.popitem(last=False)
+        allowance.left = min(_BURST, allowance.left + (now - allowance.at) / _REFILL_SECONDS)
+        allowance.at = now
+        if allowance.left < 1:
+            return False
+        allowance.left -= 1
+        return True
 
     async def run(self) -> None:
         while True:

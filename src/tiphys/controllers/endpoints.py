@@ -23,6 +23,7 @@ from tiphys.kinds.core.service import Service
 MANAGED_BY, MANAGER = "endpoints.kubernetes.io/managed-by", "endpoint-controller"
 _OVER = "endpoints.kubernetes.io/over-capacity"
 CAPACITY = 1000
+_LARGE = 100
 _Ports = list[EndpointPort]
 
 
@@ -102,9 +103,10 @@ class EndpointsController:
     workers = 5
 
     def __init__(self, context: Context) -> None:
-        self._pods = ServicePods(context.informers, context.queue.add)
-        self._services = context.watch(self._pods.services.resource)
+        self._queue = context.queue
         self._endpoints = context.watch(ENDPOINTS)
+        self._pods = ServicePods(context.informers, self._pod_changed)
+        self._services = context.watch(self._pods.services.resource)
         self._client = context.client.of(ENDPOINTS)
 
     async def reconcile(self, key: Key) -> After | None:
@@ -121,6 +123,15 @@ class EndpointsController:
             return None
         await self._write(service, current, subsets, labels)
         return None
+
+    def _pod_changed(self, key: str) -> None:
+        """The object is written whole for each change, so a large one gathers changes, a millisecond an address."""
+        current = self._endpoints.get(key)
+        size = count(current.subsets) if current is not None else 0
+        if size < _LARGE:
+            self._queue.add(key)
+        else:
+            self._queue.add_after(key, size / 1000)
 
     async def _write(
         self, service: Service, current: Endpoints | None, subsets: list[EndpointSubset], labels: dict[str, str]
