@@ -161,7 +161,7 @@ async def thirty(api: Api) -> None:
 
     report("Deployment of 30 all Ready", await timed(make), "s", "target 4")
     await api.send("DELETE", f"{path}/thirty")
-    while (await api.send("GET", PODS))["items"]:
+    while (await api.send("GET", f"{PODS}?labelSelector=app=thirty"))["items"]:
         await asyncio.sleep(0.5)
 
 
