@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from tiphys.main import kubeconfig
-from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError
+from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError, clusters
+from tiphys.main.link import unlink_kubectl
 from tiphys.main.progress import Progress
 
 _GRACE = 10.0
@@ -60,6 +61,8 @@ def _remove(cluster: Cluster, *, purge: bool) -> None:
     kubeconfig.remove_from_home(cluster)
     cluster.kubeconfig.unlink(missing_ok=True)
     shutil.rmtree(cluster.state, ignore_errors=True)
+    if not clusters():
+        unlink_kubectl()
     for directory in (cluster.state.parent, cluster.etc):
         with suppress(OSError):
             directory.rmdir()

@@ -25,6 +25,7 @@ from tiphys.server import metrics_api
 from tiphys.server.assemble import Assembled, Settings, assemble
 from tiphys.server.bootstrap import bootstrap, publish_endpoint
 from tiphys.server.connect import Connect
+from tiphys.server.upkeep import Upkeep
 from tiphys.server.web import Front
 from tiphys.store.sqlite import SqliteStore
 
@@ -79,6 +80,9 @@ async def serve(cluster: Cluster) -> None:
         await bootstrap(transport, settings.services)
         await assembled.addresses.repair()
         supervisor.start("custom resources", assembled.custom.run)
+        upkeep = Upkeep(assembled.cache, clock)
+        supervisor.start("compaction", upkeep.compact)
+        supervisor.start("event expiry", upkeep.expire_events)
         _start_components(assembled, Facts(settings.pods, pki.ca.read_text()), supervisor, clock)
         connect = Connect(assembled.server, pki.client_tls("server-client"))
         stack.push_async_callback(connect.close)

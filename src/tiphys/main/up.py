@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tiphys.main import kubeconfig
 from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError, Settings
+from tiphys.main.link import link_kubectl
 from tiphys.main.pki import Leaf, Pki
 from tiphys.main.progress import Progress
 
@@ -85,7 +86,7 @@ async def start(cluster: Cluster, progress: Progress) -> None:
             process.spawn(command, cluster.logs / f"{role}.log").save(cluster.pidfile(role))
     await _wait_ready(cluster, settings)
     kubeconfig.merge_into_home(cluster, settings)
-    _link_kubectl()
+    link_kubectl()
     progress.done(f"node {settings.node} is Ready; try `kubectl get pods -A`")
 
 
@@ -146,13 +147,3 @@ def _check_alive(cluster: Cluster) -> None:
             log = cluster.logs / f"{role}.log"
             last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it wrote nothing"]
             raise ClusterError(f"the {role} ended while starting ({last[0]}); see {log}")
-
-
-def _link_kubectl() -> None:
-    """Give a machine without kubectl ours under that name."""
-    if shutil.which("kubectl") is not None:
-        return
-    target = Path(sys.executable).with_name("tiphys")
-    link = Path("/usr/local/bin/kubectl")
-    if target.exists() and not link.exists():
-        link.symlink_to(target)

@@ -94,7 +94,8 @@ def watch_lines(resource: AnyResource, form: Form, clock: Callable[[], float]) -
         return lambda kind, entry: b"%b%b}\n" % (_LINE[kind], _partial(entry))
     if resource.from_hub is not None:
         return lambda kind, entry: b"%b%b}\n" % (_LINE[kind], as_version(resource, entry))
-    return lambda kind, entry: entry.form(kind, lambda e: b"%b%b}\n" % (_LINE[kind], e.data))
+    # Copying the shared bytes into a frame is cheaper than keeping a frame for every object.
+    return lambda kind, entry: b"%b%b}\n" % (_LINE[kind], entry.data)
 
 
 def bookmark(resource: AnyResource, revision: int, form: Form, *, initial_end: bool = False) -> bytes:
