@@ -38,8 +38,14 @@ def total(sets: Iterable[ReplicaSet]) -> int:
     return sum(each.spec.replicas for each in sets)
 
 
-def available(sets: Iterable[ReplicaSet]) -> int:
-    return sum(each.status.available_replicas for each in sets)
+def existing(sets: Iterable[ReplicaSet]) -> int:
+    """Pods that are there or will be: a ReplicaSet that was scaled down has its pods until its status says otherwise."""
+    return sum(max(each.spec.replicas, each.status.replicas) for each in sets)
+
+
+def available(each: ReplicaSet) -> int:
+    """Pods that stay available: the status may still count those that the last step took away."""
+    return min(each.status.available_replicas, each.spec.replicas)
 
 
 def active(sets: Iterable[ReplicaSet]) -> list[ReplicaSet]:
@@ -55,7 +61,7 @@ def new_size(deployment: Deployment, new: ReplicaSet | None, old: Sequence[Repli
     size, wanted = new.spec.replicas if new is not None else 0, deployment.spec.replicas
     if deployment.spec.strategy.type != "RollingUpdate" or size >= wanted:
         return wanted
-    room = wanted + surge(deployment) - total(old) - size
+    room = wanted + surge(deployment) - existing(old) - size
     return size if room <= 0 else size + min(room, wanted - size)
 
 
@@ -71,18 +77,18 @@ def _shrink_old(deployment: Deployment, new: ReplicaSet, old: Sequence[ReplicaSe
     if not old:
         return {}
     least = deployment.spec.replicas - unavailable(deployment)
-    waiting = new.spec.replicas - new.status.available_replicas
+    waiting = new.spec.replicas - available(new)
     spare = total(old) + new.spec.replicas - least - waiting
     if spare <= 0:
         return {}
     sizes = {each.metadata.name: each.spec.replicas for each in old}
     # Pods that are not available serve nobody: they go first.
     for each in oldest_first(old):
-        sick = each.spec.replicas - each.status.available_replicas
-        gone = max(min(spare, sick), 0)
+        sick = each.spec.replicas - available(each)
+        gone = min(spare, sick)
         sizes[each.metadata.name] -= gone
         spare -= gone
-    surplus = available([new, *old]) - least
+    surplus = sum(map(available, (new, *old))) - least
     for each in oldest_first(old):
         gone = max(min(surplus, sizes[each.metadata.name]), 0)
         sizes[each.metadata.name] -= gone

@@ -43,13 +43,16 @@ def of(replicas: int, surge: int | str = "25%", unavailable: int | str = "25%") 
     return Deployment(spec=DeploymentSpec(replicas=replicas, strategy=strategy))
 
 
-def replica_set(name: str, replicas: int, available: int | None = None, **annotations: str) -> ReplicaSet:
+def replica_set(
+    name: str, replicas: int, available: int | None = None, *, pods: int | None = None, **annotations: str
+) -> ReplicaSet:
+    """`pods`: how many its status still shows, where that is not what its spec asks for."""
     ready = replicas if available is None else available
     held = {f"deployment.kubernetes.io/{key}-replicas": value for key, value in annotations.items()}
     return ReplicaSet(
         metadata=ObjectMeta(name=name, annotations=held, creation_timestamp=name),
         spec=ReplicaSetSpec(replicas=replicas),
-        status=ReplicaSetStatus(replicas=replicas, ready_replicas=ready, available_replicas=ready),
+        status=ReplicaSetStatus(replicas=replicas if pods is None else pods, ready_replicas=ready, available_replicas=ready),
     )
 
 
@@ -72,6 +75,15 @@ class TestSizes:
     def test_old_shrinks_only_as_far_as_enough_are_available(self) -> None:
         assert rollout.rolling(of(10, 3, 2), replica_set("2", 5, 0), [replica_set("1", 8)]) == {}
         assert rollout.rolling(of(10, 3, 2), replica_set("2", 5, 2), [replica_set("1", 8)]) == {"1": 6}
+
+    def test_pods_that_the_last_step_took_away_are_not_available(self) -> None:
+        shrunk = replica_set("1", 3, 4, pods=4)
+        assert rollout.rolling(of(4, 1, 1), replica_set("2", 2, 1), [shrunk]) == {"1": 2}
+
+    def test_new_waits_until_pods_that_were_taken_away_are_gone(self) -> None:
+        shrunk = replica_set("1", 3, 4, pods=4)
+        assert rollout.new_size(of(4, 1, 1), replica_set("2", 1, 0), [shrunk]) == 1
+        assert rollout.new_size(of(4, 1, 1), replica_set("2", 1, 0), [replica_set("1", 3)]) == 2
 
     def test_pods_that_never_came_up_go_first(self) -> None:
         old = [replica_set("1", 8), replica_set("2", 2, 0)]
