@@ -19,7 +19,7 @@ import msgspec
 import orjson
 
 from tiphys.api.resource import Json
-from tiphys.store import Event, Record, Revision, Store
+from tiphys.store import Compacted, Event, Record, Revision, Store
 
 Readers = Mapping[str, Callable[[Json], str]]
 _METADATA = b'"metadata":{'
@@ -43,6 +43,12 @@ def splice(value: bytes, revision: Revision) -> bytes:
     """Stored bytes with their resourceVersion; `metadata` is the first object in them and never empty."""
     at = value.index(_METADATA) + len(_METADATA)
     return b'%b"resourceVersion":"%d",%b' % (value[:at], revision, value[at:])
+
+
+def unspliced(entry: Entry) -> Record:
+    """The stored record that an entry was made of."""
+    value = entry.data.replace(b'"resourceVersion":"%d",' % entry.revision, b"", 1)
+    return Record(entry.key, value, entry.revision, entry.created)
 
 
 class Entry:
@@ -271,9 +277,28 @@ class Cache:
             collection.since = page.revision
 
     async def run(self) -> None:
-        async with self.store.watch("/registry/", after=self.revision) as batches:
-            async for batch in batches:
-                self._take(batch)
+        """Follow the store for ever; where its history does not reach back far enough, take up what differs."""
+        while True:
+            try:
+                async with self.store.watch("/registry/", after=self.revision) as batches:
+                    async for batch in batches:
+                        self._take(batch)
+            except Compacted:
+                await self._resync()
+
+    async def _resync(self) -> None:
+        page = await self.store.list("/registry/")
+        present = {record.key: record for record in page.records}
+        for collection in self._collections.values():
+            for key, entry in list(collection.items.items()):
+                if key not in present:
+                    self._publish(collection, collection.drop(key, page.revision, unspliced(entry)))
+        for record in page.records:
+            collection = self.of(_prefix(record.key))
+            known = collection.items.get(record.key)
+            if known is None or known.revision != record.revision:
+                self._publish(collection, collection.put(record))
+        self._reached(page.revision)
 
     async def fresh(self, revision: Revision = 0) -> None:
         """Return once the cache shows everything committed before the call (or up to `revision`)."""
@@ -288,20 +313,28 @@ class Cache:
             collection = self.of(_prefix(event.key))
             self.revision = event.revision
             if event.value is None:
-                change = collection.drop(event.key, event.revision, event.previous)
+                self._publish(collection, collection.drop(event.key, event.revision, event.previous))
             else:
                 created = event.previous.created if event.previous else event.revision
-                change = collection.put(Record(event.key, event.value, event.revision, created))
-            if change is not None:
-                collection.publish(change)
-        if self._waiting:
-            still = []
-            for wanted, arrived in self._waiting:
-                if wanted > self.revision:
-                    still.append((wanted, arrived))
-                elif not arrived.done():
-                    arrived.set_result(None)
-            self._waiting = still
+                self._publish(collection, collection.put(Record(event.key, event.value, event.revision, created)))
+        self._reached(self.revision)
+
+    @staticmethod
+    def _publish(collection: Collection, change: Change | None) -> None:
+        if change is not None:
+            collection.publish(change)
+
+    def _reached(self, revision: Revision) -> None:
+        self.revision = revision
+        if not self._waiting:
+            return
+        still = []
+        for wanted, arrived in self._waiting:
+            if wanted > revision:
+                still.append((wanted, arrived))
+            elif not arrived.done():
+                arrived.set_result(None)
+        self._waiting = still
 
 
 def _prefix(key: str) -> str:

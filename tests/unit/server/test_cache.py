@@ -1,0 +1,52 @@
+"""The watch cache takes up what it missed when the store forgot the history between."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+
+from tiphys.server.cache import Cache, Watcher, splice, unspliced
+from tiphys.store import Record
+from tiphys.store.memory import MemoryStore
+
+PREFIX = "/registry/core/configmaps/"
+
+
+def body(name: str, value: str = "") -> bytes:
+    meta = {"name": name, "namespace": "d", "labels": {}}
+    return orjson.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"v": value}})
+
+
+async def test_what_was_missed_is_taken_up_with_events():
+    store = MemoryStore()
+    await store.put(f"{PREFIX}d/kept", body("kept"))
+    await store.put(f"{PREFIX}d/gone", body("gone"))
+    cache = Cache(store, lambda prefix: {})
+    await cache.load()
+    watcher = Watcher(lambda entry: True)
+    cache.of(PREFIX).add(watcher)
+    await store.put(f"{PREFIX}d/kept", body("kept", "new"))
+    await store.delete(f"{PREFIX}d/gone")
+    await store.put(f"{PREFIX}d/come", body("come"))
+    await store.compact(store.revision)
+    task = asyncio.create_task(cache.run())
+    async with asyncio.timeout(5):
+        await cache.fresh()
+    events = {(kind, entry.name) for kind, entry in await watcher.next()}
+    assert events == {("MODIFIED", "kept"), ("DELETED", "gone"), ("ADDED", "come")}
+    assert set(cache.of(PREFIX).items) == {f"{PREFIX}d/kept", f"{PREFIX}d/come"}
+    await store.put(f"{PREFIX}d/later", body("later"))
+    async with asyncio.timeout(5):
+        await cache.fresh()
+        assert [entry.name for _, entry in await watcher.next()] == ["later"]
+    task.cancel()
+
+
+def test_an_entry_gives_back_what_was_stored():
+    from tiphys.server.cache import Entry
+
+    record = Record(f"{PREFIX}d/a", body("a"), 7, 5)
+    entry = Entry(record, {})
+    assert entry.data == splice(record.value, 7)
+    assert unspliced(entry) == record
