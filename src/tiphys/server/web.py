@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from urllib.parse import parse_qs
 
@@ -21,6 +21,7 @@ from tiphys.server.authn import Authenticator
 from tiphys.server.objects import MAX_BODY
 from tiphys.server.route import target_of
 
+_GROUPS = "impersonate-group"
 # Takes over the connection of an upgrade (exec, attach, port-forward, proxy); answers None where it is none.
 Upgrade = Callable[[web.BaseRequest, Request], Awaitable[web.StreamResponse | None]]
 
@@ -75,11 +76,19 @@ class Front:
             body = await _read(http)
         user = self._user(http)
         query = parse_qs(url.raw_query_string, keep_blank_values=True) if url.raw_query_string else {}
-        return Request(http.method, url.path, query, http.headers, body, user)
+        headers: Mapping[str, str] = http.headers
+        if _GROUPS in headers:
+            # The one header that means more than its first value.
+            headers = {**{name.lower(): value for name, value in headers.items()}, _GROUPS: _joined(http)}
+        return Request(http.method, url.path, query, headers, body, user)
 
     def _user(self, http: web.BaseRequest) -> User | None:
         certificate = http.transport.get_extra_info("peercert") if http.transport is not None else None
         return self._authenticator.authenticate(http.headers, certificate)
+
+
+def _joined(http: web.BaseRequest) -> str:
+    return ",".join(http.headers.getall(_GROUPS))
 
 
 def target_is_upgrade(http: web.BaseRequest) -> bool:
