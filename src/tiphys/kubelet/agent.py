@@ -151,7 +151,7 @@ class Kubelet:
             # Somebody deleted it: reporting will find that out and register again.
             self.reporter.changed()
             return
-        self.reporter.node = new
+        self.reporter.seen(new)
         cidrs = new.spec.pod_cidrs or ([new.spec.pod_cidr] if new.spec.pod_cidr else [])
         if self._hooks.pod_cidrs is not None and cidrs:
             ready = self._hooks.pod_cidrs(cidrs)

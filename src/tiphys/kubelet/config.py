@@ -30,8 +30,11 @@ class KubeletConfig:
     # Kept from pods, for the system and for this kubelet.
     reserved: Mapping[str, str] = field(default_factory=dict)
     port: int = 10250
-    lease_seconds: int = 40
-    lease_renew_seconds: float = 10.0
+    # A node that is silent for so long is given up; four renewals in a row must fail for that.
+    lease_seconds: int = 12
+    lease_renew_seconds: float = 3.0
+    # How often the runtime and what runs short are looked at.
+    look_seconds: float = 10.0
     status_seconds: float = 300.0
     relist_seconds: float = 60.0
     seccomp_root: str = ""

@@ -27,6 +27,10 @@ from tiphys.kubelet.runtime import Image, Runtime, RuntimeFault, RuntimeInfo
 
 _log = Log("kubelet.node")
 _RETRY = Backoff(initial=0.1, maximum=10.0)
+# A server that is back must hear of this node before it gives it up.
+_RENEW_RETRY = Backoff(initial=0.1, maximum=2.0)
+# Who keeps writing over our conditions is contradicted at once only this often, else at the next look.
+_CONTRADICT_SECONDS = 1.0
 _LEASE_NAMESPACE = "kube-node-lease"
 
 
@@ -45,7 +49,7 @@ class NodeReporter:
         self.network = True
         # Called with what runs short, as often as it is looked at.
         self.on_pressure: Callable[[node_facts.Pressure], Awaitable[None]] | None = None
-        # The newest form that the API has; set by who watches it.
+        # The newest form that the API has.
         self.node: Node | None = None
 
     @property
@@ -59,6 +63,13 @@ class NodeReporter:
     def changed(self) -> None:
         """Something that the status shows may be different now."""
         self._wake.set()
+
+    def seen(self, node: Node) -> None:
+        """The API shows the node so. Where that is not what we told (we were given up), it is told anew at once."""
+        self.node = node
+        quiet = self._clock.monotonic() - self._told_at >= _CONTRADICT_SECONDS
+        if self._told is not None and quiet and not node_status.shows(node, self._told):
+            self._wake.set()
 
     async def register(self) -> Node:
         """Make the Node, or see to it that ours has our labels; retried until the API server takes it."""
@@ -104,7 +115,7 @@ class NodeReporter:
                 await self._clock.sleep(_RETRY.delay(failures))
                 failures += 1
                 continue
-            await self._next(self._config.lease_renew_seconds)
+            await self._next(self._config.look_seconds)
 
     async def _next(self, seconds: float) -> None:
         """Until `changed`, or for so many seconds."""
@@ -120,7 +131,8 @@ class NodeReporter:
         due = self._told is None or self._clock.monotonic() - self._told_at >= self._config.status_seconds
         inputs = await self._inputs(look_for_images=due or asked)
         fresh = node_status.status(self._config, self.node, inputs)
-        if not due and not node_status.facts_changed(self._told, fresh):
+        shown = self.node is not None and node_status.shows(self.node, fresh)
+        if not due and shown and not node_status.facts_changed(self._told, fresh):
             return
         meta = ObjectMeta(name=self._config.node_name)
         self.node = await self._nodes.patch(meta, {"status": fresh}, kind="strategic", subresource="status")
@@ -151,7 +163,7 @@ class NodeReporter:
                 await self._clock.sleep(self._config.lease_renew_seconds)
             except (ApiError, Unreachable) as error:
                 _log.warning("cannot renew the node's lease", error=str(error))
-                await self._clock.sleep(_RETRY.delay(failures))
+                await self._clock.sleep(_RENEW_RETRY.delay(failures))
                 failures += 1
 
     async def _renew_once(self) -> None:

@@ -144,3 +144,11 @@ def facts_changed(known: Mapping[str, object] | None, fresh: Json) -> bool:
         return {**value, "conditions": [(item["type"], item["status"], item["reason"]) for item in conditions]}
 
     return timeless(known) != timeless(fresh)
+
+
+def shows(node: Node, told: Mapping[str, object]) -> bool:
+    """Whether the conditions of a status that was told stand in the Node."""
+    conditions = told["conditions"]
+    assert isinstance(conditions, list)
+    held = {condition.type: condition.status for condition in node.status.conditions}
+    return all(held.get(item["type"]) == item["status"] for item in conditions)

@@ -28,6 +28,19 @@ async def test_the_node_registers_and_is_ready() -> None:
         assert node.status.capacity["pods"] == "110"
 
 
+async def test_a_node_that_was_given_up_tells_at_once_that_it_lives() -> None:
+    from tiphys.kinds.core.node import NODES
+
+    async with simulation() as kube:
+        await kube.after(20)
+        nodes = kube.client.of(NODES)
+        lost = {"status": {"conditions": [{"type": kind, "status": "Unknown"} for kind in ("Ready", "DiskPressure")]}}
+        await nodes.patch((await nodes.get("n1")).metadata, lost, kind="strategic", subresource="status")
+        await kube.settle()
+        held = {c.type: c.status for c in (await nodes.get("n1")).status.conditions}
+        assert (held["Ready"], held["DiskPressure"]) == ("True", "False")
+
+
 async def test_a_pod_becomes_running_and_ready() -> None:
     async with simulation() as kube:
         await kube.create(spec())
