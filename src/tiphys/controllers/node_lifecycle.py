@@ -1,7 +1,9 @@
 """The node lifecycle controller: nodes that fall silent are marked so, and taints say what conditions mean.
 
 A node lives as long as its Lease is renewed or its status posted, as seen by our own clock, so that the nodes' clocks
-need not agree. It may be silent for as long as its Lease says. Nothing polls: each node has one timer.
+need not agree. It may be silent for as long as its Lease says. Nothing polls: each node has one timer. Silence counts
+only while we listened: nodes get their whole time anew when the controller starts and when it was itself held up, and
+none is given up before the API was asked for its Lease, since our informer may be behind.
 Source: https://kubernetes.io/docs/concepts/architecture/nodes/#node-status
 """
 
@@ -27,6 +29,8 @@ from tiphys.kinds.core.pod import PODS
 
 LEASE_NAMESPACE = "kube-node-lease"
 _CONDITIONS = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+# Who comes so much too late to give up a node was not listening.
+_HELD_UP_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class NodeLifecycleController:
         self._pods = context.informers.of(PODS)
         self._pods.add_index(NODE, by_node)
         self._client, self._pod_client = context.client.of(NODES), context.client.of(PODS)
+        self._lease_client = context.client.of(LEASES)
 
     async def reconcile(self, key: Key) -> After | None:
         node = self._nodes.get(key)
@@ -78,6 +83,8 @@ class NodeLifecycleController:
             return None
         now = self._context.clock.time()
         left = self._patience(node)
+        if left <= 0 and lost_conditions(node, now) and await self._spoke(node, -left):
+            left = self._patience(node)
         try:
             if left <= 0:
                 node = await self._mark_lost(node, now)
@@ -99,6 +106,23 @@ class NodeLifecycleController:
         # Of a node that we have heard nothing of since we began, we know nothing bad.
         now = self._context.clock.monotonic()
         return self._heard.setdefault(node.metadata.name, (now, None))[0] + grace - now
+
+    async def _spoke(self, node: Node, late: float) -> bool:
+        """Whether a node whose time is over, by `late` seconds, is to have it anew."""
+        name = node.metadata.name
+        heard = self._heard[name][1]
+        if late > _HELD_UP_SECONDS:
+            self._hear(name, heard)
+            return True
+        try:
+            lease = await self._lease_client.get(name, LEASE_NAMESPACE)
+        except NotFound:
+            return False
+        known = self._leases.get(f"{LEASE_NAMESPACE}/{name}")
+        if known is not None and known.spec.renew_time == lease.spec.renew_time:
+            return False
+        self._hear(name, lease.spec.renew_time)
+        return True
 
     async def _mark_lost(self, node: Node, now: float) -> Node:
         conditions = lost_conditions(node, now)

@@ -186,7 +186,7 @@ _CONTROLLERS: dict[str, Sequence[str]] = {
         "delete deletecollection get list | * | *",
         "/* | get",
     ),
-    "node-controller": ("patch | core | nodes nodes/status pods/status",),
+    "node-controller": ("patch | core | nodes nodes/status pods/status", "get | coordination.k8s.io | leases"),
     "taint-eviction-controller": ("delete | core | pods", "patch | core | pods/status"),
     "node-ipam-controller": (f"{_READ} patch update | core | nodes",),
     "pod-garbage-collector": ("get | core | nodes", "delete | core | pods", "patch | core | pods/status"),

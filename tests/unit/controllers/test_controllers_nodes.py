@@ -21,6 +21,7 @@ from tiphys.kinds.core.node import NODES, Node, NodeCondition, NodeSpec, NodeSta
 from tiphys.kinds.core.pod import PODS, Pod, PodStatus
 
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
+CORDONED = ("node.kubernetes.io/unschedulable", "NoSchedule")
 
 
 def node(name: str, ready: str | None = "True", zone: str = "", **spec: Any) -> Node:
@@ -125,6 +126,9 @@ class Kubelet:
         patch = {"status": {"conditions": [condition]}}
         await self.cluster.patch(NODES, self.name, patch, kind="strategic", subresource="status")
 
+    async def cordon(self) -> None:
+        await self.cluster.patch(NODES, self.name, {"spec": {"unschedulable": True}})
+
     async def shows(self, status: str, *taints: tuple[str, str]) -> None:
         async def check() -> bool:
             whole = await self.cluster.client.of(NODES).get(self.name)
@@ -181,6 +185,33 @@ async def test_when_all_are_silent_nothing_is_evicted(cluster: Any) -> None:
     await only.register()
     await cluster.clock.advance(15)
     await only.shows("Unknown", (UNREACHABLE, "NoSchedule"))
+
+
+async def test_a_controller_that_starts_gives_every_node_its_whole_time(cluster: Any) -> None:
+    only = Kubelet(cluster, "only")
+    await only.register()
+    await only.cordon()
+    await cluster.clock.advance(600)
+    cluster.start(NodeLifecycleController)
+    await only.shows("True", CORDONED)
+    await cluster.clock.advance(10)
+    await only.shows("True", CORDONED)
+    await cluster.clock.advance(3)
+    await only.shows("Unknown", CORDONED, (UNREACHABLE, "NoSchedule"))
+
+
+async def test_a_controller_that_was_held_up_blames_no_node(cluster: Any) -> None:
+    cluster.start(NodeLifecycleController)
+    only = Kubelet(cluster, "only")
+    await only.register()
+    await only.cordon()
+    await only.shows("True", CORDONED)
+    # The process stood still: no timer fires in between.
+    cluster.clock._now += 60
+    await cluster.clock.advance(1)
+    await only.shows("True", CORDONED)
+    await cluster.clock.advance(13)
+    await only.shows("Unknown", CORDONED, (UNREACHABLE, "NoSchedule"))
 
 
 async def test_users_taints_evict_at_once_or_later(cluster: Any) -> None:
