@@ -39,7 +39,7 @@ def total(sets: Iterable[ReplicaSet]) -> int:
 
 
 def existing(sets: Iterable[ReplicaSet]) -> int:
-    """Pods that are there or will be: a ReplicaSet that was scaled down has its pods until its status says otherwise."""
+    """Pods that are there or will be: who was scaled down has its pods until its status says otherwise."""
     return sum(max(each.spec.replicas, each.status.replicas) for each in sets)
 
 

@@ -49,10 +49,11 @@ def replica_set(
     """`pods`: how many its status still shows, where that is not what its spec asks for."""
     ready = replicas if available is None else available
     held = {f"deployment.kubernetes.io/{key}-replicas": value for key, value in annotations.items()}
+    shown = replicas if pods is None else pods
     return ReplicaSet(
         metadata=ObjectMeta(name=name, annotations=held, creation_timestamp=name),
         spec=ReplicaSetSpec(replicas=replicas),
-        status=ReplicaSetStatus(replicas=replicas if pods is None else pods, ready_replicas=ready, available_replicas=ready),
+        status=ReplicaSetStatus(replicas=shown, ready_replicas=ready, available_replicas=ready),
     )
 
 
