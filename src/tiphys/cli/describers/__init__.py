@@ -1,0 +1,1 @@
+"""Layouts of `kubectl describe`, by kind."""
