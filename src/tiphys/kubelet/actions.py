@@ -93,7 +93,7 @@ class Actions:
         return None
 
     async def start(self, pod: Pod, step: StartContainer, found: PodRuntime) -> Failure | None:
-        """Image, environment, mounts, create, start, postStart hook."""
+        """Volumes, image, environment, mounts, create, start, postStart hook."""
         container = next(item for item in pod.spec.all_containers() if item.name == step.name)
         sandbox = found.sandbox
         if sandbox is None:
@@ -120,9 +120,9 @@ class Actions:
         lookup = self._use.objects.lookup(pod.metadata.namespace)
         retry = self._use.clock.time() + 10.0
         try:
-            image = await self._use.images.ensure(pod, container, lookup, self.events(pod))
             if self.paths is None and (failure := await self.prepare_volumes(pod)) is not None:
                 return failure
+            image = await self._use.images.ensure(pod, container, lookup, self.events(pod))
             links = self._use.variables(pod.metadata.namespace) if pod.spec.enable_service_links else {}
             facts = self.facts(sandbox, pod)
             env = environment.build(pod, container, links, lookup, facts)

@@ -58,6 +58,8 @@ class PodWorker:
         self._ends: dict[str, asyncio.Event] = {}
         self._resized: dict[str, int] = {}
         self._removed = self._stale = False
+        # How often ConfigMaps and Secrets changed: what failed with older ones need not wait.
+        self._changes = 0
         # What ended before this kubelet began keeps the status it has: the runtime may know nothing of it any more.
         self._was_finished = pod.finished
         self._started_at = seconds(pod.status.start_time) if pod.status.start_time else services.clock.time()
@@ -80,6 +82,7 @@ class PodWorker:
     def objects_changed(self) -> None:
         """A ConfigMap or Secret of the pod's changed."""
         self._stale = True
+        self._changes += 1
         self._blocked.clear()
         self.wake()
 
@@ -264,18 +267,23 @@ class PodWorker:
             await asyncio.wait(tasks)
 
     async def _create_sandbox(self, attempt: int) -> None:
+        changes = self._changes
         failure = await self._actions.create_sandbox(self.pod, attempt)
-        self._retry_or_clear(_SANDBOX, failure)
+        self._retry_or_clear(_SANDBOX, failure, changes)
 
     async def _refresh(self) -> None:
+        changes = self._changes
         failure = await self._actions.prepare_volumes(self.pod)
         if failure is not None:
             self._stale = True
-        self._retry_or_clear(_REFRESH, failure)
+        self._retry_or_clear(_REFRESH, failure, changes)
 
-    def _retry_or_clear(self, what: str, failure: Failure | None) -> None:
+    def _retry_or_clear(self, what: str, failure: Failure | None, changes: int) -> None:
+        """`changes`: how many there were when it was begun."""
         if failure is None:
             self._failures.pop(what, None)
+            return
+        if failure.reason != SANDBOX_FAILED and changes != self._changes:
             return
         delay = _RETRY.delay(self._count(what))
         names = [container.name for container in self.pod.spec.all_containers()]
@@ -287,6 +295,7 @@ class PodWorker:
         now = self._use.clock.time()
         if step.attempt:
             self._crashes.restarted(step.name, now)
+        changes = self._changes
         failure = await self._actions.start(self.pod, step, self.found)
         if failure is None:
             self._waiting.pop(step.name, None)
@@ -295,6 +304,8 @@ class PodWorker:
             return
         if failure.reason:
             self._waiting[step.name] = (failure.reason, failure.message)
+        if not failure.retry_at and changes != self._changes:
+            return
         now = self._use.clock.time()
         self._blocked[step.name] = failure.retry_at or now + _RETRY.delay(self._count(step.name))
 

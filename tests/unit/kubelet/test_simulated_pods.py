@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from simulation import Simulation, simulation
 
 from tiphys.base.clock import VirtualClock
+from tiphys.kinds.core.configmap import CONFIG_MAPS
+from tiphys.kinds.core.pod import Pod
 from tiphys.kubelet.fake import Behaviour, FakeRuntime
+from tiphys.kubelet.pod_host import NoHost
+from tiphys.kubelet.volumes.setup import Inputs, VolumeError
 
 
 def spec(**more: Any) -> dict[str, Any]:
@@ -164,8 +171,6 @@ async def test_a_pod_past_its_deadline_fails() -> None:
 
 
 async def test_a_missing_configmap_holds_the_container_until_it_is_made() -> None:
-    from tiphys.kinds.core.configmap import CONFIG_MAPS
-
     async with simulation() as kube:
         ref = {"configMapKeyRef": {"name": "conf", "key": "k"}}
         container = {"name": "main", "image": "app:1", "env": [{"name": "A", "valueFrom": ref}]}
@@ -178,6 +183,38 @@ async def test_a_missing_configmap_holds_the_container_until_it_is_made() -> Non
         await kube.settle()
         assert running(await kube.container())
         assert ("A", "v") in kube.runtime.specs["main"].env
+
+
+class SlowHost(NoHost):
+    """Looks for the ConfigMap `conf`, and takes long to say that it was missing."""
+
+    def __init__(self) -> None:
+        self.looked, self.go = asyncio.Event(), asyncio.Event()
+
+    async def volumes(self, pod: Pod, inputs: Inputs) -> Mapping[str, str]:
+        missing = inputs.lookup("configmap", "conf") is None
+        self.looked.set()
+        await self.go.wait()
+        if missing:
+            raise VolumeError('MountVolume.SetUp failed for volume "x" : configmap "conf" not found')
+        return {"x": "/simulated/x"}
+
+
+async def test_what_is_made_while_a_volume_fails_starts_the_pod_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = SlowHost()
+    monkeypatch.setattr("tiphys.kubelet.agent.NoHost", lambda: host)
+    async with simulation() as kube:
+        container = {"name": "main", "image": "app:1", "volumeMounts": [{"name": "x", "mountPath": "/x"}]}
+        await kube.create({"containers": [container], "volumes": [{"name": "x", "configMap": {"name": "conf"}}]})
+        await host.looked.wait()
+        meta = {"name": "conf", "namespace": "default"}
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"k": "v"}}
+        await kube.client.of(CONFIG_MAPS).create(body)
+        await kube.settle()
+        host.go.set()
+        await kube.settle()
+        assert running(await kube.container())
+        assert "FailedMount" in await kube.reasons()
 
 
 async def test_readiness_gates_hold_the_pod_back() -> None:
