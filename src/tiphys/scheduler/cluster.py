@@ -89,19 +89,22 @@ class Cluster:
         self.allocatable[row] = 0
         self.allocatable[row, columns] = list(amounts.values())
 
-    def remove_node(self, name: str) -> None:
+    def remove_node(self, name: str) -> list[PodInfo]:
+        """Forget a node; the pods that counted on it, which its return would make count again."""
         row = self._row_of.pop(name, None)
         if row is None:
-            return
+            return []
         self.live[row] = False
         for matrix in (self.allocatable, self.requested, self.scored):
             matrix[row] = 0
         entry = self.rows[row]
-        for key in entry.pods if entry is not None else ():
+        assert entry is not None, "a named row has a node"
+        for key in entry.pods:
             self._placed.pop(key, None)
         self.rows[row] = None
         self._free.append(row)
         self.generation += 1
+        return list(entry.pods.values())
 
     def place(self, info: PodInfo, node: str) -> bool:
         """Count a pod on a node; a pod counted elsewhere moves. False if there is no such node (yet)."""
@@ -112,7 +115,7 @@ class Cluster:
                 entry = self.rows[known.row]
                 if entry is not None:
                     entry.pods[info.key] = info
-                if known.info.requests == info.requests:
+                if known.info.requests == info.requests and known.info.scored == info.scored:
                     known.info = info
                     return True
             self.remove_pod(info.key)
@@ -146,11 +149,6 @@ class Cluster:
         known = self._placed.get(key)
         return known.info if known is not None else None
 
-    def vector(self, amounts: dict[str, int]) -> tuple[list[int], npt.NDArray[np.int64]]:
-        """Columns and values of what is asked for, without zeros."""
-        wanted = {name: value for name, value in amounts.items() if value}
-        return [self._column(name) for name in wanted], np.fromiter(wanted.values(), np.int64, len(wanted))
-
     def where(self, key: object, test: Callable[[Node], bool]) -> Mask:
         """The mask of nodes for which `test` holds, kept under `key` until a node's labels or spec change."""
         known = self._cached.get(key)
@@ -166,7 +164,9 @@ class Cluster:
 
     def _count(self, info: PodInfo, row: int, sign: int) -> None:
         for name, value in info.requests.items():
-            self.requested[row, self._column(name)] += sign * value
+            # Before the matrix is looked at: a new column makes a new matrix.
+            column = self._column(name)
+            self.requested[row, column] += sign * value
         cpu, memory = info.scored
         self.scored[row, 0] += sign * cpu
         self.scored[row, 1] += sign * memory

@@ -44,7 +44,8 @@ class Unschedulable:
     def __str__(self) -> str:
         if not self.nodes:
             return "no nodes available to schedule pods"
-        parts = [f"{count} {reason}" for reason, count in sorted(self.reasons.items(), key=lambda item: item[0])]
+        # Sorted as text, numbers and all: tools and people compare these sentences.
+        parts = sorted(f"{count} {reason}" for reason, count in self.reasons.items())
         return f"0/{self.nodes} nodes are available: {', '.join(parts)}."
 
 

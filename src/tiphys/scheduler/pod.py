@@ -13,6 +13,8 @@ from tiphys.kinds.core.pod import Pod
 CPU, MEMORY, EPHEMERAL, PODS = "cpu", "memory", "ephemeral-storage", "pods"
 # What scoring assumes of a container that requests nothing, so that such pods spread too (upstream's figures).
 _UNSAID = {CPU: 100, MEMORY: 200 * 1024 * 1024}
+# More than any machine has; sums of such amounts still fit 64 bits.
+_CEILING = 1 << 53
 
 Amounts = Mapping[str, int]
 HostPort = tuple[str, str, int]
@@ -21,7 +23,7 @@ HostPort = tuple[str, str, int]
 def amount(name: str, quantity: str) -> int:
     """A quantity in the unit of its resource: milli-cores for CPU, whole units for all else."""
     parsed = parse(quantity)
-    return parsed.milli() if name == CPU else parsed.value()
+    return min(parsed.milli() if name == CPU else parsed.value(), _CEILING)
 
 
 def _requests(containers: list[Container], unsaid: Amounts) -> Iterator[tuple[Container, dict[str, int]]]:
@@ -34,6 +36,7 @@ def pod_requests(pod: Pod, unsaid: Amounts | None = None) -> dict[str, int]:
     """What a pod takes of a node: its containers together, or its largest init step if that is more, plus overhead.
 
     Restartable init containers (sidecars) run beside what follows them. `unsaid` is assumed where nothing is requested.
+    What the pod requests as a whole (KEP-2837) stands for the sum of its containers.
     Source: https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers
     """
     total: dict[str, int] = {}
@@ -41,7 +44,7 @@ def pod_requests(pod: Pod, unsaid: Amounts | None = None) -> dict[str, int]:
         _add(total, requests)
     sidecars: dict[str, int] = {}
     peak: dict[str, int] = {}
-    for container, requests in _requests(pod.spec.init_containers, {}):
+    for container, requests in _requests(pod.spec.init_containers, unsaid or {}):
         if container.restart_policy == "Always":
             _add(sidecars, requests)
             _add(total, requests)
@@ -51,6 +54,7 @@ def pod_requests(pod: Pod, unsaid: Amounts | None = None) -> dict[str, int]:
             _add(step, requests)
             _raise(peak, step)
     _raise(total, peak)
+    total |= {name: amount(name, text) for name, text in pod.spec.resources.requests.items()}
     _add(total, {name: amount(name, text) for name, text in pod.spec.overhead.items()})
     return total
 
@@ -85,8 +89,9 @@ class PodInfo:
 
     @cached_property
     def ports(self) -> tuple[HostPort, ...]:
-        """(address, protocol, port) for each host port wanted."""
-        containers = [*self.pod.spec.containers, *self.pod.spec.init_containers]
+        """(address, protocol, port) for each host port wanted for as long as the pod runs."""
+        spec = self.pod.spec
+        containers = [*spec.containers, *(c for c in spec.init_containers if c.restart_policy == "Always")]
         return tuple(
             (port.host_ip or "0.0.0.0", port.protocol, port.host_port)  # noqa: S104 - the API's word for any address
             for container in containers

@@ -5,6 +5,7 @@ Source: https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -15,6 +16,9 @@ from tiphys.kinds.core.node import Node
 from tiphys.scheduler.cluster import Cluster, Mask, Scores
 from tiphys.scheduler.plugin import Plugin
 from tiphys.scheduler.pod import PodInfo
+
+# What upstream reads as a number; Python would take 1_000 for one too.
+_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 
 
 def term_matches(term: NodeSelectorTerm, node: Node) -> bool:
@@ -44,10 +48,9 @@ def _holds(requirement: LabelSelectorRequirement, labels: Mapping[str, str]) -> 
 
 
 def _compares(requirement: LabelSelectorRequirement, value: str | None) -> bool:
-    try:
-        left, right = int(value or ""), int(requirement.values[0])
-    except (ValueError, IndexError):
+    if not (value and _INTEGER.fullmatch(value) and requirement.values and _INTEGER.fullmatch(requirement.values[0])):
         return False
+    left, right = int(value), int(requirement.values[0])
     return left > right if requirement.operator == "Gt" else left < right
 
 

@@ -16,18 +16,16 @@ class NodeResourcesFit(Plugin):
     retry_on = frozenset({NODE_ADDED, NODE_CHANGED, POD_REMOVED, POD_CHANGED})
 
     def filter(self, info: PodInfo, cluster: Cluster) -> Mask | None:
-        columns, wanted = cluster.vector(dict(info.requests))
-        free = cluster.allocatable[:, columns] - cluster.requested[:, columns]
-        fits: Mask = np.all(free >= wanted, axis=1)
+        fits: Mask = np.ones(len(cluster.rows), np.bool_)
+        for name, value in info.requests.items():
+            if value:
+                fits &= ~_short(cluster, name, value)
         return fits
 
     def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
         for name, value in info.requests.items():
-            column = cluster.columns.get(name)
-            if not value or column is None:
-                continue
-            short = refused & (cluster.allocatable[:, column] - cluster.requested[:, column] < value)
-            if short.any():
+            short = refused & _short(cluster, name, value)
+            if value and short.any():
                 yield ("Too many pods" if name == PODS else f"Insufficient {name}"), int(short.sum())
 
     def score(self, info: PodInfo, cluster: Cluster) -> Scores | None:
@@ -35,3 +33,12 @@ class NodeResourcesFit(Plugin):
         used = cluster.scored + np.array(info.scored, np.int64)
         free: Scores = np.clip((total - used) / total, 0.0, 1.0).mean(axis=1) * 100.0
         return free
+
+
+def _short(cluster: Cluster, name: str, value: int) -> Mask:
+    """The nodes that have less than `value` left; all of them where none has the resource."""
+    column = cluster.columns.get(name)
+    if column is None:
+        return np.ones(len(cluster.rows), np.bool_)
+    short: Mask = cluster.allocatable[:, column] - cluster.requested[:, column] < value
+    return short

@@ -5,7 +5,6 @@ Source: https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-tolera
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -47,12 +46,7 @@ class TaintToleration(Plugin):
         return cluster.where((self.name, _key(tolerations)), lambda node: not untolerated(node, tolerations, _HARD))
 
     def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
-        found: Counter[str] = Counter()
-        for row, node in cluster.nodes():
-            if refused[row]:
-                taint = untolerated(node, info.pod.spec.tolerations, _HARD)[0]
-                found[f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"] += 1
-        yield from found.items()
+        yield "node(s) had untolerated taint(s)", int(refused.sum())
 
     def score(self, info: PodInfo, cluster: Cluster) -> Scores | None:
         tolerations = info.pod.spec.tolerations
