@@ -28,6 +28,8 @@ from tiphys.kubelet.runtime import (
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "e2e"))
 IMAGE = "busybox:1"
+# Events are not kept for who subscribes later: what is to be seen must not happen before the test looks.
+_LATER = "sleep 0.5"
 
 
 @dataclass
@@ -65,7 +67,7 @@ class Subject:
 def _behave(spec: ContainerSpec, sandbox: SandboxSpec) -> Behaviour:
     """The fake's understanding of the few scripts below."""
     script = spec.command[-1]
-    return Behaviour(0.0, int(script.removeprefix("exit "))) if script.startswith("exit ") else Behaviour()
+    return Behaviour(0.5, int(script.rpartition("exit ")[2])) if "exit " in script else Behaviour()
 
 
 @pytest.fixture(params=["fake", "containerd"])
@@ -100,7 +102,7 @@ async def test_a_container_runs_and_is_observed(subject: Subject) -> None:
 
 
 async def test_an_end_is_an_event_and_observed_by_then(subject: Subject) -> None:
-    await subject.run("a", "exit 3")
+    await subject.run("a", f"{_LATER}; exit 3")
     found = await subject.until("a", lambda pod: any(item.exited for item in pod.containers))
     latest = found.latest("main")
     assert latest is not None
@@ -123,7 +125,7 @@ async def test_stopping_ends_and_may_be_repeated(subject: Subject) -> None:
 
 
 async def test_the_newest_comes_first(subject: Subject) -> None:
-    sandbox, first = await subject.run("a", "exit 0")
+    sandbox, first = await subject.run("a", f"{_LATER}; exit 0")
     await subject.until("a", lambda pod: any(item.exited for item in pod.containers))
     spec = subject.container("a", "exec sleep 1000", attempt=1)
     second = await subject.runtime.create_container(sandbox, spec, subject.sandbox("a"))
