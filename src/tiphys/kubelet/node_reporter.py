@@ -26,9 +26,8 @@ from tiphys.kubelet.node_status import NodeInputs
 from tiphys.kubelet.runtime import Image, Runtime, RuntimeFault, RuntimeInfo
 
 _log = Log("kubelet.node")
-_RETRY = Backoff(initial=0.1, maximum=10.0)
-# A server that is back must hear of this node before it gives it up.
-_RENEW_RETRY = Backoff(initial=0.1, maximum=2.0)
+# Short, since a server that is back must hear of this node before it gives it up.
+_RETRY = Backoff(initial=0.1, maximum=2.0)
 # Who keeps writing over our conditions is contradicted at once only this often, else at the next look.
 _CONTRADICT_SECONDS = 1.0
 _LEASE_NAMESPACE = "kube-node-lease"
@@ -163,7 +162,7 @@ class NodeReporter:
                 await self._clock.sleep(self._config.lease_renew_seconds)
             except (ApiError, Unreachable) as error:
                 _log.warning("cannot renew the node's lease", error=str(error))
-                await self._clock.sleep(_RENEW_RETRY.delay(failures))
+                await self._clock.sleep(_RETRY.delay(failures))
                 failures += 1
 
     async def _renew_once(self) -> None:
