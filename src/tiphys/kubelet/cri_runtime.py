@@ -247,8 +247,8 @@ class CriRuntime:
         ))).url  # fmt: skip
         return url
 
-    async def port_forward_url(self, sandbox_id: str) -> str:
-        url: str = (await self._call(pb.PortForwardRequest(pod_sandbox_id=sandbox_id))).url
+    async def port_forward_url(self, sandbox_id: str, ports: Sequence[int]) -> str:
+        url: str = (await self._call(pb.PortForwardRequest(pod_sandbox_id=sandbox_id, port=ports))).url
         return url
 
     async def image(self, name: str) -> Image | None:

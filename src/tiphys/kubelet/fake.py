@@ -201,7 +201,7 @@ class FakeRuntime:
     async def attach_url(self, container_id: str, options: ExecOptions) -> str:
         raise RuntimeFault("a simulated container has no processes", retriable=False)
 
-    async def port_forward_url(self, sandbox_id: str) -> str:
+    async def port_forward_url(self, sandbox_id: str, ports: Sequence[int]) -> str:
         raise RuntimeFault("a simulated pod has no network", retriable=False)
 
     async def image(self, name: str) -> Image | None:

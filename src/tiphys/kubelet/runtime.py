@@ -328,7 +328,8 @@ class Runtime(Protocol):
 
     async def attach_url(self, container_id: str, options: ExecOptions) -> str: ...
 
-    async def port_forward_url(self, sandbox_id: str) -> str: ...
+    async def port_forward_url(self, sandbox_id: str, ports: Sequence[int]) -> str:
+        """Where the runtime forwards; a WebSocket needs the pod's `ports` said beforehand, SPDY says them itself."""
 
     async def image(self, name: str) -> Image | None: ...
 

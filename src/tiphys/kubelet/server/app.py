@@ -102,7 +102,8 @@ class KubeletServer:
         sandbox = self._worker(request).found.sandbox
         if sandbox is None or not sandbox.ready:
             raise web.HTTPNotFound(text="the pod is not running")
-        return await tunnel(request, await self._kubelet.runtime.port_forward_url(sandbox.id))
+        ports = [int(port) for port in request.query.getall("port", []) if port.isdecimal()]
+        return await tunnel(request, await self._kubelet.runtime.port_forward_url(sandbox.id, ports))
 
     async def _run(self, request: web.Request) -> web.StreamResponse:
         command = request.query.get("cmd", "").split(" ")
