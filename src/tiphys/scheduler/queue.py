@@ -1,7 +1,8 @@
 """The scheduling queue: pods to try now, pods that back off, and pods that wait for something to change.
 
 Nothing is tried again without a reason: a refused pod waits until an event happens that one of the plugins that refused
-it asked for (`retry_on`), and then backs off by how often it failed. After five minutes it is tried anyway.
+it asked for (`retry_on`), and until its back-off is over, which began with the refusal and grows with their number.
+After five minutes it is tried anyway.
 Source: https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-framework/#queueing-hint
 """
 
@@ -23,10 +24,11 @@ _ANYWAY_SECONDS = 300.0
 
 @dataclass(slots=True)
 class Waiting:
-    """A pod that no node takes. `retry_on` are the events that may change that; empty: any."""
+    """A pod that no node takes. `retry_on` are the events that may change that, `ready_at` the end of its back-off."""
 
     info: PodInfo
     retry_on: frozenset[str]
+    ready_at: float
 
 
 class SchedulingQueue:
@@ -35,7 +37,8 @@ class SchedulingQueue:
     def __init__(self, clock: Clock, timers: Timers) -> None:
         self._clock, self._timers = clock, timers
         self._heap: list[tuple[int, int, str]] = []
-        self._ready: dict[str, PodInfo] = {}
+        # With the place in the heap that counts: what was removed leaves its old one behind.
+        self._ready: dict[str, tuple[int, PodInfo]] = {}
         self._waiting: dict[str, Waiting] = {}
         self._failures: dict[str, int] = {}
         self._order = itertools.count()
@@ -46,13 +49,15 @@ class SchedulingQueue:
 
     def add(self, info: PodInfo) -> None:
         """Queue a pod, or take over the new state of one that is queued."""
-        if info.key in self._ready:
-            self._ready[info.key] = info
+        known = self._ready.get(info.key)
+        if known is not None:
+            self._ready[info.key] = (known[0], info)
             return
         self._waiting.pop(info.key, None)
         self._timers.cancel(info.key)
-        self._ready[info.key] = info
-        heapq.heappush(self._heap, (-info.pod.spec.priority, next(self._order), info.key))
+        place = next(self._order)
+        self._ready[info.key] = (place, info)
+        heapq.heappush(self._heap, (-info.pod.spec.priority, place, info.key))
         self._woken.set()
 
     def remove(self, key: str) -> None:
@@ -62,31 +67,38 @@ class SchedulingQueue:
         self._timers.cancel(key)
 
     def waits(self, info: PodInfo, retry_on: frozenset[str]) -> None:
-        """Set aside a pod that no node takes."""
-        self._failures[info.key] = self._failures.get(info.key, 0) + 1
-        self._waiting[info.key] = Waiting(info, retry_on)
+        """Set aside a pod that no node takes, until one of the events happens."""
+        self._set_aside(info, retry_on)
         self._later(info.key, _ANYWAY_SECONDS)
 
     def back_off(self, info: PodInfo) -> None:
         """Try again in a while: the attempt failed for a reason that is not the pod's."""
+        waiting = self._set_aside(info, frozenset())
+        self._later(info.key, waiting.ready_at - self._clock.monotonic())
+
+    def _set_aside(self, info: PodInfo, retry_on: frozenset[str]) -> Waiting:
         failures = self._failures.get(info.key, 0)
         self._failures[info.key] = failures + 1
-        self._waiting[info.key] = Waiting(info, frozenset({""}))
-        self._later(info.key, _BACKOFF.delay(failures))
+        self._ready.pop(info.key, None)
+        waiting = Waiting(info, retry_on, self._clock.monotonic() + _BACKOFF.delay(failures))
+        self._waiting[info.key] = waiting
+        return waiting
 
     def happened(self, event: str) -> None:
-        """Let the pods that wait for such an event back off towards their next try."""
+        """Let the pods that wait for such an event be tried again, once their back-off is over."""
+        now = self._clock.monotonic()
         for key, waiting in self._waiting.items():
             if event in waiting.retry_on:
-                self._later(key, _BACKOFF.delay(max(0, self._failures.get(key, 1) - 1)))
+                self._later(key, max(0.0, waiting.ready_at - now))
 
     async def pop(self) -> PodInfo:
         while True:
             while self._heap:
-                _, _, key = heapq.heappop(self._heap)
-                info = self._ready.pop(key, None)
-                if info is not None:
-                    return info
+                _, place, key = heapq.heappop(self._heap)
+                known = self._ready.get(key)
+                if known is not None and known[0] == place:
+                    del self._ready[key]
+                    return known[1]
             self._woken.clear()
             await self._woken.wait()
 

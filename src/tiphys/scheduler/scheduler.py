@@ -29,6 +29,7 @@ from tiphys.scheduler.pod import PodInfo
 from tiphys.scheduler.queue import SchedulingQueue
 
 NAME = "default-scheduler"
+_UNSCHEDULABLE = "Unschedulable"
 _log = Log("scheduler")
 _ATTEMPTS = Counter("scheduler_schedule_attempts_total", "Attempts to schedule pods, by result.", ("result", "profile"))
 _PENDING = Gauge("scheduler_pending_pods", "Pods that have no node yet.")
@@ -45,7 +46,8 @@ class Scheduler:
         self._cluster = Cluster()
         self._recorder = EventRecorder(client, NAME, clock)
         self._slots = asyncio.Semaphore(_BINDINGS)
-        self._assumed: set[str] = set()
+        # The uids of pods whose binding is under way, by key.
+        self._assumed: dict[str, str] = {}
         # Pods whose node is not known yet, by the node's name.
         self._homeless: dict[str, dict[str, PodInfo]] = {}
         self._nodes.add_handler(self._on_node)
@@ -75,10 +77,10 @@ class Scheduler:
             _ATTEMPTS.inc("unschedulable", NAME)
             events = [p.retry_on for p in DEFAULT if p.name in found.plugins]
             self._queue.waits(info, frozenset().union(*events, {plugin.NODE_ADDED}))
-            supervisor.once(f"refuse {info.key}", self._refuse(info, str(found)))
+            supervisor.once(f"refuse {info.key}", self._refuse(current, str(found)))
             return
         node = self._cluster.name(found)
-        self._assumed.add(info.key)
+        self._assumed[info.key] = info.pod.metadata.uid
         self._cluster.place(info, node)
         supervisor.once(f"bind {info.key}", self._bind(info, node))
 
@@ -102,31 +104,33 @@ class Scheduler:
             self._slots.release()
 
     def _take_back(self, info: PodInfo, error: Exception) -> None:
-        self._assumed.discard(info.key)
-        self._cluster.remove_pod(info.key)
-        if isinstance(error, (NotFound, Conflict)):
-            # The pod went, or somebody else bound it: the informer tells which.
-            return
         _ATTEMPTS.inc("error", NAME)
         _log.warning("binding failed", pod=info.key, error=str(error))
+        if self._assumed.get(info.key) != info.pod.metadata.uid:
+            # The informer was faster: the pod went, or is bound all the same, and counts where it says.
+            return
+        del self._assumed[info.key]
+        self._cluster.remove_pod(info.key)
+        self._queue.happened(plugin.POD_REMOVED)
         self._queue.back_off(info)
 
-    async def _refuse(self, info: PodInfo, why: str) -> None:
+    async def _refuse(self, pod: Pod, why: str) -> None:
         """Say in the pod's condition and in an event why it waits."""
         try:
-            meta = info.pod.metadata
+            meta = pod.metadata
             self._recorder.record(reference("v1", "Pod", meta), "FailedScheduling", why, warning=True)
-            known = info.pod.status.condition("PodScheduled")
-            if known is not None and known.status == "False" and known.message == why:
+            known = pod.status.condition("PodScheduled")
+            since = known.last_transition_time if known is not None and known.status == "False" else None
+            if known is not None and since and (known.reason, known.message) == (_UNSCHEDULABLE, why):
                 return
-            await self._write_condition(meta, why)
+            await self._write_condition(meta, why, since or rfc3339(self._clock.time()))
         finally:
             self._slots.release()
 
-    async def _write_condition(self, meta: ObjectMeta, why: str) -> None:
+    async def _write_condition(self, meta: ObjectMeta, why: str, since: str) -> None:
         condition = {
-            "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why,
-            "lastProbeTime": None, "lastTransitionTime": rfc3339(self._clock.time()),
+            "type": "PodScheduled", "status": "False", "reason": _UNSCHEDULABLE, "message": why,
+            "lastProbeTime": None, "lastTransitionTime": since,
         }  # fmt: skip
         patch = {"metadata": {"uid": meta.uid}, "status": {"conditions": [condition]}}
         try:
@@ -139,7 +143,9 @@ class Scheduler:
     def _on_node(self, old: Node | None, new: Node | None) -> None:
         if new is None:
             assert old is not None, "a change has at least one side"
-            self._cluster.remove_node(old.metadata.name)
+            left = {info.key: info for info in self._cluster.remove_node(old.metadata.name)}
+            if left:
+                self._homeless.setdefault(old.metadata.name, {}).update(left)
             return
         self._cluster.set_node(new)
         if old is None:
@@ -150,6 +156,10 @@ class Scheduler:
             self._queue.happened(plugin.NODE_CHANGED)
 
     def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
+        if old is not None and new is not None and old.metadata.uid != new.metadata.uid:
+            # A list taken anew may show another pod of the same name.
+            self._forget(old)
+            old = None
         if new is None or new.finished:
             gone = new or old
             assert gone is not None, "a change has at least one side"
@@ -157,7 +167,7 @@ class Scheduler:
             return
         info = PodInfo(new)
         if new.spec.node_name:
-            self._assumed.discard(info.key)
+            self._assumed.pop(info.key, None)
             self._queue.remove(info.key)
             if old is not None and old.spec == new.spec:
                 return
@@ -171,8 +181,11 @@ class Scheduler:
     def _forget(self, pod: Pod) -> None:
         key = pod.metadata.key
         self._queue.remove(key)
-        self._assumed.discard(key)
-        self._homeless.get(pod.spec.node_name, {}).pop(key, None)
+        self._assumed.pop(key, None)
+        homeless = self._homeless.get(pod.spec.node_name, {})
+        homeless.pop(key, None)
+        if not homeless:
+            self._homeless.pop(pod.spec.node_name, None)
         if self._cluster.remove_pod(key):
             self._queue.happened(plugin.POD_REMOVED)
 

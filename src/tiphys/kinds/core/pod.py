@@ -112,6 +112,14 @@ class Pod(Model):
         return self.metadata.deletion_timestamp is not None
 
 
+# What a pod says of itself while gates hold it; the scheduler writes its own once they are gone.
+_GATED = {
+    "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+    "lastProbeTime": None, "lastTransitionTime": None,
+}  # fmt: skip
+
+
 class PodStrategy(StatusStrategy):
     def default(self, new: Json) -> None:
         spec = new.setdefault("spec", {})
@@ -122,6 +130,8 @@ class PodStrategy(StatusStrategy):
         spec = new.setdefault("spec", {})
         if old is None:
             new["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
+            if spec.get("schedulingGates"):
+                new["status"]["conditions"] = [dict(_GATED)]
         # Admission may have set the account since defaulting.
         mirror_service_account(spec)
 

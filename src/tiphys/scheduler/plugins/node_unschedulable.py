@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tiphys.kinds.core.node import Taint
+from tiphys.kinds.core.taints import tolerates
 from tiphys.scheduler.cluster import Cluster, Mask
 from tiphys.scheduler.plugin import Plugin
-from tiphys.scheduler.plugins.taint_toleration import tolerates
 from tiphys.scheduler.pod import PodInfo
 
 _TAINT = Taint("node.kubernetes.io/unschedulable", "NoSchedule")

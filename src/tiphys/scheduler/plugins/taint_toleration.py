@@ -11,21 +11,12 @@ import numpy as np
 
 from tiphys.kinds.core.affinity import Toleration
 from tiphys.kinds.core.node import Node, Taint
+from tiphys.kinds.core.taints import tolerates
 from tiphys.scheduler.cluster import Cluster, Mask, Scores
 from tiphys.scheduler.plugin import Plugin
 from tiphys.scheduler.pod import PodInfo
 
 _HARD = ("NoSchedule", "NoExecute")
-
-
-def tolerates(toleration: Toleration, taint: Taint) -> bool:
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    if toleration.operator == "Exists":
-        return True
-    return bool(toleration.key) and toleration.value == taint.value
 
 
 def untolerated(node: Node, tolerations: Sequence[Toleration], effects: Sequence[str]) -> list[Taint]:

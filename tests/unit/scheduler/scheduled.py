@@ -1,0 +1,84 @@
+"""What the tests do to a cluster that has a scheduler, and what they wait to see."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from scheduler_objects import Json, node_json, pod_json
+
+from tiphys.api.http import Request, Response
+from tiphys.api.meta import ObjectMeta
+from tiphys.base.clock import VirtualClock
+from tiphys.client.client import Client
+from tiphys.kinds.core.event import EVENTS, Event
+from tiphys.kinds.core.node import NODES
+from tiphys.kinds.core.pod import PODS, Pod, PodCondition
+
+_DEADLINE = 8.0
+
+
+class Scheduled:
+    """What a user does to a cluster that has a scheduler. `answer` may put another answer in place of the server's."""
+
+    def __init__(self, clock: VirtualClock, client: Client) -> None:
+        self.clock, self.client = clock, client
+        self.answer: Callable[[Request], Response | None] = lambda request: None
+        self.requests: list[Request] = []
+
+    async def node(self, name: str, **more: Any) -> None:
+        await self.client.of(NODES).create_json(node_json(name, **more))
+
+    async def pod(self, name: str, **more: Any) -> None:
+        manifest = pod_json(name, **more)
+        del manifest["metadata"]["uid"]
+        await self.client.of(PODS).create_json(manifest)
+
+    async def get(self, name: str) -> Pod:
+        return await self.client.of(PODS).get(name, "default")
+
+    async def patch(self, name: str, patch: Json, **options: Any) -> None:
+        await self.client.of(PODS).patch(ObjectMeta(name=name, namespace="default"), patch, **options)
+
+    async def delete(self, name: str) -> None:
+        await self.client.of(PODS).delete(ObjectMeta(name=name, namespace="default"), grace=0)
+
+    async def until(self, check: Callable[[], Any], what: str) -> Any:
+        """What `check` (which may be a coroutine function) gives once it is true, while the clock stands still."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _DEADLINE
+        while True:
+            found = check()
+            found = await found if asyncio.iscoroutine(found) else found
+            if found:
+                return found
+            assert loop.time() < end, f"never came true: {what}"
+            await asyncio.sleep(0.002)
+
+    async def bound(self, name: str) -> str:
+        """The node of a pod once it has one."""
+
+        async def check() -> str:
+            return (await self.get(name)).spec.node_name
+
+        node: str = await self.until(check, f"{name} bound")
+        return node
+
+    async def refused(self, name: str, message: str) -> PodCondition:
+        """The PodScheduled condition once it says `message`."""
+
+        async def check() -> PodCondition | None:
+            found = (await self.get(name)).status.condition("PodScheduled")
+            return found if found is not None and found.status == "False" and found.message == message else None
+
+        condition: PodCondition = await self.until(check, f"{name} refused: {message}")
+        return condition
+
+    async def event(self, name: str, reason: str) -> Event:
+        async def check() -> Event | None:
+            events, _ = await self.client.of(EVENTS).list("default")
+            return next((e for e in events if (e.involved_object.name, e.reason) == (name, reason)), None)
+
+        event: Event = await self.until(check, f"event {reason} of {name}")
+        return event
