@@ -28,7 +28,7 @@ class CustomColumns:
             self._paths.append(path(relaxed(expression)))
 
     def cells(self, obj: Any) -> list[str]:
-        return [",".join(map(_shown, found)) if (found := find(obj)) else "<none>" for find in self._paths]
+        return [",".join(map(go_text, found)) if (found := find(obj)) else "<none>" for find in self._paths]
 
 
 def from_file(name: str) -> CustomColumns:
@@ -54,7 +54,7 @@ def _parts(text: str) -> list[str]:
     return parts
 
 
-def _shown(value: Any) -> str:
+def go_text(value: Any) -> str:
     """As Go's `%v` prints it."""
     if value is None:
         return "<none>"
@@ -63,7 +63,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, float):
         return number(value)
     if isinstance(value, dict):
-        return "map[" + " ".join(f"{key}:{_shown(value[key])}" for key in sorted(value)) + "]"
+        return "map[" + " ".join(f"{key}:{go_text(value[key])}" for key in sorted(value)) + "]"
     if isinstance(value, list):
-        return "[" + " ".join(map(_shown, value)) + "]"
+        return "[" + " ".join(map(go_text, value)) + "]"
     return str(value)
