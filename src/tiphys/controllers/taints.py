@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from tiphys.api.time import rfc3339
 from tiphys.kinds.core.affinity import Toleration
 from tiphys.kinds.core.node import Node, Taint
+from tiphys.kinds.core.taints import tolerates
 
 NO_SCHEDULE, NO_EXECUTE = "NoSchedule", "NoExecute"
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
@@ -55,16 +56,6 @@ def _is_ours(taint: Taint) -> bool:
 
 def _has(node: Node, effect: str) -> bool:
     return any(taint.effect == effect and taint.key in (NOT_READY, UNREACHABLE) for taint in node.spec.taints)
-
-
-def tolerates(toleration: Toleration, taint: Taint) -> bool:
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    if toleration.operator == "Exists":
-        return True
-    return bool(toleration.key) and toleration.value == taint.value
 
 
 def borne_until(
