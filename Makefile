@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test check demo test unit e2e bench clean
+.PHONY: help setup setup-test check demo test unit e2e bench bench-scheduler clean
 
 help: ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 $(VENV)/.ready: pyproject.toml tools/install-packages
 	PYTHON=$(PYTHON) tools/install-packages
@@ -43,6 +43,9 @@ e2e: setup-test ## the tests on real clusters (needs root)
 
 bench: setup-test ## start-up time, memory, latency, throughput (needs root)
 	$(BIN)/python benchmarks/bench.py
+
+bench-scheduler: setup ## pods scheduled per second, in process
+	$(BIN)/python benchmarks/scheduler.py
 
 clean: ## remove what was built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiphys.kinds.core.node import Node
-from tiphys.scheduler.pod import CPU, EPHEMERAL, MEMORY, PODS, HostPort, PodInfo, amount
+from tiphys.scheduler.pod import CPU, EPHEMERAL, MEMORY, PODS, PodInfo, amount
 
 Mask = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.float64]
@@ -36,7 +36,6 @@ class Row:
 
     node: Node
     pods: dict[str, PodInfo] = field(default_factory=dict)
-    ports: dict[HostPort, int] = field(default_factory=dict)
 
 
 class Cluster:
@@ -47,6 +46,8 @@ class Cluster:
         self.scored = np.zeros((0, 2), np.int64)
         self.live: Mask = np.zeros(0, np.bool_)
         self.rows: list[Row | None] = []
+        # Who has host ports: by protocol and number, then by address, how many pods of each row.
+        self.ports: dict[tuple[str, int], dict[str, dict[int, int]]] = {}
         self.generation = 0
         self._row_of: dict[str, int] = {}
         self._free: list[int] = []
@@ -99,8 +100,9 @@ class Cluster:
             matrix[row] = 0
         entry = self.rows[row]
         assert entry is not None, "a named row has a node"
-        for key in entry.pods:
-            self._placed.pop(key, None)
+        for info in entry.pods.values():
+            self._placed.pop(info.key, None)
+            self._count_ports(info, row, -1)
         self.rows[row] = None
         self._free.append(row)
         self.generation += 1
@@ -125,8 +127,6 @@ class Cluster:
         assert entry is not None, "a named row has a node"
         self._placed[info.key] = Placed(info, row)
         entry.pods[info.key] = info
-        for port in info.ports:
-            entry.ports[port] = entry.ports.get(port, 0) + 1
         self._count(info, row, 1)
         return True
 
@@ -138,10 +138,6 @@ class Cluster:
         entry = self.rows[known.row]
         if entry is not None:
             entry.pods.pop(key, None)
-            for port in known.info.ports:
-                entry.ports[port] -= 1
-                if not entry.ports[port]:
-                    del entry.ports[port]
         self._count(known.info, known.row, -1)
         return True
 
@@ -170,6 +166,20 @@ class Cluster:
         cpu, memory = info.scored
         self.scored[row, 0] += sign * cpu
         self.scored[row, 1] += sign * memory
+        self._count_ports(info, row, sign)
+
+    def _count_ports(self, info: PodInfo, row: int, sign: int) -> None:
+        for address, protocol, number in info.ports:
+            addresses = self.ports.setdefault((protocol, number), {})
+            rows = addresses.setdefault(address, {})
+            rows[row] = rows.get(row, 0) + sign
+            # Nothing is left of a port that nobody has.
+            if not rows[row]:
+                del rows[row]
+            if not rows:
+                del addresses[address]
+            if not addresses:
+                del self.ports[protocol, number]
 
     def _column(self, name: str) -> int:
         column = self.columns.get(name)

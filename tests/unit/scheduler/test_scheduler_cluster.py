@@ -48,7 +48,7 @@ class TestNodes:
         assert allocatable(made, "b", "x.io/gpu") == 0
         entry = made.rows[row or 0]
         assert entry is not None
-        assert not entry.ports
+        assert not made.ports
         assert not entry.pods
         assert len(made) == 1
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tiphys.scheduler.cluster import Cluster, Mask, Row
+from tiphys.scheduler.cluster import Cluster, Mask
 from tiphys.scheduler.plugin import NODE_ADDED, POD_REMOVED, Plugin
-from tiphys.scheduler.pod import HostPort, PodInfo
+from tiphys.scheduler.pod import PodInfo
 
 _ANY = "0.0.0.0"  # noqa: S104 - the API's word for any address
 
@@ -20,18 +20,12 @@ class NodePorts(Plugin):
     def filter(self, info: PodInfo, cluster: Cluster) -> Mask | None:
         if not info.ports:
             return None
-        mask = np.zeros(len(cluster.rows), np.bool_)
-        for row, entry in enumerate(cluster.rows):
-            mask[row] = entry is not None and not any(_taken(entry, port) for port in info.ports)
+        mask = np.ones(len(cluster.rows), np.bool_)
+        for wanted, protocol, number in info.ports:
+            for address, rows in cluster.ports.get((protocol, number), {}).items():
+                if address in (wanted, _ANY) or wanted == _ANY:
+                    mask[list(rows)] = False
         return mask
 
     def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
         yield "node(s) didn't have free ports for the requested pod ports", int(refused.sum())
-
-
-def _taken(entry: Row, wanted: HostPort) -> bool:
-    address, protocol, number = wanted
-    return any(
-        (protocol, number) == (taken[1], taken[2]) and (address in (taken[0], _ANY) or taken[0] == _ANY)
-        for taken in entry.ports
-    )

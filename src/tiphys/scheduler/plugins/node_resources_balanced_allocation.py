@@ -13,12 +13,14 @@ class NodeResourcesBalancedAllocation(Plugin):
     name = "NodeResourcesBalancedAllocation"
 
     def score(self, info: PodInfo, cluster: Cluster) -> Scores | None:
-        wanted = [info.requests.get(CPU, 0), info.requests.get(MEMORY, 0)]
+        wanted = info.requests.get(CPU, 0), info.requests.get(MEMORY, 0)
         if not any(wanted):
             # Such a pod changes the balance nowhere.
             return None
-        total = np.maximum(cluster.allocatable[:, :2], 1)
-        used = np.clip((cluster.requested[:, :2] + np.array(wanted, np.int64)) / total, 0.0, 1.0)
+        cpu, memory = (
+            np.minimum((cluster.requested[:, column] + value) / np.maximum(cluster.allocatable[:, column], 1), 1.0)
+            for column, value in enumerate(wanted)
+        )
         # The standard deviation of two fractions is half their distance.
-        balance: Scores = (1.0 - np.abs(used[:, 0] - used[:, 1]) / 2.0) * 100.0
+        balance: Scores = 100.0 - np.abs(cpu - memory) * 50.0
         return balance
