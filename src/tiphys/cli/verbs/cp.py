@@ -121,7 +121,6 @@ def _tar(call: Call, place: Place, command: list[str], data: bytes | None) -> by
         "stdin": data is not None, "stdout": True, "stderr": True,
     }  # fmt: skip
     sock, protocol = call.transport.upgrade(pods.path_of(pod, "exec"), query=query, protocols=[V5, V4])
-    sock.settimeout(None)
     websocket = WebSocket(sock, protocol)
     try:
         if data is not None:
@@ -147,7 +146,7 @@ def _collect(websocket: WebSocket, command: list[str]) -> bytes:
             break
     if outcome and orjson.loads(outcome).get("status") != "Success":
         why = complaint.decode(errors="replace").strip() or orjson.loads(outcome).get("message", "")
-        if "executable file not found" in why or "no such file" in why.lower() and command[0] in why:
+        if "executable file not found" in why or ("no such file" in why.lower() and command[0] in why):
             why = f"the container has no {command[0]}, which cp needs: {why}"
         raise CliError(why)
     return b"".join(output)

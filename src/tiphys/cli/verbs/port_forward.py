@@ -41,9 +41,9 @@ def run(call: Call) -> int:
             selector.register(listener, selectors.EVENT_READ, pair.remote)
     while True:
         for key, _ in selector.select():
-            listener: Any = key.fileobj
-            client, _ = listener.accept()
-            call.say(f"Handling connection for {listener.getsockname()[1]}")
+            ready: Any = key.fileobj
+            client, _ = ready.accept()
+            call.say(f"Handling connection for {ready.getsockname()[1]}")
             call.out.flush()
             threading.Thread(target=_serve, args=(call, pod, client, key.data), daemon=True).start()
 
@@ -102,7 +102,6 @@ def _serve(call: Call, pod: dict[str, Any], client: socket.socket, remote: int) 
     """Two channels for the port: 0 data, 1 errors; each begins with the port's number."""
     path = pods.path_of(pod, "portforward")
     sock, protocol = call.transport.upgrade(path, query={"ports": str(remote)}, protocols=[V4])
-    sock.settimeout(None)
     websocket = WebSocket(sock, protocol)
 
     def outward() -> None:
