@@ -17,11 +17,11 @@ from aiohttp import web
 from tiphys.api import errors
 from tiphys.api.http import Request
 from tiphys.api.resource import Json
+from tiphys.client.tunnel import TunnelFailed, tunnel
 from tiphys.server.app import ApiServer
 from tiphys.server.authz import refusal
 from tiphys.server.call import Call
 from tiphys.server.route import Target, target_of
-from tiphys.server.tunnel import tunnel
 
 _KUBELET = {"exec": "exec", "attach": "attach", "portforward": "portForward", "log": "containerLogs"}
 _HOP = frozenset(
@@ -53,7 +53,10 @@ class Connect:
         path = _kubelet_path(target, pod, request)
         if target.subresource == "log":
             return await self._forward(http, f"https://{host}:{port}{path}", b"")
-        return await tunnel(http, host, port, path, self._tls)
+        try:
+            return await tunnel(http, (host, port), path, self._tls)
+        except TunnelFailed as error:
+            raise errors.ServiceUnavailable(str(error)) from error
 
     def _authorized(self, request: Request, target: Target) -> Call:
         user = request.user

@@ -10,6 +10,7 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import web
@@ -19,6 +20,7 @@ from tiphys.api.time import seconds
 from tiphys.base import metrics
 from tiphys.base.clock import Clock
 from tiphys.client.client import Client
+from tiphys.client.tunnel import TunnelFailed, tunnel
 from tiphys.kinds.core.pod import PODS
 from tiphys.kubelet.agent import Kubelet
 from tiphys.kubelet.identity import log_directory
@@ -26,7 +28,6 @@ from tiphys.kubelet.resources import qos_class
 from tiphys.kubelet.runtime import Container, ContainerUsage, ExecOptions, RuntimeFault
 from tiphys.kubelet.server import log_files, stats
 from tiphys.kubelet.server.log_files import LogOptions
-from tiphys.kubelet.server.tunnel import tunnel
 from tiphys.kubelet.worker import PodWorker
 from tiphys.node.cgroups import Cgroups, Usage, pod_path
 
@@ -90,12 +91,12 @@ class KubeletServer:
         if not options.command:
             raise web.HTTPBadRequest(text="you must specify at least one command for the container")
         url = await self._kubelet.runtime.exec_url(self._container(request).id, options)
-        return await tunnel(request, url)
+        return await _stream(request, url)
 
     async def _attach(self, request: web.Request) -> web.StreamResponse:
         _check_protocol(request)
         url = await self._kubelet.runtime.attach_url(self._container(request).id, _options(request))
-        return await tunnel(request, url)
+        return await _stream(request, url)
 
     async def _port_forward(self, request: web.Request) -> web.StreamResponse:
         _check_protocol(request)
@@ -103,7 +104,7 @@ class KubeletServer:
         if sandbox is None or not sandbox.ready:
             raise web.HTTPNotFound(text="the pod is not running")
         ports = [int(port) for port in request.query.getall("port", []) if port.isdecimal()]
-        return await tunnel(request, await self._kubelet.runtime.port_forward_url(sandbox.id, ports))
+        return await _stream(request, await self._kubelet.runtime.port_forward_url(sandbox.id, ports))
 
     async def _run(self, request: web.Request) -> web.StreamResponse:
         command = request.query.get("cmd", "").split(" ")
@@ -194,6 +195,16 @@ def _trusted(transport: asyncio.BaseTransport | None) -> bool:
     found = transport.get_extra_info("peercert") if transport is not None else None
     names = {pair for part in (found or {}).get("subject", ()) for pair in part}
     return ("organizationName", _MASTERS) in names or ("commonName", _API_SERVER) in names
+
+
+async def _stream(request: web.Request, url: str) -> web.StreamResponse:
+    """Hand the connection to the runtime's streaming server, which answers for the protocol (SPDY, WebSocket v4)."""
+    there = urlsplit(url)
+    path = there.path + (f"?{there.query}" if there.query else "")
+    try:
+        return await tunnel(request, (there.hostname or "127.0.0.1", there.port or 80), path)
+    except TunnelFailed as error:
+        raise web.HTTPBadGateway(text=f"the runtime's streaming server: {error}") from error
 
 
 @web.middleware

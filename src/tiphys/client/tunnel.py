@@ -11,11 +11,13 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from tiphys.api import errors
-
 _CHUNK = 64 * 1024
-_HANDSHAKE_LIMIT = 64 * 1024
+_CONNECT_SECONDS = 5
 _DROPPED = frozenset(("host", "authorization", "cookie"))
+
+
+class TunnelFailed(Exception):
+    """The other end cannot be reached, or left during the handshake; the message names it."""
 
 
 class _Inbound:
@@ -50,16 +52,21 @@ class _Inbound:
 
 
 async def tunnel(
-    http: web.BaseRequest, host: str, port: int, path: str, tls: ssl.SSLContext | None
+    http: web.BaseRequest, address: tuple[str, int], path: str, tls: ssl.SSLContext | None = None
 ) -> web.StreamResponse:
-    """Repeat `http`'s upgrade to `host`, then pass bytes until either side closes. Raises ServiceUnavailable."""
+    """Repeat `http`'s upgrade to `address` (host, port), then pass bytes until either side closes.
+
+    Raises TunnelFailed, and ConnectionResetError where the client has left.
+    """
     transport = http.transport
     if transport is None:
         raise ConnectionResetError("the client left before its upgrade")
+    host, port = address
     try:
-        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port, ssl=tls), 5)
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port, ssl=tls)
     except (OSError, TimeoutError) as error:
-        raise errors.ServiceUnavailable(f"error dialing backend: {host}:{port}: {error}") from error
+        raise TunnelFailed(f"error dialing backend: {host}:{port}: {error}") from error
     try:
         head = [f"{http.method} {path} HTTP/1.1", f"Host: {host}:{port}"]
         head += [f"{name}: {value}" for name, value in http.headers.items() if name.lower() not in _DROPPED]
@@ -75,7 +82,7 @@ async def tunnel(
         await _pump(http, reader, transport, inbound)
         return _Gone(status=101)
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-        raise errors.ServiceUnavailable(f"backend {host}:{port} closed during the upgrade") from error
+        raise TunnelFailed(f"backend {host}:{port} closed during the upgrade") from error
     finally:
         writer.close()
 
