@@ -6,7 +6,9 @@ Source: https://kubernetes.io/docs/reference/networking/virtual-ips/
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tiphys.kinds.core.service import Service, ServicePort
@@ -17,7 +19,9 @@ Backend = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """`addresses` are where clients connect (cluster, external and load balancer addresses), IPv4 text.
+    """`addresses` are where clients connect besides `cluster_ip`, IPv4 text: external addresses and load balancers'.
+
+    Those of load balancers are in `balanced` too, and only from `sources` may they be reached, if there are any.
 
     `backends` serve traffic from inside, `external` traffic through node ports and load balancers; with a Local policy
     they are the node's own. `affinity` is in seconds, 0 for none. `name` is unique and stable: NAMESPACE/NAME:PORT.
@@ -33,6 +37,7 @@ class Port:
     external: tuple[Backend, ...]
     local: bool
     affinity: int
+    balanced: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
 
 
@@ -43,21 +48,39 @@ def ports_of(service: Service, slices: Iterable[EndpointSlice], node: str) -> It
         return
     slices = [found for found in slices if found.address_type == "IPv4"]
     sticky = spec.session_affinity_config.client_ip.timeout_seconds if spec.session_affinity == "ClientIP" else 0
-    external_local = spec.external_traffic_policy == "Local" and spec.type in ("NodePort", "LoadBalancer")
-    balanced = [
-        ingress.ip for ingress in service.status.load_balancer.ingress if ingress.ip and ingress.ip_mode != "Proxy"
-    ]
+    reachable = spec.type in ("NodePort", "LoadBalancer") or spec.external_ips
+    external_local = spec.external_traffic_policy == "Local" and bool(reachable)
+    ingress = service.status.load_balancer.ingress
+    balanced = tuple(dict.fromkeys(_ipv4(point.ip for point in ingress if point.ip_mode != "Proxy")))
+    sources = _ranges(spec.load_balancer_source_ranges)
     for port in spec.ports:
         endpoints = list(_endpoints(port, slices))
         everywhere = _usable(endpoints)
         here = _usable([(e, number) for e, number in endpoints if e.node_name == node])
         yield Port(
             name=f"{service.metadata.key}:{port.name or port.port}", protocol=port.protocol.lower(), port=port.port,
-            cluster_ip=spec.cluster_ip, addresses=tuple(dict.fromkeys([*spec.external_ips, *balanced])),
+            cluster_ip=spec.cluster_ip, addresses=tuple(dict.fromkeys([*_ipv4(spec.external_ips), *balanced])),
             node_port=port.node_port, backends=here if spec.internal_traffic_policy == "Local" else everywhere,
             external=here if external_local else everywhere, local=external_local, affinity=sticky,
-            sources=tuple(spec.load_balancer_source_ranges),
+            balanced=balanced, sources=sources,
         )  # fmt: skip
+
+
+def _ipv4(addresses: Iterable[str]) -> Iterator[str]:
+    """What the rules can hold: one address of another family, or a word, would make the kernel refuse them all."""
+    for address in addresses:
+        with suppress(ValueError):
+            yield str(ipaddress.IPv4Address(address))
+
+
+def _ranges(texts: Sequence[str]) -> tuple[str, ...]:
+    """The IPv4 ranges without overlap, which the kernel refuses; none if they hold every address."""
+    found = []
+    for text in texts:
+        with suppress(ValueError):
+            found.append(ipaddress.IPv4Network(text.strip(), strict=False))
+    merged = list(ipaddress.collapse_addresses(found))
+    return () if any(not network.prefixlen for network in merged) else tuple(map(str, merged))
 
 
 def _endpoints(port: ServicePort, slices: Sequence[EndpointSlice]) -> Iterator[tuple[Endpoint, int]]:

@@ -57,8 +57,13 @@ def _add(state: State, port: Port) -> None:
         return
     if port.external:
         _external(state, outside, digest, port)
+    limited = outside
+    if port.external and port.balanced and port.sources:
+        limited = f"lb-{digest}"
+        state.chains[limited] = (f"ip saddr != {{ {', '.join(port.sources)} }} drop", f"goto {outside}")
     for address in port.addresses:
-        _point(state, f"{address} . {port.protocol} . {port.port}", "services", outside, port)
+        chain = limited if address in port.balanced else outside
+        _point(state, f"{address} . {port.protocol} . {port.port}", "services", chain, port)
     if port.node_port:
         _point(state, f"{port.protocol} . {port.node_port}", "nodeports", outside, port)
 
@@ -73,8 +78,6 @@ def _point(state: State, element: str, table: str, chain: str, port: Port) -> No
 def _external(state: State, chain: str, digest: str, port: Port) -> None:
     """Traffic from outside takes the node's address on its way to a pod that may be elsewhere."""
     rules = []
-    if port.sources:
-        rules.append(f"ip saddr != {{ {', '.join(port.sources)} }} drop")
     if not port.local:
         rules.append(f"meta mark set meta mark or {_MASQUERADE}")
     if port.external == port.backends:
@@ -103,7 +106,8 @@ def _balance_sticky(state: State, chain: str, digest: str, port: Port, backends:
     """Clients return to the endpoint that served them, each endpoint remembering its clients in a set."""
     remembered, choices = [], []
     for index, (address, number) in enumerate(backends):
-        name = hashlib.sha256(f"{digest}/{address}/{number}".encode()).hexdigest()[:12]
+        # With the timeout, which a set cannot change.
+        name = hashlib.sha256(f"{digest}/{address}/{number}/{port.affinity}".encode()).hexdigest()[:12]
         state.stickies[f"aff-{name}"] = port.affinity
         state.chains[f"ep-{name}"] = (
             f"update @aff-{name} {{ ip saddr }}", f"meta l4proto {port.protocol} dnat to {address}:{number}",
