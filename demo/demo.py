@@ -6,6 +6,7 @@ Every step is a command that a user could have typed; the page is asked for thro
 from __future__ import annotations
 
 import http.client
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 TIPHYS = Path(sys.executable).with_name("tiphys")
 IMAGE = "tiphys-demo-web:1"
+KUBECONFIG = "/etc/tiphys/admin.kubeconfig"
 
 
 def say(text: str) -> None:
@@ -28,7 +30,9 @@ def tiphys(*words: str, show: bool = True) -> str:
     """Run one command as a user would; its output, which is shown too."""
     if show:
         print(f"$ tiphys {' '.join(words)}", flush=True)
-    done = subprocess.run([TIPHYS, *words], stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    # The demo's own cluster, whatever the current context is.
+    environment = {**os.environ, "KUBECONFIG": KUBECONFIG}
+    done = subprocess.run([TIPHYS, *words], stdout=subprocess.PIPE, text=True, check=False, env=environment)  # noqa: S603
     if show and done.stdout.strip():
         print(done.stdout.rstrip(), flush=True)
     if done.returncode:

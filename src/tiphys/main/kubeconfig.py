@@ -39,8 +39,8 @@ def write(cluster: Cluster, settings: Settings) -> None:
     write_private(cluster.kubeconfig, yaml.safe_dump(entry(cluster, settings)).encode())
 
 
-def merge_into_home(cluster: Cluster, settings: Settings) -> None:
-    """Add or renew the cluster's context; it becomes the current one if there is none."""
+def merge_into_home(cluster: Cluster, settings: Settings) -> str:
+    """Add or renew the cluster's context; it becomes the current one if there is none. The current one's name."""
     path, owner = _home()
     known = yaml.safe_load(path.read_text()) if path.exists() else None
     if not isinstance(known, dict):
@@ -54,6 +54,8 @@ def merge_into_home(cluster: Cluster, settings: Settings) -> None:
     write_private(path, yaml.safe_dump(known).encode())
     for made in (path, path.parent):
         os.chown(made, *owner)
+    current: str = known["current-context"]
+    return current
 
 
 def remove_from_home(cluster: Cluster) -> None:

@@ -85,9 +85,10 @@ async def start(cluster: Cluster, progress: Progress) -> None:
             command = [sys.executable, "-m", "tiphys.main.entry", role, "--cluster", cluster.name]
             process.spawn(command, cluster.logs / f"{role}.log").save(cluster.pidfile(role))
     await _wait_ready(cluster, settings)
-    kubeconfig.merge_into_home(cluster, settings)
+    current = kubeconfig.merge_into_home(cluster, settings)
     link_kubectl()
-    progress.done(f"node {settings.node} is Ready; try `kubectl get pods -A`")
+    hint = "kubectl get pods -A" if current == cluster.name else f"kubectl config use-context {cluster.name}"
+    progress.done(f"node {settings.node} is Ready; try `{hint}`")
 
 
 def _check_port(role: str, settings: Settings) -> None:
