@@ -31,7 +31,8 @@ class Kernel:
         self._inside = ["ip", "netns", "exec", namespace]
 
     def apply(self, text: str) -> None:
-        done = subprocess.run([*self._inside, "nft", "-f", "-"], input=text, text=True, capture_output=True, check=False)
+        command = [*self._inside, "nft", "-f", "-"]
+        done = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
         assert not done.returncode, f"{done.stderr}\nin\n{text}"
 
     def elements(self) -> dict[str, dict[str, str]]:

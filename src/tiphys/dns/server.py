@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import random
+import secrets
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import cast
 
@@ -24,15 +25,23 @@ _log = Log("dns")
 _QUERIES = Counter("coredns_dns_requests_total", "Queries answered, by origin of the answer.", ("origin",))
 _FORWARD_SECONDS = 2.0
 _FORWARDS = 512
-_CACHED, _CACHE_SECONDS = 2048, 30.0
+_CACHED, _CACHED_SIZE, _CACHE_SECONDS = 2048, 4096, 30.0
+_HEADER_SIZE = 12
+# ExternalNames that lead to one another.
+_CHAIN = 8
 _NEGATIVE_TTL = 5
 
 
+# Asks the server of an address; true for TCP. Raises OSError or TimeoutError.
+Ask = Callable[[str, bytes, bool], Awaitable[bytes]]
+
+
 class Resolver:
-    def __init__(self, zone: Zone, upstream: Sequence[str], clock: Clock) -> None:
-        """`upstream` are the addresses of the servers that other names are asked of."""
+    def __init__(self, zone: Zone, upstream: Sequence[str], clock: Clock, ask: Ask | None = None) -> None:
+        """`upstream` are the addresses of the servers that other names are asked of, in this order."""
         self._zone, self._upstream, self._clock = zone, list(upstream), clock
-        self._cache: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
+        self._ask = ask or _ask
+        self._cache: OrderedDict[tuple[bytes, bool], tuple[float, bytes]] = OrderedDict()
         self._slots = asyncio.Semaphore(_FORWARDS)
 
     async def resolve(self, message: bytes, *, tcp: bool = False) -> bytes:
@@ -41,6 +50,13 @@ class Resolver:
             question = wire.parse(message)
         except WireError:
             return wire.failure(message, wire.FORMERR)
+        try:
+            return await self._resolve(message, question, tcp=tcp)
+        except WireError as error:
+            _log.warning("no name for DNS", asked=question.name, error=str(error))
+            return wire.answer(question, (), code=wire.SERVFAIL, tcp=tcp)
+
+    async def _resolve(self, message: bytes, question: Question, *, tcp: bool) -> bytes:
         if self._zone.covers(question.name):
             _QUERIES.inc("cluster")
             return await self._ours(question, tcp=tcp)
@@ -53,48 +69,80 @@ class Resolver:
         return await self._forward(message, question, tcp=tcp)
 
     async def _ours(self, question: Question, *, tcp: bool) -> bytes:
+        if not self._zone.synced:
+            return wire.answer(question, (), code=wire.SERVFAIL, tcp=tcp)
         records = self._zone.find(question.name, question.type)
         soa = Record(self._zone.domain, wire.SOA, "", _NEGATIVE_TTL)
         if records is None:
             return wire.answer(question, (), code=wire.NXDOMAIN, soa=soa, tcp=tcp)
         if records and records[0].type == wire.CNAME and question.type != wire.CNAME:
-            # An ExternalName leads out of the cluster, or to another Service.
-            target = records[0].data.rstrip(".").lower()
-            if self._zone.covers(target):
-                records = [*records, *(self._zone.find(target, question.type) or ())]
+            # In order: resolvers read the chain from its beginning.
+            return wire.answer(question, await self._follow(records, question.type), soa=soa, tcp=tcp)
         random.shuffle(records)
         return wire.answer(question, records, soa=soa, tcp=tcp)
 
+    async def _follow(self, records: list[Record], kind: int) -> list[Record]:
+        """The chain from an ExternalName, to Services and out of the cluster: clients do not follow it themselves."""
+        for _ in range(_CHAIN):
+            if records[-1].type != wire.CNAME:
+                break
+            target = records[-1].data.rstrip(".").lower()
+            if not self._zone.covers(target):
+                return [*records, *await self._outside(target, kind)]
+            found = self._zone.find(target, kind)
+            if not found:
+                break
+            records = [*records, *found]
+        return records
+
+    async def _outside(self, name: str, kind: int) -> list[Record]:
+        """What other servers say of a name, as far as it is read here."""
+        try:
+            message = wire.query(int.from_bytes(secrets.token_bytes(2), "big"), name, kind)
+            found = wire.answers(await self._forward(message, wire.parse(message), tcp=False))
+        except WireError as error:
+            _log.debug("no answer that can be read", name=name, error=str(error))
+            return []
+        return [record for record in found if record.data]
+
     async def _forward(self, message: bytes, question: Question, *, tcp: bool) -> bytes:
-        key = question.raw
+        key = question.raw, question.edns
         known = self._cache.get(key)
-        now = self._clock.monotonic()
-        if known is not None and known[0] > now:
+        if known is not None and known[0] > self._clock.monotonic() and (tcp or len(known[1]) <= question.size):
             _QUERIES.inc("cache")
             return message[:2] + known[1][2:]
         if self._slots.locked():
-            return wire.failure(message, wire.SERVFAIL)
+            return wire.answer(question, (), code=wire.SERVFAIL, tcp=tcp)
         async with self._slots:
             for server in self._upstream:
                 try:
                     async with asyncio.timeout(_FORWARD_SECONDS):
-                        reply = await (_ask_tcp if tcp else _ask_udp)(server, message)
+                        reply = await self._ask(server, message, tcp)
                 except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
                     _log.debug("upstream did not answer", server=server, error=str(error))
                     continue
                 _QUERIES.inc("upstream")
-                self._remember(key, reply, now)
+                self._remember(key, reply)
                 return reply
         _QUERIES.inc("failed")
-        return wire.failure(message, wire.SERVFAIL)
+        return wire.answer(question, (), code=wire.SERVFAIL, tcp=tcp)
 
-    def _remember(self, key: bytes, reply: bytes, now: float) -> None:
-        code = reply[3] & 0x0F if len(reply) > 3 else wire.SERVFAIL
-        truncated = bool(reply[2] & 0x02)
-        if code in (wire.NOERROR, wire.NXDOMAIN) and not truncated:
-            self._cache[key] = (now + _CACHE_SECONDS, reply)
-            if len(self._cache) > _CACHED:
-                self._cache.popitem(last=False)
+    def _remember(self, key: tuple[bytes, bool], reply: bytes) -> None:
+        """Keep a reply as long as all of it holds, and not for long."""
+        if not _HEADER_SIZE <= len(reply) <= _CACHED_SIZE:
+            return
+        code, truncated = reply[3] & 0x0F, bool(reply[2] & 0x02)
+        if code not in (wire.NOERROR, wire.NXDOMAIN) or truncated:
+            return
+        try:
+            ttls = [record.ttl for record in wire.answers(reply)]
+        except WireError:
+            return
+        seconds = min(_CACHE_SECONDS, *ttls) if ttls else float(_NEGATIVE_TTL)
+        self._cache[key] = (self._clock.monotonic() + seconds, reply)
+        self._cache.move_to_end(key)
+        if len(self._cache) > _CACHED:
+            self._cache.popitem(last=False)
 
 
 def _reversed(name: str) -> str:
@@ -104,8 +152,9 @@ def _reversed(name: str) -> str:
         if labels[-2:] == ["in-addr", "arpa"]:
             return str(ipaddress.IPv4Address(".".join(reversed(labels[:-2]))))
         if labels[-2:] == ["ip6", "arpa"]:
-            digits = "".join(reversed(labels[:-2]))
-            return str(ipaddress.IPv6Address(int(digits, 16)))
+            digits = labels[:-2]
+            if len(digits) == 32 and all(len(digit) == 1 for digit in digits):
+                return str(ipaddress.IPv6Address(int("".join(reversed(digits)), 16)))
     return ""
 
 
@@ -115,12 +164,16 @@ class _Reply(asyncio.DatagramProtocol):
         self.received: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def datagram_received(self, data: bytes, addr: object) -> None:
-        if data[:2] == self._number and not self.received.done():
+        if len(data) >= _HEADER_SIZE and data[:2] == self._number and not self.received.done():
             self.received.set_result(data)
 
     def error_received(self, error: Exception) -> None:
         if not self.received.done():
             self.received.set_exception(error)
+
+
+async def _ask(server: str, message: bytes, tcp: bool) -> bytes:
+    return await (_ask_tcp if tcp else _ask_udp)(server, message)
 
 
 async def _ask_udp(server: str, message: bytes) -> bytes:

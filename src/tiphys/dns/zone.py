@@ -9,12 +9,13 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 
 from tiphys.client.informer import Informer
-from tiphys.dns.wire import AAAA, ANY, CNAME, PTR, SRV, A, Record
+from tiphys.dns.wire import AAAA, ANY, CNAME, PTR, SRV, TXT, A, Record
 from tiphys.kinds.core.service import Service
 from tiphys.kinds.discovery.endpointslice import Endpoint, EndpointSlice
 
 _SERVICE_NAME = "kubernetes.io/service-name"
 _VERSION = {4: A, 6: AAAA}
+_SCHEMA = "1.1.0"
 
 
 class Zone:
@@ -27,6 +28,11 @@ class Zone:
         slices.add_index("address", _addresses_of)
         services.add_index("cluster ip", lambda service: service.spec.cluster_ips)
         services.add_index("namespace", lambda service: (service.metadata.namespace,))
+
+    @property
+    def synced(self) -> bool:
+        """Whether the zone knows the cluster; before that, "no such name" would be a lie that resolvers remember."""
+        return self._services.synced.is_set() and self._slices.synced.is_set()
 
     def covers(self, name: str) -> bool:
         return name == self.domain or name.endswith(f".{self.domain}")
@@ -44,7 +50,7 @@ class Zone:
             case ["pod", namespace, address]:
                 return self._pod(name, kind, address)
             case ["dns-version"]:
-                return []
+                return [Record(name, TXT, _SCHEMA)] if kind in (TXT, ANY) else []
         return None
 
     def reverse(self, address: str) -> list[Record] | None:
@@ -92,9 +98,7 @@ class Zone:
 
     def _endpoints(self, service: Service) -> Iterator[Endpoint]:
         for slice_ in self._slices.by("service", service.metadata.key):
-            for endpoint in slice_.endpoints:
-                if endpoint.conditions.ready is not False or service.spec.publish_not_ready_addresses:
-                    yield endpoint
+            yield from _published(service, slice_)
 
     def _ports(self, name: str, kind: int, service: Service, wanted: tuple[str, str]) -> list[Record] | None:
         """SRV: _port._protocol.service; the endpoints of a headless Service, else the Service itself."""
@@ -108,10 +112,10 @@ class Zone:
         else:
             for slice_ in self._slices.by("service", service.metadata.key):
                 for slice_port in slice_.ports:
-                    if (slice_port.name, slice_port.protocol.lower()) == (port_name, protocol):
+                    if slice_port.port and (slice_port.name, slice_port.protocol.lower()) == (port_name, protocol):
                         found += [
                             Record(name, SRV, f"0 100 {slice_port.port} {_host(endpoint, address)}.{target}")
-                            for endpoint in slice_.endpoints
+                            for endpoint in _published(service, slice_)
                             for address in endpoint.addresses
                         ]
         if not found:
@@ -120,7 +124,7 @@ class Zone:
 
     def _pod(self, name: str, kind: int, dashed: str) -> list[Record] | None:
         """10-42-0-5.NAMESPACE.pod: the address that the name itself says."""
-        text = dashed.replace("-", ":") if dashed.count("-") > 3 else dashed.replace("-", ".")
+        text = dashed.replace("-", "." if dashed.count("-") == 3 and "--" not in dashed else ":")
         try:
             address = str(ipaddress.ip_address(text))
         except ValueError:
@@ -128,9 +132,19 @@ class Zone:
         return list(_of_kind(name, kind, [address]))
 
 
+def _published(service: Service, slice_: EndpointSlice) -> Iterator[Endpoint]:
+    for endpoint in slice_.endpoints:
+        if endpoint.conditions.ready is not False or service.spec.publish_not_ready_addresses:
+            yield endpoint
+
+
 def _of_kind(name: str, kind: int, addresses: Iterable[str]) -> Iterator[Record]:
     for address in addresses:
-        version = _VERSION[ipaddress.ip_address(address).version]
+        try:
+            version = _VERSION[ipaddress.ip_address(address).version]
+        except ValueError:
+            # Endpoints may be domain names (FQDN slices), for which there is no record.
+            continue
         if kind in (version, ANY):
             yield Record(name, version, address)
 

@@ -49,7 +49,8 @@ def _port(draw: st.DrawFn, number: int) -> Port:
         node_port=30000 + number if reachable else 0, backends=backends,
         external=backends if draw(st.booleans()) else backends[:1], local=draw(st.booleans()),
         affinity=draw(st.sampled_from([0, 0, 60, 10800])),
-        balanced=addresses if draw(st.booleans()) else (), sources=draw(st.sampled_from([(), ("198.51.100.0/24", "203.0.113.7/32")])),
+        balanced=addresses if draw(st.booleans()) else (),
+        sources=draw(st.sampled_from([(), ("198.51.100.0/24", "203.0.113.7/32")])),
     )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def test_every_change_leaves_what_making_the_table_anew_would(states: list[list[
         assert kernel.holds(new)
         assert script(SETTING, new, state_of(ports)) == ""
         old = new
-    kernel.run(script(SETTING, old, State(elements=dict.fromkeys(old.elements, {}))))
+    kernel.run(script(SETTING, old, State(elements={name: {} for name in old.elements})))
     assert kernel == Table()
 
 
