@@ -5,6 +5,7 @@ The order of the plugins is the tuple below and nothing else: the first that ref
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -77,11 +78,8 @@ def _best(info: PodInfo, cluster: Cluster, plugins: Sequence[Plugin], left: Mask
             total += plugin.weight * np.floor(scores)
     marks = total[candidates]
     best = candidates[marks == marks.max()]
-    return int(best[_random.integers(len(best))])
-
-
-# Which of several equal nodes wins must not be always the first; nothing secret hangs on it.
-_random = np.random.default_rng()
+    # Not always the first, or every scheduler fills the same node; nothing secret hangs on it.
+    return int(best[random.randrange(len(best))])  # noqa: S311
 
 
 def _explain(info: PodInfo, cluster: Cluster, refusals: Sequence[tuple[Plugin, Mask]]) -> Unschedulable:
