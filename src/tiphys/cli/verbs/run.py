@@ -12,7 +12,7 @@ import orjson
 from tiphys.cli import deletion, pods, writes
 from tiphys.cli.builder import Info, Target
 from tiphys.cli.command import DRY_RUN, MANAGER, OUTPUT, Call, Command
-from tiphys.cli.errors import CliError, Exit
+from tiphys.cli.errors import CliError, Exit, ServerError
 
 Json = dict[str, Any]
 FLAGS = DRY_RUN + OUTPUT + MANAGER + """
@@ -142,15 +142,22 @@ def _attach(call: Call, pod: Json) -> int:
                 sessions.attach(call)
             except Exit as end:
                 return end.code
+            except (CliError, ServerError):
+                # It ended before the session began; what it wrote is in its log.
+                _log(call, now)
         else:
-            for chunk in call.transport.stream(pods.path_of(now, "log")):
-                call.out.write(chunk.decode(errors="replace"))
+            _log(call, now)
         return _exit_code(call, info) if call.opts["restart"] == "Never" else 0
     finally:
         if call.opts["rm"]:
             deletion.delete(call, info, grace=call.opts["grace-period"])
             if not call.opts["quiet"]:
                 call.say(f'pod "{info.name}" deleted from {call.namespace} namespace')
+
+
+def _log(call: Call, pod: Json) -> None:
+    for chunk in call.transport.stream(pods.path_of(pod, "log")):
+        call.out.write(chunk.decode(errors="replace"))
 
 
 def _until_started(call: Call, info: Info) -> tuple[str, Json]:
