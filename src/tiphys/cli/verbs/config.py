@@ -29,8 +29,10 @@ LIST_FLAGS = """
 output,o str  Format: name.
 no-headers bool  Print no line of headers.
 """
-_SECRET = ("certificate-authority-data", "client-certificate-data", "client-key-data", "token", "password")
-_HIDDEN = {"certificate-authority-data": "DATA+OMITTED", "client-certificate-data": "DATA+OMITTED"}
+_HIDDEN = {
+    **dict.fromkeys(("certificate-authority-data", "client-certificate-data", "client-key-data"), "DATA+OMITTED"),
+    **dict.fromkeys(("token", "password"), "REDACTED"),
+}
 
 
 def group(call: Call) -> int:
@@ -55,7 +57,7 @@ def view(call: Call) -> int:
         contexts = {current: context}
         clusters = {name: value for name, value in clusters.items() if name == context.get("cluster")}
         users = {name: value for name, value in users.items() if name == context.get("user")}
-    shown = {
+    shown: Json = {
         "apiVersion": "v1", "kind": "Config", "preferences": {}, "current-context": current,
         "clusters": [{"name": name, "cluster": _shown(call, value)} for name, value in sorted(clusters.items())],
         "contexts": [{"name": name, "context": value} for name, value in sorted(contexts.items())],
@@ -70,7 +72,7 @@ def view(call: Call) -> int:
 def _shown(call: Call, entry: Json) -> Json:
     if call.opts["raw"]:
         return entry
-    return {key: _HIDDEN.get(key, "REDACTED") if key in _SECRET else value for key, value in entry.items()}
+    return {key: _HIDDEN.get(key, value) for key, value in entry.items()}
 
 
 def current(call: Call) -> int:

@@ -59,7 +59,7 @@ def context(call: Call) -> int:
 
 def cluster(call: Call) -> int:
     opts = call.opts
-    values: Json = {"server": opts["server"], "tls-server-name": opts["tls-server-name"], "proxy-url": opts["proxy-url"]}
+    values: Json = {name: opts[name] for name in ("server", "tls-server-name", "proxy-url")}
     values["insecure-skip-tls-verify"] = opts["insecure-skip-tls-verify"]
     values |= _file(call, "certificate-authority")
     return _set(call, "clusters", _only(call, "cluster"), values, "Cluster")
@@ -89,7 +89,8 @@ def _delete(plural: str) -> Callable[[Call], int]:
         known = loaded(call)
         path = known.origin.get((plural, name))
         if path is None:
-            raise CliError(f"cannot delete {_SINGULAR[plural]} {name}, not in {', '.join(sorted(set(known.origin.values())))}")
+            files = ", ".join(sorted(set(known.origin.values())))
+            raise CliError(f"cannot delete {_SINGULAR[plural]} {name}, not in {files}")
 
         def change(content: Json) -> None:
             content[plural] = [entry for entry in content.get(plural) or () if entry.get("name") != name]
@@ -107,7 +108,8 @@ def rename(call: Call) -> int:
     old, new = call.args
     known = loaded(call)
     if old not in known.contexts:
-        raise CliError(f'cannot rename the context "{old}", it\'s not in {", ".join(sorted(set(known.origin.values())))}')
+        files = ", ".join(sorted(set(known.origin.values())))
+        raise CliError(f'cannot rename the context "{old}", it\'s not in {files}')
     if new in known.contexts:
         raise CliError(f'cannot rename the context "{old}", the context "{new}" already exists')
 
