@@ -70,7 +70,6 @@ def _session(call: Call, pod: dict[str, Any], verb: str, command: list[str]) -> 
     if command:
         query["command"] = command
     sock, protocol = call.transport.upgrade(pods.path_of(pod, verb), query=query, protocols=[V5, V4])
-    sock.settimeout(None)
     websocket = WebSocket(sock, protocol)
     try:
         with _terminal(websocket, tty=tty):
