@@ -85,7 +85,7 @@ def apply(
     others = [e for e in entries if e is not mine]
     merged: Json = merge(schema, current, wanted)
     if mine is not None:
-        merged = _pruned(schema, merged, mine["fieldsV1"], [fields, *(e["fieldsV1"] for e in others)])
+        merged = _pruned(schema, (merged, wanted), mine["fieldsV1"], [fields, *(e["fieldsV1"] for e in others)])
     taken, lost = _changed(schema, before, merged)
     if not force:
         _refuse_conflicts(others, taken)
@@ -111,8 +111,9 @@ def _configuration(applied: Mapping[str, Any], schema: Schema, ignored: Collecti
     return wanted
 
 
-def _pruned(schema: Schema, merged: Json, last: FieldSet, owned: Sequence[FieldSet]) -> Json:
-    """`merged` without the fields of the manager's last configuration that nobody owns any more."""
+def _pruned(schema: Schema, made: tuple[Json, Json], last: FieldSet, owned: Sequence[FieldSet]) -> Json:
+    """`made` (merged, of what was wanted) without what only the manager's last configuration owned."""
+    merged, wanted = made
     if not difference(last, owned[0]):
         return merged
     everyone: FieldSet = {}
@@ -120,7 +121,8 @@ def _pruned(schema: Schema, merged: Json, last: FieldSet, owned: Sequence[FieldS
         everyone = union(everyone, fields)
     present = with_structs(schema, applied_set(schema, merged))
     gone = difference(intersection(present, with_structs(schema, last)), with_structs(schema, everyone))
-    pruned: Json = remove(schema, merged, gone)
+    # What is left empty is removed with its contents; merging again brings back what was applied as empty.
+    pruned: Json = merge(schema, remove(schema, merged, gone), wanted)
     return pruned
 
 
