@@ -53,7 +53,7 @@ def load(text: str) -> Any:
 def load_all(text: str, source: str) -> Iterator[Any]:
     """All documents that are not empty. Raises CliError naming `source`."""
     try:
-        yield from (document for document in yaml.load_all(text, Loader=_Reader) if document is not None)  # noqa: S506
+        yield from (document for document in yaml.load_all(text, Loader=_Reader) if document is not None)
     except yaml.YAMLError as error:
         raise CliError(f"error parsing {source}: error converting YAML to JSON: {error}") from None
 

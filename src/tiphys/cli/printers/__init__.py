@@ -45,7 +45,7 @@ def make(opts: Options, *, operation: str = "", extra: tuple[str, ...] = ()) -> 
 
 def _templated(kind: str, text: str, opts: Options) -> Printer:
     if not text:
-        raise CliError(f'template format specified but no template given' if "template" in kind else
+        raise CliError('template format specified but no template given' if "template" in kind else
                        f"{kind} format specified but no {kind} given")  # fmt: skip
     if kind.endswith("file"):
         try:
