@@ -74,9 +74,8 @@ def targets(call: Call, args: list[str] | None = None, *, single: bool = False) 
     if not words:
         raise CliError(_NOTHING)
     found = list(_from_words(call, words))
-    if single and any(not target.name for target in found):
-        if not call.opts.get("all") and not _selected(call):
-            raise CliError("resource(s) were provided, but no name was specified")
+    if single and any(not target.name for target in found) and not call.opts.get("all") and not _selected(call):
+        raise CliError("resource(s) were provided, but no name was specified")
     return found
 
 
@@ -151,8 +150,10 @@ def target_of(call: Call, obj: Json, source: str) -> Target:
         resource = call.discovery.of_kind(obj["apiVersion"], obj["kind"])
     except CliError as error:
         metadata = obj.get("metadata") or {}
-        raise CliError(f'resource mapping not found for name: "{metadata.get("name", "")}" namespace: '
-                       f'"{metadata.get("namespace", "")}" from "{source}": {error}', plain=False) from None  # fmt: skip
+        raise CliError(
+            f'resource mapping not found for name: "{metadata.get("name", "")}" namespace: '
+            f'"{metadata.get("namespace", "")}" from "{source}": {error}'
+        ) from None
     metadata = obj.setdefault("metadata", {})
     if not resource.namespaced:
         return Target(resource, "", metadata.get("name", ""), obj, source)

@@ -88,7 +88,7 @@ class Call:
         """ "none", "client" or "server". Raises CliError for anything else."""
         value: str = self.opts.get("dry-run") or "none"
         if value == "unchanged":
-            raise CliError("--dry-run requires a value: \"none\", \"client\" or \"server\"")
+            raise CliError('--dry-run requires a value: "none", "client" or "server"')
         if value == "true":
             return "client"
         if value == "false":
@@ -120,7 +120,7 @@ all bool  All objects of the types.
 all-namespaces,A bool  In every namespace.
 """
 OUTPUT = """
-output,o str  Format: json, yaml, name, go-template, go-template-file, template, templatefile, jsonpath, jsonpath-as-json, jsonpath-file.
+output,o str  Format: json, yaml, name, go-template(-file)=..., jsonpath(-as-json, -file)=...
 template str  Template of -o go-template and -o jsonpath.
 show-managed-fields bool  Keep metadata.managedFields in what is printed.
 allow-missing-template-keys bool=true  A template may name fields that are not there.

@@ -99,7 +99,7 @@ def _parse(path: str) -> Json:
         with open(path, encoding="utf-8") as file:
             content = yamls.load(file.read())
     except (OSError, ValueError) as error:
-        raise CliError(f"error loading config file \"{path}\": {error}") from error
+        raise CliError(f'error loading config file "{path}": {error}') from error
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -139,7 +139,7 @@ class Connection:
             raise CliError(f'context "{name}" does not exist')
         context = config.contexts.get(name) or {}
         if name and not context and not options.get("server"):
-            raise CliError(f'Error in configuration: context was not found for specified context: {name}', plain=True)
+            raise CliError(f"Error in configuration: context was not found for specified context: {name}", plain=True)
         cluster = self._entry(config.clusters, options.get("cluster") or context.get("cluster"), "cluster")
         user = self._entry(config.users, options.get("user") or context.get("user"), "auth info")
         self.context = name
@@ -172,9 +172,8 @@ class Connection:
         elif user.get("tokenFile"):
             with open(user["tokenFile"], encoding="utf-8") as file:
                 user["token"] = file.read().strip()
-        for flag, key in (("token", "token"), ("client-certificate", "client-certificate"), ("client-key", "client-key"),
-                          ("username", "username"), ("password", "password")):  # fmt: skip
-            if options.get(flag):
-                user[key] = options[flag]
+        for key in ("token", "client-certificate", "client-key", "username", "password"):
+            if options.get(key):
+                user[key] = options[key]
                 user.pop(f"{key}-data", None)
         return user

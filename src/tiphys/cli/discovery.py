@@ -138,9 +138,7 @@ class Discovery:
             if self._fresh:
                 break
             self.refresh()
-        raise CliError(
-            f'no matches for kind "{kind}" in version "{api_version}"\nensure CRDs are installed first'
-        )
+        raise CliError(f'no matches for kind "{kind}" in version "{api_version}"\nensure CRDs are installed first')
 
     def _lookup(self, text: str) -> Resource | None:
         low = text.lower()
@@ -165,8 +163,8 @@ class Discovery:
 
 
 def _named(resource: Resource, name: str) -> bool:
-    return name in (resource.plural, resource.singular) or name in resource.short_names or (
-        name == resource.kind.lower()
+    return (
+        name in (resource.plural, resource.singular) or name in resource.short_names or (name == resource.kind.lower())
     )
 
 

@@ -16,8 +16,6 @@ def align(text: str, *, minimum: int, padding: int) -> str:
     return "\n".join(out) + ("\n" if ends else "")
 
 
-
-
 def _format(
     rows: list[list[str]], widths: list[int], span: tuple[int, int], shape: tuple[int, int], out: list[str]
 ) -> None:

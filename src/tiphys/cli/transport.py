@@ -32,7 +32,13 @@ class Transport(Protocol):
     url: str
 
     def call(
-        self, method: str, path: str, *, query: Query | None = None, body: Any = None, content_type: str = JSON,
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Any = None,
+        content_type: str = JSON,
         accept: str = JSON,
     ) -> bytes:
         """The answer's body. `body` is sent as it is when bytes, else as JSON."""
@@ -72,7 +78,13 @@ class Http:
         self._warned: set[str] = set()
 
     def call(
-        self, method: str, path: str, *, query: Query | None = None, body: Any = None, content_type: str = JSON,
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Any = None,
+        content_type: str = JSON,
         accept: str = JSON,
     ) -> bytes:
         data = body if body is None or isinstance(body, bytes) else orjson.dumps(body)
@@ -145,7 +157,11 @@ class Http:
         raise Unreachable("no answer")
 
     def _request(
-        self, connection: http.client.HTTPConnection, method: str, target: str, body: bytes | None,
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        target: str,
+        body: bytes | None,
         headers: dict[str, str],
     ) -> None:
         try:

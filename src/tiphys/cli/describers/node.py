@@ -55,7 +55,9 @@ def describe(call: Call, info: Info) -> str:
     if spec.get("providerID"):
         text.field("ProviderID", spec["providerID"])
     _pods(call, text, node)
-    text.events(events_of(call, Info(info.resource, "", info.name, {**node, "metadata": {**node["metadata"], "uid": ""}})))
+    # The kubelet's events name the node's name as its UID, so the UID cannot be asked for.
+    nameless = {**node, "metadata": {**node["metadata"], "uid": ""}}
+    text.events(events_of(call, Info(info.resource, "", info.name, nameless)))
     return text.render()
 
 
@@ -84,8 +86,9 @@ def _conditions(text: Text, conditions: list[Json]) -> None:
     text.line("Conditions:\n  Type\tStatus\tLastHeartbeatTime\tLastTransitionTime\tReason\tMessage")
     text.line("----\t------\t-----------------\t------------------\t------\t-------", 1)
     for item in conditions:
-        text.line(f"{item['type']} \t{item['status']} \t{date(item.get('lastHeartbeatTime'))} \t"
-                  f"{date(item.get('lastTransitionTime'))} \t{item.get('reason', '')} \t{item.get('message', '')}", 1)  # fmt: skip
+        times = f"{date(item.get('lastHeartbeatTime'))} \t{date(item.get('lastTransitionTime'))}"
+        words = f"{item.get('reason', '')} \t{item.get('message', '')}"
+        text.line(f"{item['type']} \t{item['status']} \t{times} \t{words}", 1)
 
 
 def _pods(call: Call, text: Text, node: Json) -> None:

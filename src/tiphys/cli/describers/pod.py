@@ -13,6 +13,10 @@ from tiphys.cli.times import age
 
 Json = dict[str, Any]
 Resolver = Callable[[str], str]
+_IDENTITY = (
+    ("Priority", "priority"), ("Priority Class Name", "priorityClassName"), ("Runtime Class Name", "runtimeClassName"),
+    ("Service Account", "serviceAccountName"),
+)  # fmt: skip
 
 
 def describe(call: Call, info: Info) -> str:
@@ -43,8 +47,7 @@ def describe(call: Call, info: Info) -> str:
 def _identity(text: Text, pod: Json) -> None:
     spec, status = pod["spec"], pod.get("status") or {}
     text.head(pod)
-    for title, key in (("Priority", "priority"), ("Priority Class Name", "priorityClassName"),
-                       ("Runtime Class Name", "runtimeClassName"), ("Service Account", "serviceAccountName")):  # fmt: skip
+    for title, key in _IDENTITY:
         if spec.get(key) not in (None, ""):
             text.field(title, spec[key])
     text.field("Node", f"{spec['nodeName']}/{status.get('hostIP', '')}" if spec.get("nodeName") else "<none>")

@@ -62,7 +62,10 @@ def _replica_sets(call: Call, info: Info) -> tuple[str, str]:
     """What the old replica sets that have pods, and the new one, show."""
     found = listed(call, "replicasets.apps", info.namespace, labelSelector=_query(info.obj["spec"]["selector"]))
     uid = info.obj["metadata"]["uid"]
-    owned = [item for item in found if any(owner["uid"] == uid for owner in item["metadata"].get("ownerReferences", ()))]
+    owned = [
+        item for item in found
+        if any(owner["uid"] == uid for owner in item["metadata"].get("ownerReferences") or ())
+    ]  # fmt: skip
     wanted = info.obj["spec"]["template"]
     new = [item for item in owned if _same_template(item["spec"]["template"], wanted)][:1]
     old = [item for item in owned if item not in new]

@@ -170,7 +170,8 @@ def _pipeline(words: list[str], dot: Any, scope: Scope) -> Any:
 
 
 def _command(words: list[str], dot: Any, scope: Scope, last: list[Any]) -> tuple[Any, bool]:
-    name, arguments = "", []
+    name = ""
+    arguments: list[Any] = []
     while words:
         word = words.pop(0)
         if word == "|":
@@ -243,10 +244,7 @@ def _printf(form: str, *values: Any) -> str:
 
 def _index(value: Any, *keys: Any) -> Any:
     for key in keys:
-        if isinstance(value, dict):
-            value = value.get(key, MISSING)
-        else:
-            value = value[key]
+        value = value.get(key, MISSING) if isinstance(value, dict) else value[key]
     return value
 
 
@@ -260,7 +258,8 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "not": lambda value: not _true(value), "len": len, "index": _index,
     "eq": lambda one, *others: any(one == other for other in others), "ne": _compare(operator.ne),
     "lt": _compare(operator.lt), "le": _compare(operator.le), "gt": _compare(operator.gt), "ge": _compare(operator.ge),
-    "print": lambda *values: " ".join(map(_shown, values)), "println": lambda *values: " ".join(map(_shown, values)) + "\n",
+    "print": lambda *values: " ".join(map(_shown, values)),
+    "println": lambda *values: " ".join(map(_shown, values)) + "\n",
     "printf": _printf, "html": lambda value: html.escape(_shown(value)),
     "base64decode": lambda value: base64.b64decode(value).decode(errors="replace"),
     "exists": lambda value, *keys: _index(value, *keys) is not MISSING,

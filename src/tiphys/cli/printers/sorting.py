@@ -20,7 +20,7 @@ def sort_objects(items: list[Json], expression: str) -> list[Json]:
     find = path(relaxed(expression))
     keys = [find(item) for item in items]
     if items and not any(keys):
-        raise CliError(f"couldn't find any field with path \"{{{relaxed(expression)}}}\" in the list of objects")
+        raise CliError(f'couldn\'t find any field with path "{{{relaxed(expression)}}}" in the list of objects')
     order = sorted(range(len(items)), key=lambda at: _key(keys[at]))
     return [items[at] for at in order]
 

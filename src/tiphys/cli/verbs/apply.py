@@ -17,7 +17,13 @@ from tiphys.cli.verbs.create import wanted
 from tiphys.cli.writes import LAST_APPLIED
 
 Json = dict[str, Any]
-FLAGS = FILES + DRY_RUN + OUTPUT + MANAGER + VALIDATE + """
+FLAGS = (
+    FILES
+    + DRY_RUN
+    + OUTPUT
+    + MANAGER
+    + VALIDATE
+    + """
 server-side bool  Let the server merge, by field ownership.
 force-conflicts bool  With --server-side: take fields from their other owners.
 overwrite bool=true  Settle what differs in favour of the file.
@@ -32,6 +38,7 @@ timeout time  With --force: how long to wait.
 cascade opt:background=background  With --force: background, orphan or foreground.
 openapi-patch bool=true  Kept for scripts; patches always follow the schema.
 """
+)
 _MISSING_ANNOTATION = (
     "Warning: resource {title} is missing the kubectl.kubernetes.io/last-applied-configuration annotation which is "
     "required by kubectl apply. kubectl apply should only be used on resources created declaratively by either kubectl "

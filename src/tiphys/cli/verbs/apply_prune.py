@@ -1,6 +1,6 @@
 """`apply --prune`: delete what was applied before, in the same place, and is not in the files any more.
 
-Source: https://kubernetes.io/docs/tasks/manage-kubernetes-objects/declarative-config/#alternative-kubectl-apply-f-directory-prune
+Source: https://kubernetes.io/docs/tasks/manage-kubernetes-objects/declarative-config/
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ _DEFAULTS = (
 def prune(call: Call, applied: list[tuple[Target, Json]]) -> None:
     """Raises CliError when neither `--all` nor a selector says how far it may go."""
     if not call.opts["all"] and not call.opts["selector"]:
-        raise CliError("all resources selected for prune without explicitly passing --all. To prune all resources, pass "
-                       "the --all flag. If you did not mean to prune all resources, specify a label selector")  # fmt: skip
+        raise CliError(
+            "all resources selected for prune without explicitly passing --all. To prune all resources, pass the --all "
+            "flag. If you did not mean to prune all resources, specify a label selector"
+        )
     kept = {obj["metadata"].get("uid") for _, obj in applied}
     namespaces = sorted({target.namespace for target, _ in applied if target.namespace} or {call.namespace})
     for resource in _types(call):

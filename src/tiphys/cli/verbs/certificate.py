@@ -12,9 +12,14 @@ from tiphys.cli.builder import Info
 from tiphys.cli.command import FILES, OUTPUT, SELECT, Call, Command
 from tiphys.cli.errors import CliError, UsageError
 
-FLAGS = FILES + SELECT + OUTPUT + """
+FLAGS = (
+    FILES
+    + SELECT
+    + OUTPUT
+    + """
 force bool  Decide again about what is decided.
 """
+)
 
 
 def group(call: Call) -> int:

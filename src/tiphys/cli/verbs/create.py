@@ -8,17 +8,30 @@ from tiphys.cli import builder, writes
 from tiphys.cli.command import DRY_RUN, FILES, MANAGER, OUTPUT, VALIDATE, Call, Command
 from tiphys.cli.errors import CliError, ServerError, raise_all
 
-FLAGS = FILES + DRY_RUN + OUTPUT + MANAGER + VALIDATE + """
+FLAGS = (
+    FILES
+    + DRY_RUN
+    + OUTPUT
+    + MANAGER
+    + VALIDATE
+    + """
 edit bool  Edit the object before it is created.
 raw str  Path to POST the file to as it stands.
 save-config bool  Keep the configuration in the annotation that apply reads.
 selector,l str  Create only what these labels match.
 windows-line-endings bool  For --edit: CRLF.
 """
+)
 # What every generator has.
-MAKE = DRY_RUN + OUTPUT + MANAGER + VALIDATE + """
+MAKE = (
+    DRY_RUN
+    + OUTPUT
+    + MANAGER
+    + VALIDATE
+    + """
 save-config bool  Keep the configuration in the annotation that apply reads.
 """
+)
 
 
 def run(call: Call) -> int:
@@ -60,7 +73,8 @@ def only_name(call: Call, *, usage: str = "NAME is required") -> str:
     """The one word that names what is made. Raises CliError."""
     before = call.args if call.dash < 0 else call.args[: call.dash]
     if len(before) != 1:
-        raise CliError(f"exactly one NAME is required, got {len(before)}\nSee 'kubectl create -h' for help and examples")
+        raise CliError(f"exactly one NAME is required, got {len(before)}\n"
+                       "See 'kubectl create -h' for help and examples")  # fmt: skip
     return before[0]
 
 

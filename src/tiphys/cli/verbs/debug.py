@@ -40,7 +40,7 @@ def run(call: Call) -> int:
     if info.resource.kind == "Node":
         return _on_node(call, info, command)
     if info.resource.kind != "Pod":
-        raise CliError(f"\"{info.title}\" not supported by debug")
+        raise CliError(f'"{info.title}" not supported by debug')
     return _in_pod(call, info, command)
 
 
@@ -105,7 +105,7 @@ def _attach(call: Call, info: Info, container: str) -> int:
 
 def _await_running(call: Call, info: Info, container: str) -> None:
     """Return once the container runs or has ended."""
-    query = {"watch": True, "fieldSelector": f"metadata.name={info.name}", "timeoutSeconds": 60}
+    query: Json = {"watch": True, "fieldSelector": f"metadata.name={info.name}", "timeoutSeconds": 60}
     for line in call.transport.lines(info.resource.path(info.namespace), query=query):
         status = orjson.loads(line)["object"].get("status") or {}
         for field in ("ephemeralContainerStatuses", "containerStatuses"):

@@ -14,8 +14,8 @@ from tiphys.cli.command import DRY_RUN, FILES, SELECT, Call, Command
 from tiphys.cli.errors import CliError, ServerError, raise_all
 
 Json = dict[str, Any]
-FLAGS = FILES + SELECT + DRY_RUN + """
-grace-period int=-1  Seconds that pods have to end; -1 leaves it to them.
+_OWN = """
+grace-period int=-1  Seconds for pods to end; -1 leaves it to them.
 force bool  Do not wait for the node to confirm.
 now bool  Grace period of one second.
 cascade opt:background=background  What happens to dependents: background, orphan or foreground.
@@ -26,6 +26,7 @@ output,o str  Format: name.
 raw str  Path to DELETE as it stands.
 interactive,i bool  Ask before deleting.
 """
+FLAGS = FILES + SELECT + DRY_RUN + _OWN
 _FORCED = (
     "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. The "
     "resource may continue to run on the cluster indefinitely."

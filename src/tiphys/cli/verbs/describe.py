@@ -11,10 +11,14 @@ from tiphys.cli.command import FILES, SELECT, Call, Command
 from tiphys.cli.discovery import Resource
 from tiphys.cli.errors import ServerError, raise_all
 
-FLAGS = FILES + SELECT + """
+FLAGS = (
+    FILES
+    + SELECT
+    + """
 show-events bool=true  Show the events of an object.
 chunk-size int=500  Size of the portions that are asked for.
 """
+)
 # group/Kind -> module:function under tiphys.cli.describers
 _LAYOUTS = {
     "/Pod": "pod:describe", "/Node": "node:describe", "/Service": "core:service", "/ConfigMap": "core:config_map",
@@ -48,9 +52,7 @@ def run(call: Call) -> int:
 
 def _matching(call: Call, target: Target, error: ServerError) -> int:
     """All objects whose names start with the word, since none has it as its whole name."""
-    matching = [
-        info for info in builder.infos(call, [target._replace(name="")]) if info.name.startswith(target.name)
-    ]
+    matching = [info for info in builder.infos(call, [target._replace(name="")]) if info.name.startswith(target.name)]
     if not matching:
         raise error
     call.opts["show-events"] = call.opts["show-events"] or "show-events" not in call.opts.given

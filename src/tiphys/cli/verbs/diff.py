@@ -23,7 +23,10 @@ from tiphys.cli.printers import without_managed
 from tiphys.cli.verbs.apply import annotate, compute
 
 Json = dict[str, Any]
-FLAGS = FILES + MANAGER + """
+FLAGS = (
+    FILES
+    + MANAGER
+    + """
 server-side bool  Let the server merge, by field ownership.
 force-conflicts bool  With --server-side: take fields from their other owners.
 selector,l str  Only what these labels match.
@@ -31,6 +34,7 @@ show-managed-fields bool  Keep metadata.managedFields.
 concurrency int=1  Accepted, not used.
 prune bool  Accepted, not used.
 """
+)
 
 
 def run(call: Call) -> int:

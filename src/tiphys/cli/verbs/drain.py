@@ -17,7 +17,9 @@ from tiphys.cli.errors import CliError, ServerError
 
 Json = dict[str, Any]
 CORDON_FLAGS = DRY_RUN + "selector,l str  Label query.\n"
-DRAIN_FLAGS = CORDON_FLAGS + """
+DRAIN_FLAGS = (
+    CORDON_FLAGS
+    + """
 pod-selector str  Only pods with these labels.
 ignore-daemonsets bool  Leave pods of DaemonSets.
 delete-emptydir-data bool  Pods whose emptyDir volumes are lost may go.
@@ -28,6 +30,7 @@ disable-eviction bool  Delete, without asking budgets.
 skip-wait-for-delete-timeout int  Do not wait for pods that are being deleted for longer.
 chunk-size int=500  Accepted, not used.
 """
+)
 _MIRROR = "kubernetes.io/config.mirror"
 _PAUSE = 1.0
 

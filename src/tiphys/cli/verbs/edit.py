@@ -19,13 +19,19 @@ from tiphys.cli.printers import to_json, without_managed
 from tiphys.cli.verbs.set_image import difference
 
 Json = dict[str, Any]
-FLAGS = FILES + OUTPUT + MANAGER + VALIDATE + """
+FLAGS = (
+    FILES
+    + OUTPUT
+    + MANAGER
+    + VALIDATE
+    + """
 selector,l str  Label query.
 output-patch bool  Show the patch that is sent.
 save-config bool  Keep the configuration in the annotation that apply reads.
 subresource str  status or scale.
 windows-line-endings bool  CRLF in the file.
 """
+)
 _HEAD = """\
 # Please edit the object below. Lines beginning with a '#' will be ignored,
 # and an empty file will abort the edit. If an error occurs while saving this file will be

@@ -12,7 +12,9 @@ from tiphys.cli.command import OUTPUT, Call, Command
 from tiphys.cli.tabs import align
 
 Json = dict[str, Any]
-FLAGS = OUTPUT + """
+FLAGS = (
+    OUTPUT
+    + """
 all-namespaces,A bool  In every namespace.
 for str  Only of this object, as TYPE/NAME.
 types list  Only of these types: Normal, Warning.
@@ -20,6 +22,7 @@ watch,w bool  Go on as more happens.
 no-headers bool  Print no line of headers.
 chunk-size int=500  Accepted, not used.
 """
+)
 
 
 def run(call: Call) -> int:

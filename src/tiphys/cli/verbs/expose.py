@@ -15,7 +15,12 @@ from tiphys.cli.command import DRY_RUN, FILES, MANAGER, OUTPUT, Call, Command
 from tiphys.cli.errors import CliError
 
 Json = dict[str, Any]
-FLAGS = FILES + DRY_RUN + OUTPUT + MANAGER + """
+FLAGS = (
+    FILES
+    + DRY_RUN
+    + OUTPUT
+    + MANAGER
+    + """
 name str  Name of the Service; the object's own where none is given.
 port str  Port of the Service; the containers' where none is given.
 target-port str  Port of the pods, a number or a name.
@@ -31,6 +36,7 @@ overrides str  JSON to merge into the Service.
 override-type str=merge  Only merge is built in.
 save-config bool  Keep the configuration in the annotation that apply reads.
 """
+)
 
 _NO_SELECTOR = "couldn't retrieve selectors via --selector flag or introspection"
 

@@ -21,7 +21,9 @@ Json = dict[str, Any]
 TABLE = ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,"
          "application/json")  # fmt: skip
 FLAGS = (
-    FILES + SELECT + OUTPUT
+    FILES
+    + SELECT
+    + OUTPUT
     + """
 watch,w bool  After listing, watch for changes.
 watch-only bool  Watch for changes without listing first.
@@ -38,7 +40,8 @@ server-print bool=true  Let the server make the tables.
 subresource str  Ask for this subresource, such as status or scale.
 """
 )
-_NO_TYPE = """You must specify the type of resource to get. Use "kubectl api-resources" for a complete list of supported resources.
+_NO_TYPE = """You must specify the type of resource to get. \
+Use "kubectl api-resources" for a complete list of supported resources.
 
 error: Required resource not specified.
 Use "kubectl explain <resource>" for a detailed description of that resource (e.g. kubectl explain pods).
@@ -151,9 +154,7 @@ def printer_for(call: Call, target: Target, *, with_kind: bool = False) -> Table
     resource = target.resource
     prefix = resource.kind.lower() + (f".{resource.group}" if resource.group else "")
     namespaced = bool(call.opts["all-namespaces"]) and resource.namespaced
-    return TablePrinter(
-        call.opts, prefix=prefix if with_kind or call.opts["show-kind"] else "", namespaced=namespaced
-    )
+    return TablePrinter(call.opts, prefix=prefix if with_kind or call.opts["show-kind"] else "", namespaced=namespaced)
 
 
 def fetch(call: Call, found: list[Target], errors: list[Exception]) -> list[Json]:
@@ -195,10 +196,9 @@ def _whole(call: Call, found: list[Target]) -> int:
     elif alone:
         if items:
             call.out.write(printer(items[0]))
-    elif results or not errors:
-        if not (call.opts["ignore-not-found"] and not results):
-            call.out.write(printer({"apiVersion": "v1", "items": items, "kind": "List",
-                                    "metadata": {"resourceVersion": ""}}))  # fmt: skip
+    elif (results or not errors) and not (call.opts["ignore-not-found"] and not results):
+        call.out.write(printer({"apiVersion": "v1", "items": items, "kind": "List",
+                                "metadata": {"resourceVersion": ""}}))  # fmt: skip
     raise_all(errors)
     return 0
 

@@ -56,7 +56,7 @@ def _list(call: Call, target: Target, lay: Callable[[Json, str], str], accept: s
         items = [listed]
     else:
         listed = builder.get(call, target) if target.name else builder.list_all(call, target)
-        items = listed["items"] if "items" in listed else [listed]
+        items = listed.get("items", [listed])
     if not call.opts["watch-only"]:
         for item in items:
             call.out.write(lay(item, "ADDED"))

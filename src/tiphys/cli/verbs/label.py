@@ -13,12 +13,19 @@ from tiphys.cli.command import DRY_RUN, FILES, MANAGER, OUTPUT, SELECT, Call, Co
 from tiphys.cli.errors import CliError
 
 Json = dict[str, Any]
-FLAGS = FILES + SELECT + OUTPUT + DRY_RUN + MANAGER + """
+FLAGS = (
+    FILES
+    + SELECT
+    + OUTPUT
+    + DRY_RUN
+    + MANAGER
+    + """
 overwrite bool  What is there may change.
 list bool  Show them.
 local bool  Do not ask the server; change what the files say.
 resource-version str  Only if this is the version now.
 """
+)
 
 
 def label(call: Call) -> int:

@@ -14,13 +14,19 @@ from tiphys.cli.command import DRY_RUN, FILES, MANAGER, OUTPUT, Call, Command
 from tiphys.cli.errors import CliError
 
 Json = dict[str, Any]
-FLAGS = FILES + DRY_RUN + OUTPUT + MANAGER + """
+FLAGS = (
+    FILES
+    + DRY_RUN
+    + OUTPUT
+    + MANAGER
+    + """
 patch,p str  The patch, JSON or YAML.
 patch-file str  A file with the patch.
 type str=strategic  strategic, merge or json.
 subresource str  status, scale or resize.
 local bool  Accepted with --dry-run=client.
 """
+)
 _KINDS = {"strategic": writes.STRATEGIC, "merge": writes.MERGE, "json": writes.JSON_PATCH}
 
 

@@ -9,7 +9,13 @@ from tiphys.cli.command import DRY_RUN, FILES, MANAGER, OUTPUT, VALIDATE, Call, 
 from tiphys.cli.errors import CliError, ServerError, raise_all
 
 Json = dict[str, Any]
-FLAGS = FILES + DRY_RUN + OUTPUT + MANAGER + VALIDATE + """
+FLAGS = (
+    FILES
+    + DRY_RUN
+    + OUTPUT
+    + MANAGER
+    + VALIDATE
+    + """
 force bool  Delete, then create.
 grace-period int=-1  With --force: grace period.
 cascade opt:background=background  With --force: background, orphan or foreground.
@@ -19,6 +25,7 @@ save-config bool  Keep the configuration in the annotation that apply reads.
 subresource str  status or scale.
 raw str  Path to PUT the file to as it stands.
 """
+)
 
 
 def run(call: Call) -> int:

@@ -19,15 +19,24 @@ from tiphys.cli.errors import CliError
 Json = dict[str, Any]
 _WORKLOADS = ("deployments", "daemonsets", "statefulsets")
 _RESTARTED = "kubectl.kubernetes.io/restartedAt"
-STATUS_FLAGS = FILES + """
+STATUS_FLAGS = (
+    FILES
+    + """
 selector,l str  Label query.
 watch,w bool=true  Wait until the rollout is done.
 timeout time  How long to wait; 0 is for ever.
 revision int  Only this revision counts.
 """
-CHANGE_FLAGS = FILES + OUTPUT + MANAGER + DRY_RUN + """
+)
+CHANGE_FLAGS = (
+    FILES
+    + OUTPUT
+    + MANAGER
+    + DRY_RUN
+    + """
 selector,l str  Label query.
 """
+)
 
 
 def group(call: Call) -> int:

@@ -19,14 +19,24 @@ Json = dict[str, Any]
 _REVISION = "deployment.kubernetes.io/revision"
 _CAUSE = "kubernetes.io/change-cause"
 _HASH = "pod-template-hash"
-HISTORY_FLAGS = FILES + OUTPUT + """
+HISTORY_FLAGS = (
+    FILES
+    + OUTPUT
+    + """
 selector,l str  Label query.
 revision int  Show the pods of this revision.
 """
-UNDO_FLAGS = FILES + OUTPUT + MANAGER + DRY_RUN + """
+)
+UNDO_FLAGS = (
+    FILES
+    + OUTPUT
+    + MANAGER
+    + DRY_RUN
+    + """
 selector,l str  Label query.
 to-revision int  The revision to go back to; 0 is the one before.
 """
+)
 
 
 def history(call: Call) -> int:

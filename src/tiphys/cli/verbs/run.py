@@ -15,7 +15,11 @@ from tiphys.cli.command import DRY_RUN, MANAGER, OUTPUT, Call, Command
 from tiphys.cli.errors import CliError, Exit, ServerError
 
 Json = dict[str, Any]
-FLAGS = DRY_RUN + OUTPUT + MANAGER + """
+FLAGS = (
+    DRY_RUN
+    + OUTPUT
+    + MANAGER
+    + """
 image str  The container's image.
 image-pull-policy str  Always, IfNotPresent or Never.
 command bool  What follows -- is the command, not its arguments.
@@ -38,6 +42,7 @@ grace-period int=-1  With --rm: grace period.
 pod-running-timeout time=1m0s  How long to wait for the pod to run.
 save-config bool  Keep the configuration in the annotation that apply reads.
 """
+)
 
 
 def run(call: Call) -> int:

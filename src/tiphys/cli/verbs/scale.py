@@ -16,7 +16,11 @@ from tiphys.cli.command import DRY_RUN, FILES, MANAGER, OUTPUT, Call, Command
 from tiphys.cli.errors import CliError
 
 Json = dict[str, Any]
-FLAGS = FILES + OUTPUT + DRY_RUN + """
+FLAGS = (
+    FILES
+    + OUTPUT
+    + DRY_RUN
+    + """
 selector,l str  Label query.
 all bool  All objects of the types.
 replicas int=-1  The new size.
@@ -24,7 +28,13 @@ current-replicas int=-1  Only if this is the size now.
 resource-version str  Only if this is the version now.
 timeout time  Wait so long for the size to be reached; 0 does not wait.
 """
-AUTO_FLAGS = FILES + OUTPUT + DRY_RUN + MANAGER + """
+)
+AUTO_FLAGS = (
+    FILES
+    + OUTPUT
+    + DRY_RUN
+    + MANAGER
+    + """
 min int=-1  The smallest size.
 max int=-1  The largest size.
 cpu str  Target of CPU use, in percent of what is requested.
@@ -32,6 +42,7 @@ cpu-percent int=-1  The same, as it was once said.
 memory str  Target of memory use, in percent of what is requested.
 name str  Name of the autoscaler.
 """
+)
 
 
 def scale(call: Call) -> int:

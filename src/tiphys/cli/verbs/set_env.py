@@ -13,7 +13,9 @@ from tiphys.cli.errors import CliError
 from tiphys.cli.verbs.set_image import SHARED, change, pod_spec, split
 
 Json = dict[str, Any]
-FLAGS = SHARED + """
+FLAGS = (
+    SHARED
+    + """
 containers,c str=*  Names of the containers, with wildcards.
 env,e array  A variable as KEY=VALUE; may repeat.
 from str  A ConfigMap or Secret whose keys become variables.
@@ -23,6 +25,7 @@ list bool  Show the variables.
 overwrite bool=true  Variables that are there may change.
 resolve bool  Accepted, not used.
 """
+)
 
 
 def run(call: Call) -> int:

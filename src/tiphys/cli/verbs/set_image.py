@@ -16,11 +16,17 @@ from tiphys.cli.command import DRY_RUN, FILES, MANAGER, OUTPUT, Call, Command
 from tiphys.cli.errors import CliError
 
 Json = dict[str, Any]
-SHARED = FILES + OUTPUT + DRY_RUN + MANAGER + """
+SHARED = (
+    FILES
+    + OUTPUT
+    + DRY_RUN
+    + MANAGER
+    + """
 selector,l str  Label query.
 all bool  All objects of the types.
 local bool  Do not ask the server; change what the files say.
 """
+)
 
 
 def group(call: Call) -> int:

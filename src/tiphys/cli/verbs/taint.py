@@ -12,11 +12,17 @@ from tiphys.cli.command import DRY_RUN, MANAGER, OUTPUT, VALIDATE, Call, Command
 from tiphys.cli.errors import CliError
 
 Json = dict[str, Any]
-FLAGS = DRY_RUN + OUTPUT + MANAGER + VALIDATE + """
+FLAGS = (
+    DRY_RUN
+    + OUTPUT
+    + MANAGER
+    + VALIDATE
+    + """
 selector,l str  Label query.
 all bool  All nodes.
 overwrite bool  A taint that is there may change its value.
 """
+)
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 

@@ -25,12 +25,15 @@ sort-by str  cpu or memory.
 show-swap bool  Accepted; nothing is swapped.
 use-protocol-buffers bool=true  Accepted, not used.
 """
-POD_FLAGS = _SHARED + """
+POD_FLAGS = (
+    _SHARED
+    + """
 all-namespaces,A bool  In every namespace.
 containers bool  One line for each container.
 field-selector str  Field query.
 sum bool  A line with the sum.
 """
+)
 NODE_FLAGS = _SHARED + "show-capacity bool  Of the capacity instead of what pods may have.\n"
 
 

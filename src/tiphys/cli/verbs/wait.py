@@ -18,12 +18,16 @@ from tiphys.cli.command import FILES, SELECT, Call, Command
 from tiphys.cli.errors import CliError, ServerError
 
 Json = dict[str, Any]
-FLAGS = FILES + SELECT + """
+FLAGS = (
+    FILES
+    + SELECT
+    + """
 for str  What to wait for: create, delete, condition=NAME[=VALUE] or jsonpath={PATH}[=VALUE].
 timeout time=30s  How long to wait; 0 looks once, a negative one is a week.
 output,o str  Format: name.
 local bool  Look at the file only.
 """
+)
 _WEEK = 7 * 24 * 3600.0
 _PAUSE = 0.05
 
