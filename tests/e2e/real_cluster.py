@@ -41,6 +41,7 @@ _APPLETS = (
     "wget",
     "nslookup",
     "tar",
+    "head",
     "ls",
     "touch",
     "test",

@@ -68,7 +68,10 @@ def _upload(call: Call, source: str, target: Place) -> None:
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.GNU_FORMAT) as tar:
         tar.add(source, arcname=name)
     options = ["--no-same-permissions", "--no-same-owner"] if call.opts["no-preserve"] else []
-    _tar(call, target, ["tar", *options, "-xmf", "-", "-C", directory or "/"], archive.getvalue())
+    # Protocols before v5 cannot say that input has ended, so `head` ends it where the archive does.
+    script = 'size=$1; shift; head -c "$size" | exec tar "$@"'
+    command = ["sh", "-c", script, "cp", str(len(archive.getvalue())), *options, "-xmf", "-", "-C", directory or "/"]
+    _tar(call, target, command, archive.getvalue())
 
 
 def _is_directory(call: Call, place: Place) -> bool:
@@ -146,7 +149,9 @@ def _collect(websocket: WebSocket, command: list[str]) -> bytes:
             break
     if outcome and orjson.loads(outcome).get("status") != "Success":
         why = complaint.decode(errors="replace").strip() or orjson.loads(outcome).get("message", "")
-        if "executable file not found" in why or ("no such file" in why.lower() and command[0] in why):
+        if "not found" in why and ("tar" in why or "head" in why):
+            why = f"cp needs sh, head and tar in the container: {why}"
+        elif "executable file not found" in why or ("no such file" in why.lower() and command[0] in why):
             why = f"the container has no {command[0]}, which cp needs: {why}"
         raise CliError(why)
     return b"".join(output)
