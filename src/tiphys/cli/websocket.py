@@ -12,6 +12,7 @@ import select
 import socket
 import ssl
 import threading
+from contextlib import suppress
 
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 V5, V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
@@ -145,8 +146,7 @@ class WebSocket:
                 return b""
 
     def close(self) -> None:
-        try:
+        # The other end may have left already.
+        with suppress(OSError):
             self.send(b"\x03\xe8", _END)
-        except OSError:
-            pass  # the other end has left already
         self._socket.close()

@@ -89,9 +89,9 @@ def _grace(call: Call) -> int:
 def _find(call: Call) -> list[Info]:
     """What to delete. Objects that are named are deleted unseen, so that their absence is the server's to tell."""
     opts = call.opts
-    if not opts["filename"] and len(call.args) == 1 and "/" not in call.args[0]:
-        if not (opts["all"] or opts["selector"] or opts["field-selector"]):
-            raise CliError("resource(s) were provided, but no name was specified")
+    only_type = not opts["filename"] and len(call.args) == 1 and "/" not in call.args[0]
+    if only_type and not (opts["all"] or opts["selector"] or opts["field-selector"]):
+        raise CliError("resource(s) were provided, but no name was specified")
     found: list[Info] = []
     errors: list[Exception] = []
     for target in builder.targets(call):

@@ -35,10 +35,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _pass(self) -> None:
         opts = self.call.opts
         host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
-        if not opts["disable-filter"]:
-            if not _matches(opts["accept-hosts"], host) or _matches(opts["reject-paths"], self.path):
-                self._answer(403, b"Forbidden", "text/plain")
-                return
+        welcome = _matches(opts["accept-hosts"], host) and not _matches(opts["reject-paths"], self.path)
+        if not welcome and not opts["disable-filter"]:
+            self._answer(403, b"Forbidden", "text/plain")
+            return
         transport = Http(self.call.connection)
         if "watch=" in self.path or "follow=" in self.path:
             self._stream(transport)
