@@ -29,7 +29,7 @@ def down(arguments: Sequence[str]) -> int:
         cluster = Cluster(options.name)
         with cluster.locked():
             asyncio.run(stop(cluster, purge=options.purge))
-        _remove(cluster, purge=options.purge)
+        remove(cluster, purge=options.purge)
     except ClusterError as error:
         progress.fail(str(error))
         return 1
@@ -52,7 +52,8 @@ async def stop(cluster: Cluster, *, purge: bool) -> None:
         await undo(cluster, purge=purge)
 
 
-def _remove(cluster: Cluster, *, purge: bool) -> None:
+def remove(cluster: Cluster, *, purge: bool) -> None:
+    """Remove the cluster's directories once nothing runs; with `purge` all that it was."""
     shutil.rmtree(cluster.run, ignore_errors=True)
     with suppress(OSError):
         cluster.run.parent.rmdir()

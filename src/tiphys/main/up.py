@@ -33,11 +33,25 @@ def up(arguments: Sequence[str]) -> int:
         cluster = Cluster(options.name)
         check_machine()
         with cluster.locked():
-            asyncio.run(start(cluster, progress))
-    except (ClusterError, TimeoutError) as error:
+            fresh = not cluster.exists
+            try:
+                asyncio.run(start(cluster, progress))
+            except (ClusterError, TimeoutError, OSError):
+                if fresh:
+                    take_back(cluster)
+                raise
+    except (ClusterError, TimeoutError, OSError) as error:
         progress.fail(str(error))
         return 1
     return 0
+
+
+def take_back(cluster: Cluster) -> None:
+    """Leave nothing behind of a cluster that did not come up, but its logs' last words in the message."""
+    from tiphys.main import down
+
+    asyncio.run(down.stop(cluster, purge=True))
+    down.remove(cluster, purge=True)
 
 
 def check_machine() -> None:
