@@ -49,7 +49,10 @@ v,v int  Print each request's line from 6 on.
 class Call:
     """One run of a verb: its options, its words, and the session with the server, opened when first used."""
 
-    def __init__(self, opts: Options, args: list[str], dash: int = -1, *, transport: Transport | None = None) -> None:
+    def __init__(
+        self, opts: Options, args: list[str], dash: int = -1, *, transport: Transport | None = None,
+        shadowed: frozenset[str] = frozenset(),
+    ) -> None:  # fmt: skip
         self.opts = opts
         self.args = args
         # How many of `args` came before `--`; -1 without one.
@@ -57,10 +60,13 @@ class Call:
         self.out: TextIO = sys.stdout
         self.err: TextIO = sys.stderr
         self._given = transport
+        # Global flags that the verb has for itself, such as --user of `create rolebinding`.
+        self._shadowed = shadowed
 
     @cached_property
     def connection(self) -> Connection:
-        return Connection(load(self.opts.get("kubeconfig", "")), self.opts)
+        options = {name: value for name, value in self.opts.items() if name not in self._shadowed}
+        return Connection(load(self.opts.get("kubeconfig", "")), options)
 
     @cached_property
     def transport(self) -> Transport:

@@ -135,10 +135,8 @@ class Connection:
 
     def __init__(self, config: Kubeconfig, options: Json) -> None:
         name = options.get("context") or config.current
-        if options.get("context") and name not in config.contexts:
-            raise CliError(f'context "{name}" does not exist')
         context = config.contexts.get(name) or {}
-        if name and not context and not options.get("server"):
+        if name and name not in config.contexts and (options.get("context") or not options.get("server")):
             raise CliError(f"Error in configuration: context was not found for specified context: {name}", plain=True)
         cluster = self._entry(config.clusters, options.get("cluster") or context.get("cluster"), "cluster")
         user = self._entry(config.users, options.get("user") or context.get("user"), "auth info")

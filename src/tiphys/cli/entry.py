@@ -54,12 +54,15 @@ def _run(words: list[str]) -> int:
         raise CliError(f'unknown command "{verb}" for "kubectl"')
     command = load(verb)
     try:
-        parsed = parse(rest, table(command.flags + GLOBAL_FLAGS))
+        own = {flag.name: flag for flag in table(command.flags)}
+        shared = {flag.name: flag for flag in table(GLOBAL_FLAGS)}
+        parsed = parse(rest, (shared | own).values())
     except HelpAsked:
         return _help(verb.split())
     except UsageError as error:
         raise UsageError(f"{error}\nSee 'kubectl {verb} --help' for usage.") from None
-    return command.run(Call(parsed.options, parsed.args, parsed.dash))
+    shadowed = frozenset(own.keys() & shared.keys())
+    return command.run(Call(parsed.options, parsed.args, parsed.dash, shadowed=shadowed))
 
 
 def _help(words: list[str]) -> int:

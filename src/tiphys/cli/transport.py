@@ -12,7 +12,7 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -103,15 +103,23 @@ class Http:
         response = self._send("GET", path + encoded(query), None, {"Accept": accept}, own=True)
         if response.status >= 400:
             raise _failure(response.status, response.read())
-        while chunk := response.read1(65536):
-            yield chunk
+        yield from self._pieces(lambda: response.read1(65536))
 
     def lines(self, path: str, *, query: Query | None = None, accept: str = JSON) -> Iterator[bytes]:
         response = self._send("GET", path + encoded(query), None, {"Accept": accept}, own=True)
         if response.status >= 400:
             raise _failure(response.status, response.read())
-        while line := response.readline():
-            yield line
+        yield from self._pieces(response.readline)
+
+    def _pieces(self, read: Callable[[], bytes]) -> Iterator[bytes]:
+        """What arrives until the end; the end of `--request-timeout` is one as well."""
+        try:
+            while piece := read():
+                yield piece
+        except TimeoutError:
+            return
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error, "") from error
 
     def upgrade(self, path: str, *, query: Query | None = None, protocols: list[str]) -> tuple[socket.socket, str]:
         key = base64.b64encode(os.urandom(16)).decode()

@@ -281,24 +281,35 @@ def role(call: Call, info: Info) -> str:
 
 
 def rules(found: list[Json]) -> list[tuple[str, str, str, str]]:
-    """One row a resource, sorted, verbs of equal subjects joined."""
-    merged: dict[tuple[str, str, str], list[str]] = {}
+    """One row a resource or URL; verbs of one resource joined; in upstream's order: by verbs, group, resource."""
+    merged: dict[tuple[str, str, str, str], list[str]] = {}
     for rule in found:
         verbs = rule.get("verbs") or []
         names = [[name] for name in rule.get("resourceNames") or ()] or [[]]
         for group in rule.get("apiGroups") or ():
             for resource in rule.get("resources") or ():
-                first, slash, rest = resource.partition("/")
-                title = f"{first}.{group}{slash}{rest}" if group else resource
                 for name in names:
-                    _extend(merged, (title, "[]", f"[{' '.join(name)}]"), verbs)
+                    _extend(merged, (group, resource, f"[{' '.join(name)}]", ""), verbs)
         for url in rule.get("nonResourceURLs") or ():
-            _extend(merged, ("", f"[{url}]", "[]"), verbs)
-    rows = [(*key, f"[{' '.join(verbs)}]") for key, verbs in merged.items()]
-    return sorted(rows, key=lambda row: (row[0], row[1], row[2]))
+            _extend(merged, ("", "", "[]", url), verbs)
+    ordered = sorted(merged, key=lambda key: _order(key, merged[key]))
+    return [(_title(*key[:2]), f"[{key[3]}]", key[2], f"[{' '.join(merged[key])}]") for key in ordered]
 
 
-def _extend(merged: dict[tuple[str, str, str], list[str]], key: tuple[str, str, str], verbs: list[str]) -> None:
+def _order(key: tuple[str, str, str, str], verbs: list[str]) -> str:
+    group, resource, names, url = key
+    return f"[{' '.join(verbs)}],[{group}],[{resource}],{names},[{url}]"
+
+
+def _title(group: str, resource: str) -> str:
+    """`deployments.apps/status`."""
+    first, slash, rest = resource.partition("/")
+    return f"{first}.{group}{slash}{rest}" if group else resource
+
+
+def _extend(
+    merged: dict[tuple[str, str, str, str], list[str]], key: tuple[str, str, str, str], verbs: list[str]
+) -> None:
     known = merged.setdefault(key, [])
     known += [verb for verb in verbs if verb not in known]
 

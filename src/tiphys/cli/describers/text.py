@@ -108,6 +108,10 @@ class Text:
             message = f"{path}: {message}" if path else message
             self.line(f"{event.get('type', '')}\t{event.get('reason', '')}\t{interval(event)}\t{source}\t{message}", 1)
 
+    def raw(self) -> str:
+        """The text with its tabs."""
+        return "".join(self._parts)
+
     def render(self) -> str:
         return align("".join(self._parts), minimum=0, padding=2)
 

@@ -23,7 +23,11 @@ cached bool  Accepted; discovery is kept anyway.
 
 def resources(call: Call) -> int:
     opts = call.opts
-    found = [resource for resource in call.discovery.refresh() if _wanted(resource, opts)]
+    # The first version of a resource is the preferred one; it stands for all.
+    preferred: dict[tuple[str, str], Resource] = {}
+    for resource in call.discovery.refresh():
+        preferred.setdefault((resource.group, resource.plural), resource)
+    found = [resource for resource in preferred.values() if _wanted(resource, opts)]
     if opts["sort-by"]:
         found.sort(key=lambda resource: resource.kind if opts["sort-by"] == "kind" else resource.plural)
     else:

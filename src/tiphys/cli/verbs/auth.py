@@ -70,28 +70,19 @@ def _spec(call: Call) -> Json:
             attributes |= {"resource": resource.plural, "group": resource.group, "version": resource.version}
             if not resource.namespaced:
                 attributes["namespace"] = ""
-                group = resource.group
-                call.warn(f"Warning: resource '{resource.plural}' is not namespace scoped in group '{group}'\n")
+                where = f" in group '{resource.group}'" if resource.group else ""
+                call.warn(f"Warning: resource '{resource.plural}' is not namespace scoped{where}\n")
     return {"resourceAttributes": attributes}
 
 
 def _list(call: Call) -> int:
+    from tiphys.cli.describers.core import rules
+
     status = _review(call, "SelfSubjectRulesReview", "selfsubjectrulesreviews", {"namespace": call.namespace})
-    rows = ["Resources\tNon-Resource URLs\tResource Names\tVerbs\t"]
-    if call.opts["no-headers"]:
-        rows = []
-
-    def cells(rule: Json, *names: str) -> str:
-        return "\t".join(f"[{' '.join(rule.get(name) or ())}]" for name in names)
-
-    for rule in status.get("resourceRules") or ():
-        for resource in rule.get("resources") or ():
-            for api_group in rule.get("apiGroups") or ("",):
-                title = f"{resource}.{api_group}" if api_group else resource
-                rows.append(f"{title}\t[]\t{cells(rule, 'resourceNames', 'verbs')}\t")
-    for rule in status.get("nonResourceRules") or ():
-        rows.append(f"\t{cells(rule, 'nonResourceURLs')}\t[]\t{cells(rule, 'verbs')}\t")
-    call.out.write(align("\n".join(rows) + "\n", minimum=6, padding=3))
+    found = [*(status.get("resourceRules") or ()), *(status.get("nonResourceRules") or ())]
+    header = [] if call.opts["no-headers"] else [("Resources", "Non-Resource URLs", "Resource Names", "Verbs")]
+    text = "".join("\t".join(row) + "\n" for row in [*header, *rules(found)])
+    call.out.write(align(text, minimum=6, padding=3))
     return 0
 
 

@@ -18,7 +18,7 @@ import orjson
 from tiphys.cli import builder, writes, yamls
 from tiphys.cli.builder import Target
 from tiphys.cli.command import FILES, MANAGER, Call, Command
-from tiphys.cli.errors import CliError, Exit, ServerError
+from tiphys.cli.errors import CliError, Exit, ServerError, explain
 from tiphys.cli.printers import without_managed
 from tiphys.cli.verbs.apply import annotate, compute
 
@@ -38,6 +38,15 @@ prune bool  Accepted, not used.
 
 
 def run(call: Call) -> int:
+    """0 where nothing differs, 1 where something does, more for a failure."""
+    try:
+        return _run(call)
+    except (CliError, ServerError) as error:
+        call.warn(explain(error))
+        return 2
+
+
+def _run(call: Call) -> int:
     if not call.opts["filename"]:
         raise CliError("must specify one of -f and -k")
     with tempfile.TemporaryDirectory(prefix="LIVE-") as live, tempfile.TemporaryDirectory(prefix="MERGED-") as merged:

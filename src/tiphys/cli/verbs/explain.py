@@ -27,7 +27,10 @@ def run(call: Call) -> int:
         raise CliError("You must specify the type of resource to explain. Use \"kubectl api-resources\" for a complete "
                        "list of supported resources.")  # fmt: skip
     word, *fields = call.args[0].split(".") if call.args[0].count(".") else [call.args[0]]
-    resource = call.discovery.find(word)
+    try:
+        resource = call.discovery.find(word)
+    except CliError as error:
+        raise CliError(error.message, plain=True) from None
     version = call.opts["api-version"] or resource.api_version
     root = f"/openapi/v3/{'apis/' if '/' in version else 'api/'}{version}"
     schemas: Json = orjson.loads(call.transport.call("GET", root))["components"]["schemas"]
@@ -53,17 +56,21 @@ def _explain(call: Call, schemas: Json, node: Json, fields: list[str]) -> None:
             raise CliError(f'field "{name}" does not exist')
         at = properties[name]
     if fields:
-        call.say(f"FIELD: {fields[-1]} <{_type(schemas, at)}>\n")
+        call.say(f"FIELD: {fields[-1]} <{_type(schemas, at)}>\n\n")
     inner = _inner(schemas, at)
     call.say("DESCRIPTION:")
-    text = at.get("description") or inner.get("description") or "<empty>"
-    call.out.write(_wrapped(text, 4))
+    # A list shows what it is and what its items are; anything else what its type is.
+    both = (at.get("description"), inner.get("description"))
+    texts = [text for text in dict.fromkeys(both) if text]
+    for text in texts if at.get("type") == "array" else texts[-1:] or ["<empty>"]:
+        call.out.write(_wrapped(text, 4))
     properties = inner.get("properties") or {}
     if properties:
         call.say("    \nFIELDS:")
         _fields(call, schemas, inner, 2, frozenset())
+        call.say("")
     else:
-        call.say("    ")
+        call.say("    \n")
 
 
 def _fields(call: Call, schemas: Json, node: Json, indent: int, seen: frozenset[str]) -> None:

@@ -183,7 +183,8 @@ def resume(call: Call) -> int:
 def _set_paused(call: Call, paused: bool) -> int:
     for info in workloads(call, "deployments"):
         if bool(info.obj["spec"].get("paused")) is paused:
-            raise CliError(f"{info.title} is {'already' if paused else 'not'} paused")
+            state = "already" if paused else "not"
+            raise CliError(f'{info.resource.full_name} "{info.name}" is {state} paused')
         _change(call, info, {"spec": {"paused": paused or None}}, "paused" if paused else "resumed")
     return 0
 

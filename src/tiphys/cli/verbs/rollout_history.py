@@ -45,7 +45,7 @@ def history(call: Call) -> int:
         if call.opts["revision"]:
             _show(call, info, found)
             continue
-        call.say(info.title)
+        call.say(f"{info.title} ")
         call.say("REVISION  CHANGE-CAUSE")
         for number in sorted(found):
             cause = (found[number]["metadata"].get("annotations") or {}).get(_CAUSE, "<none>")
@@ -72,16 +72,17 @@ def _show(call: Call, info: Info, found: dict[int, Json]) -> None:
         raise CliError(f"unable to find the specified revision {number}")
     template = found[number]["spec"]["template"]
     call.say(f"{info.title} with revision #{number}")
-    call.say("Pod Template:")
-    labels = template["metadata"].get("labels") or {}
-    for index, (key, value) in enumerate(sorted(labels.items())):
-        call.say(f"  {'Labels:' if index == 0 else '':<8}{key}={value}")
-    call.say("  Containers:")
-    for container in template["spec"]["containers"]:
-        call.say(f"   {container['name']}:")
-        call.say(f"    Image:\t{container.get('image', '')}")
-        for variable in container.get("env") or ():
-            call.say(f"      {variable['name']}:\t{variable.get('value', '')}")
+    call.say(template_text(template))
+
+
+def template_text(template: Json) -> str:
+    """A pod template as `describe` shows it, but with its tabs, as upstream leaves them here."""
+    from tiphys.cli.describers.pod import template as describe
+    from tiphys.cli.describers.text import Text
+
+    text = Text()
+    describe(text, template)
+    return text.raw()
 
 
 def undo(call: Call) -> int:

@@ -94,7 +94,7 @@ def _apply(call: Call, container: Json, variables: list[Json], removed: set[str]
 def _list(call: Call, words: list[str]) -> int:
     for info in builder.infos(call, builder.targets(call, words)):
         for container in pod_spec(info.obj).get("containers") or ():
-            call.say(f"# {info.resource.plural}/{info.name}, container {container['name']}")
+            call.say(f"# {info.obj['kind']} {info.name}, container {container['name']}")
             for variable in container.get("env") or ():
                 source = variable.get("valueFrom")
                 shown = f"# {variable['name']} from {orjson.dumps(source).decode()}" if source else ""
