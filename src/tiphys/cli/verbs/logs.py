@@ -9,6 +9,8 @@ import sys
 import threading
 from typing import Any, NamedTuple
 
+import orjson
+
 from tiphys.cli import pods
 from tiphys.cli.command import Call, Command
 from tiphys.cli.errors import CliError
@@ -70,11 +72,36 @@ def _sources(call: Call) -> list[Source]:
         return [source for pod in found for source in _of_pod(call, pod)]
     if not call.args:
         raise CliError("expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\n"
-                       "POD or TYPE/NAME is a required argument for the logs command")  # fmt: skip
-    pod = pods.find(call, call.args[0])
+                       "POD or TYPE/NAME is a required argument for the logs command\n"
+                       "See 'kubectl logs -h' for help and examples")  # fmt: skip
+    found = _named(call)
+    if opts["all-pods"]:
+        opts["prefix"] = True
+        return [source for pod in found for source in _of_pod(call, pod)]
+    pod = found[0]
+    if len(found) > 1:
+        call.warn(f"Found {len(found)} pods, using pod/{pod['metadata']['name']}")
     if len(call.args) == 2:
         return [Source(pod, call.args[1])]
     return _of_pod(call, pod)
+
+
+def _named(call: Call) -> list[Json]:
+    """The pod, or the pods of a workload or Service, those first that are assigned, run, are ready and are the oldest."""
+    kind, slash, name = call.args[0].partition("/")
+    if not slash or call.discovery.find(kind).plural == "pods":
+        return [pods.find(call, call.args[0])]
+    path = call.discovery.find(kind).path(call.namespace, name)
+    owner: Json = orjson.loads(call.transport.call("GET", path))
+    found = pods.selected(call, pods.selector_of(owner, call.args[0]))
+    return sorted(found, key=_activity) if found else [pods.find(call, call.args[0])]
+
+
+def _activity(pod: Json) -> tuple[Any, ...]:
+    status = pod.get("status") or {}
+    ready = any(item["type"] == "Ready" and item["status"] == "True" for item in status.get("conditions") or ())
+    phase = {"Running": 0, "Pending": 1}.get(status.get("phase", ""), 2)
+    return not pod["spec"].get("nodeName"), phase, not ready, pod["metadata"].get("creationTimestamp", "")
 
 
 def _of_pod(call: Call, pod: Json) -> list[Source]:
