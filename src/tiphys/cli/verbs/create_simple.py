@@ -47,7 +47,8 @@ def budget(call: Call) -> int:
         "maxUnavailable", opts["max-unavailable"])  # fmt: skip
     spec[field] = int(text) if text.isdigit() else text
     meta = {"name": only_name(call)}
-    body = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": meta, "spec": spec, "status": {}}
+    status = dict.fromkeys(("currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"), 0)
+    body = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": meta, "spec": spec, "status": status}
     writes.made(call, body)
     return 0
 
@@ -56,9 +57,13 @@ def priority_class(call: Call) -> int:
     opts = call.opts
     body: Json = {
         "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": only_name(call)},
-        "value": opts["value"], "globalDefault": opts["global-default"], "description": opts["description"],
+        "value": opts["value"],
         "preemptionPolicy": opts["preemption-policy"] or "PreemptLowerPriority",
     }  # fmt: skip
+    if opts["global-default"]:
+        body["globalDefault"] = True
+    if opts["description"]:
+        body["description"] = opts["description"]
     writes.made(call, body)
     return 0
 

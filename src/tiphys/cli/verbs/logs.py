@@ -87,7 +87,7 @@ def _sources(call: Call) -> list[Source]:
 
 
 def _named(call: Call) -> list[Json]:
-    """The pod, or the pods of a workload or Service, those first that are assigned, run, are ready and are the oldest."""
+    """The pod, or the pods of a workload or Service: first what is assigned, runs, is ready, is old."""
     kind, slash, name = call.args[0].partition("/")
     if not slash or call.discovery.find(kind).plural == "pods":
         return [pods.find(call, call.args[0])]
