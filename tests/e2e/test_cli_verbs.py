@@ -76,8 +76,16 @@ def test_a_pod_is_talked_to(t, tmp_path):
     ],
 )  # fmt: skip
 def test_output_is_kubectls(cluster, namespace, t, words):
-    theirs = cluster.kubectl("-n", namespace, *words, check=False)
-    assert _settled(t(*words, check=False)) == _settled(theirs)
+    def both() -> tuple[list[str], list[str]]:
+        theirs = cluster.kubectl("-n", namespace, *words, check=False)
+        return _settled(t(*words, check=False)), _settled(theirs)
+
+    ours, theirs = both()
+    for _ in range(3):
+        # The cluster lives on between the two; what differs for good differs every time.
+        if ours != theirs:
+            ours, theirs = both()
+    assert ours == theirs
 
 
 def _settled(text: str) -> list[str]:
