@@ -26,7 +26,7 @@ from tiphys.kubelet.agent import Kubelet
 from tiphys.kubelet.identity import log_directory
 from tiphys.kubelet.resources import qos_class
 from tiphys.kubelet.runtime import Container, ContainerUsage, ExecOptions, RuntimeFault
-from tiphys.kubelet.server import log_files, stats
+from tiphys.kubelet.server import log_files, port_tunnel, remote_command, stats, websockets
 from tiphys.kubelet.server.log_files import LogOptions
 from tiphys.kubelet.worker import PodWorker
 from tiphys.node.cgroups import Cgroups, Usage, pod_path
@@ -86,25 +86,26 @@ class KubeletServer:
         return found
 
     async def _exec(self, request: web.Request) -> web.StreamResponse:
-        _check_protocol(request)
         options = _options(request)
         if not options.command:
             raise web.HTTPBadRequest(text="you must specify at least one command for the container")
         url = await self._kubelet.runtime.exec_url(self._container(request).id, options)
-        return await _stream(request, url)
+        return await _command(request, url, options)
 
     async def _attach(self, request: web.Request) -> web.StreamResponse:
-        _check_protocol(request)
-        url = await self._kubelet.runtime.attach_url(self._container(request).id, _options(request))
-        return await _stream(request, url)
+        options = _options(request)
+        url = await self._kubelet.runtime.attach_url(self._container(request).id, options)
+        return await _command(request, url, options)
 
     async def _port_forward(self, request: web.Request) -> web.StreamResponse:
-        _check_protocol(request)
         sandbox = self._worker(request).found.sandbox
         if sandbox is None or not sandbox.ready:
             raise web.HTTPNotFound(text="the pod is not running")
         ports = [int(port) for port in request.query.getall("port", []) if port.isdecimal()]
-        return await _stream(request, await self._kubelet.runtime.port_forward_url(sandbox.id, ports))
+        url = await self._kubelet.runtime.port_forward_url(sandbox.id, ports)
+        if websockets.is_websocket(request) and port_tunnel.PROTOCOL in websockets.offered(request):
+            return await port_tunnel.serve(request, url)
+        return await _stream(request, url)
 
     async def _run(self, request: web.Request) -> web.StreamResponse:
         command = request.query.get("cmd", "").split(" ")
@@ -197,8 +198,15 @@ def _trusted(transport: asyncio.BaseTransport | None) -> bool:
     return ("organizationName", _MASTERS) in names or ("commonName", _API_SERVER) in names
 
 
+async def _command(request: web.Request, url: str, options: ExecOptions) -> web.StreamResponse:
+    """Runtimes know no WebSocket that can end input, so WebSockets end here; SPDY is the runtime's own."""
+    if websockets.is_websocket(request):
+        return await remote_command.serve(request, url, options)
+    return await _stream(request, url)
+
+
 async def _stream(request: web.Request, url: str) -> web.StreamResponse:
-    """Hand the connection to the runtime's streaming server, which answers for the protocol (SPDY, WebSocket v4)."""
+    """Hand the connection to the runtime's streaming server, which reads the client's bytes as they are."""
     there = urlsplit(url)
     path = there.path + (f"?{there.query}" if there.query else "")
     try:
@@ -224,16 +232,6 @@ async def _faults(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def _json(body: Json) -> web.Response:
     return web.Response(body=orjson.dumps(body), content_type="application/json")
-
-
-def _check_protocol(request: web.Request) -> None:
-    """Runtimes speak SPDY and WebSocket v4: who offers only newer ones is told so, and falls back."""
-    if request.headers.get("Upgrade", "").lower() != "websocket":
-        return
-    offered = {name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if name.strip()}
-    unknown = {name for name in offered if name.startswith("v5.") or name.startswith("SPDY/")}
-    if offered and offered == unknown:
-        raise web.HTTPBadRequest(text=f"unable to upgrade: none of {', '.join(sorted(offered))} is spoken here")
 
 
 def _options(request: web.Request) -> ExecOptions:
