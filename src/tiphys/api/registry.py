@@ -38,6 +38,11 @@ class Registry:
     def kind(self, group: str, version: str, kind: str) -> AnyResource | None:
         return self._by_kind.get((group, version, kind))
 
+    def same(self, resource: AnyResource) -> list[AnyResource]:
+        """Every served resource that shows the objects of `resource`, itself included: its versions."""
+        hub = resource.hub or resource
+        return [other for other in self._by_plural.values() if (other.hub or other) is hub]
+
     def versions(self, group: str) -> list[str]:
         """Versions of `group`, in order of registration, which is order of preference."""
         return list(dict.fromkeys(r.version for r in self._by_plural.values() if r.group == group))

@@ -12,15 +12,31 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tiphys.api.http import User
 from tiphys.api.registry import AnyResource
 from tiphys.api.resource import Json
 
 
+class Shape(Protocol):
+    """How a subresource is shown where that is not its object itself, such as the Scale of a Deployment."""
+
+    # Group, version and kind.
+    kind: tuple[str, str, str]
+
+    def show(self, obj: Json) -> Json: ...
+
+    def take(self, obj: Json, shown: Json) -> None:
+        """Carry a change of what was shown over to `obj`, in place."""
+
+
 @dataclass(slots=True)
 class Attributes:
-    """One admission request. `obj` is None for deletions, `old` for creations; both are of the stored version."""
+    """One admission request. `obj` is None for deletions, `old` for creations; both are of the stored version.
+
+    A request that stores nothing of its own (CONNECT, a binding, an eviction) has its options or its body for `obj`.
+    """
 
     operation: str
     resource: AnyResource
@@ -33,10 +49,45 @@ class Attributes:
     dry_run: bool = False
     options: Json = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    # The version that the client used; `resource` is the stored one, and what this is if nothing else is said.
+    requested: AnyResource = None  # type: ignore[assignment]
+    shape: Shape | None = None
+    # For the audit log, by "PLUGIN/key".
+    annotations: dict[str, str] = field(default_factory=dict)
+    # A plugin sets `reinvoke` when it changed the object in a way that the plugins before it should see; then every
+    # `admit` runs once more, under `reinvoking`.
+    reinvoke: bool = False
+    reinvoking: bool = False
+
+    def __post_init__(self) -> None:
+        self.requested = self.requested or self.resource
 
     def is_for(self, group: str, plural: str, subresource: str = "") -> bool:
-        found = self.resource
-        return found.group == group and found.plural == plural and self.subresource == subresource
+        return self.is_of(group, plural) and self.subresource == subresource
+
+    def is_of(self, group: str, plural: str) -> bool:
+        """The same with any subresource."""
+        return self.resource.group == group and self.resource.plural == plural
+
+    def kind_in(self, resource: AnyResource) -> tuple[str, str, str]:
+        """Group, version and kind of what is shown, in the version `resource`."""
+        if self.shape is not None:
+            return self.shape.kind
+        own = resource.group, resource.version
+        for sub in resource.subresources if self.subresource else ():
+            if sub.name == self.subresource:
+                return *((sub.group, sub.version) if sub.version else own), sub.kind
+        return *own, resource.kind
+
+    def shown_in(self, resource: AnyResource, obj: Json | None) -> Json | None:
+        """`obj` or `old` as the version `resource` shows it, found by `admission_rules`; not to be changed."""
+        if obj is None:
+            return None
+        if self.shape is not None:
+            return self.shape.show(obj)
+        if resource.from_hub is None or self.kind_in(resource)[2] != resource.kind:
+            return obj
+        return resource.from_hub(obj)
 
 
 class Plugin:
@@ -62,6 +113,10 @@ class Chain:
     async def admit(self, attributes: Attributes) -> None:
         for admit in self._admit:
             await admit(attributes)
+        if attributes.reinvoke:
+            attributes.reinvoking = True
+            for admit in self._admit:
+                await admit(attributes)
 
     async def validate(self, attributes: Attributes) -> None:
         for validate in self._validate:

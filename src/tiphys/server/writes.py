@@ -159,8 +159,8 @@ class Writes:
     def attributes(self, call: Call, operation: str, obj: Json | None, old: Json | None) -> Attributes:
         name = call.target.name or (obj or {}).get("metadata", {}).get("name", "")
         return Attributes(
-            operation, call.hub, name, call.target.namespace, call.user, obj, old,
-            call.target.subresource, call.dry_run, warnings=call.warnings,
+            operation, call.hub, name, call.target.namespace, call.user, obj, old, call.target.subresource,
+            call.dry_run, options_of(call, operation), call.warnings, call.resource,
         )  # fmt: skip
 
     def check(self, call: Call, new: Json, old: Json | None) -> None:
@@ -190,6 +190,20 @@ class Writes:
             return Response(status, splice(data, revision) if revision else data)
         entry = Entry(Record(key, data, revision, revision), self._reads.collection(call).readers)
         return Response(status, output.object_body(call.resource, entry, form, self._clock.time()))
+
+
+def options_of(call: Call, operation: str) -> Json:
+    """The CreateOptions, UpdateOptions and so on that the query stands for."""
+    kind = "Patch" if operation == "UPDATE" and call.target.verb == "patch" else operation.capitalize()
+    options: Json = {"kind": f"{kind}Options", "apiVersion": "meta.k8s.io/v1"}
+    if call.dry_run:
+        options["dryRun"] = ["All"]
+    for name in ("fieldManager", "fieldValidation"):
+        if call.request.param(name):
+            options[name] = call.request.param(name)
+    if kind == "Patch" and call.request.param("force"):
+        options["force"] = call.request.flag("force")
+    return options
 
 
 def to_hub(call: Call, obj: Json) -> Json:
