@@ -1,7 +1,7 @@
 """Writes `src/tiphys/api/wire.json`: the protobuf field numbers of the built-in types, as facts.
 
-Usage: generate_wire.py API_CHECKOUT APIMACHINERY_CHECKOUT, of the Kubernetes version that is served. The numbers stand
-in the tags of the Go structs. Each type is one line of `NUMBER FLAG NAME`: flag `:` is a plain field, `*` one that
+Usage: generate_wire.py API APIMACHINERY APIEXTENSIONS_APISERVER KUBE_AGGREGATOR, checkouts of the staging repositories
+of the Kubernetes version that is served. The numbers stand in the tags of the Go structs. Each type is one line of `NUMBER FLAG NAME`: flag `:` is a plain field, `*` one that
 may be absent (a Go pointer, so that its zero counts), `>` a struct whose fields stand among the outer one's.
 """
 
@@ -24,10 +24,14 @@ _META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 _IMPORT = {"metav1": _META, "v1": "io.k8s.api.core.v1", "core": "io.k8s.api.core.v1", "corev1": "io.k8s.api.core.v1"}
 
 
-def packages(api: Path, machinery: Path) -> Iterator[tuple[str, Path]]:
+def packages(api: Path, machinery: Path, extensions: Path, aggregator: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted(api.glob("*/v*/types.go")):
         yield f"io.k8s.api.{path.parts[-3]}.{path.parts[-2]}", path
     yield _META, machinery / "pkg/apis/meta/v1/types.go"
+    for path in sorted((extensions / "pkg/apis/apiextensions/v1").glob("types*.go")):
+        yield "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1", path
+    path = aggregator / "pkg/apis/apiregistration/v1/types.go"
+    yield "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1", path
 
 
 def fields(package: str, body: str) -> Iterator[str]:
@@ -43,9 +47,8 @@ def fields(package: str, body: str) -> Iterator[str]:
 
 
 def main() -> None:
-    api, machinery = map(Path, sys.argv[1:3])
     table = {}
-    for package, path in packages(api, machinery):
+    for package, path in packages(*map(Path, sys.argv[1:5])):
         for name, body in _STRUCT.findall(path.read_text()):
             found = " ".join(fields(package, body))
             if found:

@@ -7,6 +7,7 @@ every failure turned into a Status.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import orjson
@@ -23,6 +24,7 @@ from tiphys.server.cache import Cache
 from tiphys.server.call import Call
 from tiphys.server.deletion import Deletion
 from tiphys.server.discovery import Discovery
+from tiphys.server.negotiation import encoded, form_of
 from tiphys.server.reads import Reads
 from tiphys.server.route import Target, target_of
 from tiphys.server.watches import Watches
@@ -93,9 +95,18 @@ class ApiServer:
         except Exception as error:  # noqa: BLE001 - the boundary: a defect becomes a 500 and a trace in the log
             _log.error("request failed", method=request.method, path=request.path, error=error)
             response = failure(errors.InternalError(f"Internal error occurred: {type(error).__name__}: {error}"))
+        response = await self._encoded(request, response)
         _REQUESTS.inc(target.verb.upper(), target.resource, str(response.status))
         if response.stream is None:
             _SECONDS.observe(self.clock.monotonic() - started, target.verb.upper(), target.resource)
+        return response
+
+    async def _encoded(self, request: Request, response: Response) -> Response:
+        """The answer in the encoding that the client accepts; what has no such form stays JSON."""
+        if request.headers.get("accept", JSON) == JSON or response.content_type != JSON:
+            return response
+        with suppress(errors.NotAcceptable, KeyError):
+            return await encoded(response, form_of(request).media)
         return response
 
     async def _answer(self, request: Request, target: Target) -> Response:
@@ -147,7 +158,7 @@ class ApiServer:
         resource = self.registry.get(target.group, target.version, target.resource)
         if resource is None:
             raise errors.NotFound("the server could not find the requested resource")
-        return Call(request, target, resource, user, self.clock.time())
+        return Call(request, target, resource, user, self.clock.time(), form_of(request, resource))
 
     def _handler(self, call: Call) -> CallHandler:
         target, resource = call.target, call.resource

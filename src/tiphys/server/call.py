@@ -10,8 +10,13 @@ from tiphys.api.errors import BadRequest, Invalid
 from tiphys.api.http import Request, User
 from tiphys.api.registry import AnyResource
 from tiphys.api.resource import Json
+from tiphys.server.negotiation import PLAIN, Form
 from tiphys.server.route import Target
 
+_MAX_SECONDS = 34.0
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|m|us|ns|s)")
+_DURATION = re.compile(f"(?:{_PART.pattern})+|0")
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _FIELD_VALIDATION = ("Ignore", "Warn", "Strict")
 
 
@@ -23,6 +28,8 @@ class Call:
     user: User
     # When the request came, unix seconds.
     now: float
+    # How to answer.
+    form: Form = PLAIN
     # Shown to the client as `Warning` headers.
     warnings: list[str] = field(default_factory=list)
 
@@ -41,6 +48,17 @@ class Call:
         if any(value not in ("", "All") for value in values):
             raise BadRequest(f'invalid dryRun value {list(values)}: the only supported value is "All"')
         return "All" in values
+
+    @property
+    def seconds(self) -> float:
+        """How long the request may take, as `timeout` says in Go's way (`1m30s`), at most upstream's 34 seconds."""
+        text = self.request.param("timeout")
+        if not text:
+            return _MAX_SECONDS
+        if not _DURATION.fullmatch(text):
+            raise BadRequest(f'invalid timeout specified in the request URL - time: invalid duration "{text}"')
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+        return min(seconds or _MAX_SECONDS, _MAX_SECONDS)
 
     @property
     def manager(self) -> str:
@@ -103,3 +121,13 @@ class Options:
         except (TypeError, ValueError):
             raise BadRequest(f"gracePeriodSeconds: {grace!r} is not a number") from None
         return cls(seconds, policy, conditions.get("uid") or "", conditions.get("resourceVersion") or "")
+
+    def shown(self) -> Json:
+        """The fields that are set, by their API names."""
+        conditions = {"uid": self.uid, "resourceVersion": self.resource_version}
+        preconditions = {name: value for name, value in conditions.items() if value}
+        fields = {
+            "gracePeriodSeconds": self.grace, "propagationPolicy": self.propagation or None,
+            "preconditions": preconditions or None,
+        }  # fmt: skip
+        return {name: value for name, value in fields.items() if value is not None}

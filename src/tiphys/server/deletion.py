@@ -34,12 +34,13 @@ class Deletion:
         self._store = cache.store
         writes.remove = self.finish
 
-    async def delete(self, call: Call) -> Response:
+    async def delete(self, call: Call, *, admitted: bool = False) -> Response:
+        """`admitted` tells that admission was asked before, about the request that this deletion is a part of."""
         options = _options(call)
         for _ in range(_TRIES):
             entry = await self._reads.entry(call)
             try:
-                return await self._delete(call, entry, options)
+                return await self._delete(call, entry, options, admitted=admitted)
             except store.Conflict:
                 continue
         raise stale(call)
@@ -59,9 +60,8 @@ class Deletion:
                 await self.delete(one)
             except errors.NotFound:
                 continue
-        form = output.form_of(call.request.headers)
         meta = {"resourceVersion": str(self._cache.revision)}
-        return Response(200, output.list_body(call.resource, entries, meta, form, call.now))
+        return Response(200, output.list_body(call.resource, entries, meta, call.form, call.now))
 
     async def finish(self, call: Call, entry: Entry, new: Json) -> Response | None:
         """An update of an object that is being deleted: remove it once nothing holds it any more."""
@@ -74,14 +74,16 @@ class Deletion:
                 await durable(self._store.delete(entry.key, entry.revision))
         return self._writes.answer(call, entry.key, objects.encode(new), entry.revision)
 
-    async def _delete(self, call: Call, entry: Entry, options: Options) -> Response:
+    async def _delete(self, call: Call, entry: Entry, options: Options, *, admitted: bool = False) -> Response:
         old = entry.decode()
         meta = old["metadata"]
         _check_preconditions(call, options, meta)
         attributes = self._writes.attributes(call, "DELETE", None, old)
         attributes.name = entry.name
-        await self._admission.admit(attributes)
-        await self._admission.validate(attributes)
+        attributes.options |= options.shown()
+        if not admitted:
+            await self._admission.admit(attributes)
+            await self._admission.validate(attributes)
         finalizers = _finalizers(meta.get("finalizers") or [], options.propagation)
         grace = call.hub.grace(old, options.grace) if call.hub.grace is not None else 0
         held = bool(finalizers or _own(call, old))

@@ -5,49 +5,17 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 
 import orjson
 
-from tiphys.api.errors import NotAcceptable
 from tiphys.api.registry import AnyResource
 from tiphys.api.resource import Column, Json
 from tiphys.api.time import age, seconds
 from tiphys.server.cache import Entry
+from tiphys.server.negotiation import Form
 
 _LINE = {kind: b'{"type":"%b","object":' % kind.encode() for kind in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK")}
-_SUPPORTED = "application/json, application/yaml"
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """`shape` is object, table or partial; `include` is how much of the object a table row carries."""
-
-    shape: str = "object"
-    include: str = "Metadata"
-
-
-PLAIN = Form()
-_SHAPES = {"Table": "table", "PartialObjectMetadata": "partial", "PartialObjectMetadataList": "partial"}
-
-
-def form_of(headers: Mapping[str, str], include: str = "") -> Form:
-    """The first form of the Accept header that can be served. Raises NotAcceptable."""
-    accept = headers.get("accept", "")
-    if not accept or accept == "application/json":
-        return PLAIN
-    for choice in accept.split(","):
-        media, *params = (part.strip() for part in choice.split(";"))
-        if media not in ("application/json", "*/*", "application/*", "application/yaml"):
-            continue
-        options = dict(param.split("=", 1) for param in params if "=" in param)
-        if "as" not in options:
-            return PLAIN
-        shape = _SHAPES.get(options["as"])
-        if shape and options.get("g") == "meta.k8s.io" and options.get("v") == "v1":
-            return Form(shape, include or "Metadata")
-    raise NotAcceptable(f"only the following media types are accepted: {_SUPPORTED}")
 
 
 def as_version(resource: AnyResource, entry: Entry) -> bytes:

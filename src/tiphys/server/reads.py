@@ -84,21 +84,18 @@ class Reads:
     async def get(self, call: Call) -> Response:
         await self._reach(call.revision())
         entry = await self.entry(call)
-        form = output.form_of(call.request.headers, call.request.param("includeObject"))
-        return Response(200, output.object_body(call.resource, entry, form, self._clock.time()))
+        return Response(200, output.object_body(call.resource, entry, call.form, self._clock.time()))
 
     async def list_(self, call: Call) -> Response:
-        form = output.form_of(call.request.headers, call.request.param("includeObject"))
         chosen = selection_of(call)
         limit = _limit(call)
         entries, meta = await self._page(call, chosen, limit)
-        return Response(200, output.list_body(call.resource, entries, meta, form, self._clock.time()))
+        return Response(200, output.list_body(call.resource, entries, meta, call.form, self._clock.time()))
 
     async def watch(self, call: Call) -> Response:
-        form = output.form_of(call.request.headers, call.request.param("includeObject"))
         chosen = selection_of(call)
         await self._reach(call.revision())
-        stream = await start_watch(self._watches, call, chosen, form)
+        stream = await start_watch(self._watches, call, chosen, call.form)
         return Response(200, stream=stream)
 
     async def _reach(self, revision: int | None) -> None:

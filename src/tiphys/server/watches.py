@@ -22,6 +22,7 @@ from tiphys.base.metrics import Gauge
 from tiphys.server import output
 from tiphys.server.cache import Cache, Change, Collection, Entry, Finished, Overflow, Watcher
 from tiphys.server.call import Call
+from tiphys.server.negotiation import Form
 from tiphys.store import Record
 
 _BOOKMARK_SECONDS = 60.0
@@ -50,7 +51,7 @@ class Watches:
             watcher.finish()
 
 
-async def start_watch(watches: Watches, call: Call, chosen: Chosen, form: output.Form) -> AsyncIterator[bytes]:
+async def start_watch(watches: Watches, call: Call, chosen: Chosen, form: Form) -> AsyncIterator[bytes]:
     """The stream of a watch. What is wrong with the request raises here, before anything is sent."""
     resource, cache = call.resource, watches.cache
     collection = cache.of(call.hub.prefix)

@@ -131,12 +131,18 @@ class Writes:
         change.confine(call, new, old)
         call.hub.strategy.default(new)
         attributes = self.attributes(call, "UPDATE", new, old)
-        await self._admission.admit(attributes)
+        attributes.shape = change.shape(call)
+        if not change.admitted:
+            await self._admission.admit(attributes)
+        if attributes.mutated:
+            objects.carry_over(new, old)
+            change.confine(call, new, old)
         call.hub.strategy.prepare(new, old)
         if "generation" in old["metadata"] and objects.spec_changed(new, old):
             new["metadata"]["generation"] = old["metadata"]["generation"] + 1
         self.check(call, new, old)
-        await self._admission.validate(attributes)
+        if not change.admitted:
+            await self._admission.validate(attributes)
         async with self._admission.reserved(attributes):
             if not change.manages:
                 self.manage(call, new, old)
@@ -153,6 +159,14 @@ class Writes:
         revision = await durable(self._store.put(entry.key, data, entry.revision))
         return self.answer(call, entry.key, data, revision)
 
+    async def admit_body(self, call: Call, body: Json, operation: str = "CREATE") -> None:
+        """Admission of a request that stores no object of its own; `body` may be changed."""
+        attributes = self.attributes(call, operation, body, None)
+        group, version, kind = attributes.kind_in(call.resource)
+        body |= {"kind": kind, "apiVersion": f"{group}/{version}" if group else version}
+        await self._admission.admit(attributes)
+        await self._admission.validate(attributes)
+
     def now(self) -> str:
         return rfc3339(self._clock.time())
 
@@ -160,7 +174,7 @@ class Writes:
         name = call.target.name or (obj or {}).get("metadata", {}).get("name", "")
         return Attributes(
             operation, call.hub, name, call.target.namespace, call.user, obj, old, call.target.subresource,
-            call.dry_run, options_of(call, operation), call.warnings, call.resource,
+            call.dry_run, options_of(call, operation), call.warnings, call.resource, seconds=call.seconds,
         )  # fmt: skip
 
     def check(self, call: Call, new: Json, old: Json | None) -> None:
@@ -184,12 +198,11 @@ class Writes:
         new["metadata"]["managedFields"] = managed
 
     def answer(self, call: Call, key: str, data: bytes, revision: Revision, status: int = 200) -> Response:
-        form = output.form_of(call.request.headers, call.request.param("includeObject"))
-        if form is output.PLAIN and call.resource.from_hub is None:
+        if call.form.shape == "object" and call.resource.from_hub is None:
             # A dry run stored nothing, so the object has no resourceVersion to show.
             return Response(status, splice(data, revision) if revision else data)
         entry = Entry(Record(key, data, revision, revision), self._reads.collection(call).readers)
-        return Response(status, output.object_body(call.resource, entry, form, self._clock.time()))
+        return Response(status, output.object_body(call.resource, entry, call.form, self._clock.time()))
 
 
 def options_of(call: Call, operation: str) -> Json:
