@@ -25,6 +25,8 @@ from tiphys.server import metrics_api
 from tiphys.server.assemble import Assembled, Settings, assemble
 from tiphys.server.bootstrap import bootstrap, publish_endpoint
 from tiphys.server.connect import Connect
+from tiphys.server.plugins.order import Selected
+from tiphys.server.plugins.outside import installed
 from tiphys.server.upkeep import Upkeep
 from tiphys.server.web import Front
 from tiphys.store.sqlite import SqliteStore
@@ -70,9 +72,9 @@ async def serve(cluster: Cluster) -> None:
     async with AsyncExitStack() as stack:
         store = await SqliteStore.open(cluster.store)
         stack.push_async_callback(store.close)
-        assembled = await assemble(
-            store, builtin(), Settings(settings.services, ISSUER, load_key(pki.key("sa"))), clock
-        )
+        chosen = Settings(settings.services, ISSUER, load_key(pki.key("sa")), admission=Selected(outside=installed()))
+        assembled = await assemble(store, builtin(), chosen, clock)
+        stack.push_async_callback(assembled.webhooks.close)
         supervisor = await stack.enter_async_context(Supervisor(clock))
         supervisor.start("cache", assembled.cache.run)
         supervisor.start("looplag", lambda: looplag.monitor(clock))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from tiphys.api.http import User
 from tiphys.api.registry import AnyResource
@@ -58,9 +58,21 @@ class Attributes:
     # `admit` runs once more, under `reinvoking`.
     reinvoke: bool = False
     reinvoking: bool = False
+    # Set when webhooks or policies changed the object.
+    mutated: bool = False
+    # What a plugin keeps for the length of the request, by its name.
+    state: dict[str, Any] = field(default_factory=dict)
+    # How long webhooks may take altogether.
+    seconds: float = 34.0
+    _until: float = 0.0
 
     def __post_init__(self) -> None:
         self.requested = self.requested or self.resource
+
+    def seconds_left(self, now: float) -> float:
+        """`now` is of the event loop's clock; the first question starts the time."""
+        self._until = self._until or now + self.seconds
+        return self._until - now
 
     def is_for(self, group: str, plural: str, subresource: str = "") -> bool:
         return self.is_of(group, plural) and self.subresource == subresource
@@ -130,7 +142,7 @@ class Chain:
             for reserve in self._reserve:
                 await reserve(attributes)
             yield
-            stored = True
+            stored = not attributes.dry_run
         finally:
             for settled in self._settled:
                 await settled(attributes, stored=stored)

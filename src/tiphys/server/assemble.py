@@ -11,7 +11,8 @@ from tiphys.api.registry import Registry
 from tiphys.api.resource import Json
 from tiphys.base.clock import Clock
 from tiphys.server import pages, reviews
-from tiphys.server.admission import Chain, Plugin
+from tiphys.server.admission import Chain
+from tiphys.server.admission_rules import Matching
 from tiphys.server.app import ApiServer
 from tiphys.server.authn import Authenticator
 from tiphys.server.authz import Rbac, Union
@@ -19,14 +20,11 @@ from tiphys.server.cache import Cache, Readers
 from tiphys.server.crds import CustomResources
 from tiphys.server.node_authorizer import NodeAuthorizer
 from tiphys.server.openapi import OpenApi
-from tiphys.server.plugins.namespace_lifecycle import NamespaceLifecycle
-from tiphys.server.plugins.node_restriction import NodeRestriction
-from tiphys.server.plugins.pod_defaults import DefaultTolerationSeconds, Priority
-from tiphys.server.plugins.rbac_escalation import RbacEscalation
-from tiphys.server.plugins.service_account import ServiceAccount
+from tiphys.server.plugins.order import Parts, Selected, build
 from tiphys.server.plugins.service_addresses import Network, ServiceAddresses
 from tiphys.server.subresources import other, pods, scale
 from tiphys.server.tokens import Tokens
+from tiphys.server.webhook_client import Post, WebhookClient
 from tiphys.store import Store
 
 _CORE = "/registry/core/"
@@ -38,6 +36,9 @@ class Settings:
     issuer: str
     token_key: EllipticCurvePrivateKey
     node_ports: range = field(default_factory=lambda: range(30000, 32768))
+    admission: Selected = field(default_factory=Selected)
+    # What speaks to webhooks; by default, HTTPS does.
+    post: Post | None = None
 
 
 @dataclass(slots=True)
@@ -48,6 +49,8 @@ class Assembled:
     authenticator: Authenticator
     custom: CustomResources
     addresses: ServiceAddresses
+    # To be closed when the server ends.
+    webhooks: WebhookClient
 
 
 async def assemble(store: Store, registry: Registry, settings: Settings, clock: Clock) -> Assembled:
@@ -58,15 +61,9 @@ async def assemble(store: Store, registry: Registry, settings: Settings, clock: 
     rbac = Rbac(cache)
     addresses = ServiceAddresses(cache, settings.service_network, settings.node_ports)
     authorizer = Union([NodeAuthorizer(cache), rbac])
-    plugins: list[Plugin] = [
-        NamespaceLifecycle(cache),
-        ServiceAccount(cache),
-        NodeRestriction(),
-        Priority(cache),
-        DefaultTolerationSeconds(),
-        RbacEscalation(cache, rbac, authorizer),
-        addresses,
-    ]
+    webhooks = WebhookClient(cache, settings.post)
+    parts = Parts(cache, registry, rbac, authorizer, webhooks, Matching(registry, cache))
+    plugins = [*build(parts, settings.admission), addresses]
     server = ApiServer(cache, registry, authorizer, Chain(plugins), clock)
     scale.install(server)
     pods.install(server)
@@ -76,7 +73,7 @@ async def assemble(store: Store, registry: Registry, settings: Settings, clock: 
     OpenApi(registry).install(server.extensions)
     custom = CustomResources(server, cache)
     custom.load()
-    return Assembled(server, cache, tokens, Authenticator(tokens), custom, addresses)
+    return Assembled(server, cache, tokens, Authenticator(tokens), custom, addresses, webhooks)
 
 
 def _readers_of(registry: Registry) -> Callable[[str], Readers]:

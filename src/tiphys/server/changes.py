@@ -12,6 +12,7 @@ from tiphys.api.http import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATC
 from tiphys.api.resource import Json
 from tiphys.api.strategic import strategic_patch
 from tiphys.server import objects
+from tiphys.server.admission import Shape
 from tiphys.server.call import Call
 
 _ACCEPTED = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
@@ -27,6 +28,12 @@ class Change:
     # Whether the change keeps managedFields itself.
     manages = False
     creates = False
+    # Whether admission was asked before, about the request that this change is a part of.
+    admitted = False
+
+    def shape(self, call: Call) -> Shape | None:
+        """How admission is shown the object, if not as it is."""
+        return None
 
     def apply(self, call: Call, current: Json) -> Json:
         raise NotImplementedError

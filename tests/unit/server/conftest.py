@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,13 +58,20 @@ class Api:
         return answer
 
 
-@pytest.fixture
-async def api() -> AsyncIterator[Api]:
+@asynccontextmanager
+async def serving(**settings: Any) -> AsyncIterator[Api]:
+    """An API server for the length of the block; `settings` are fields of `Settings`."""
     clock = VirtualClock()
-    settings = Settings(NETWORK, "https://issuer", ec.generate_private_key(ec.SECP256R1()))
-    assembled = await assemble(MemoryStore(), builtin(), settings, clock)
+    key = ec.generate_private_key(ec.SECP256R1())
+    assembled = await assemble(MemoryStore(), builtin(), Settings(NETWORK, "https://issuer", key, **settings), clock)
     async with Supervisor(clock) as supervisor:
         supervisor.start("cache", assembled.cache.run)
         await bootstrap(InProcess(assembled.server.handle, ADMIN, "test"), NETWORK)
         supervisor.start("custom resources", assembled.custom.run)
         yield Api(assembled, clock)
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Api]:
+    async with serving() as api:
+        yield api

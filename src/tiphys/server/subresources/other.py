@@ -68,7 +68,10 @@ async def _issue(server: ApiServer, tokens: Tokens, call: Call) -> Response:
     if call.target.verb != "create":
         raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
     body = objects.parse(call.request.body, call.request.headers.get("content-type", ""))
-    spec = (body.get("spec") if isinstance(body, dict) else None) or {}
+    if not isinstance(body, dict):
+        raise errors.BadRequest("a JSON object is needed")
+    await server.writes.admit_body(call, body)
+    spec = body.get("spec") or {}
     account = (await server.reads.entry(call)).decode()
     seconds = spec.get("expirationSeconds") or _DEFAULT_SECONDS
     if not isinstance(seconds, int) or not _MIN_SECONDS <= seconds <= _MAX_SECONDS:

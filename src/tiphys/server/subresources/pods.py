@@ -34,6 +34,7 @@ def install(server: ApiServer) -> None:
     async def create_binding(call: Call) -> Response:
         body = _body(call)
         pod = server.as_other(call, "pods", (body.get("metadata") or {}).get("name", ""))
+        pod.target.subresource = "binding"
         return await bind(server, pod, body)
 
     async def evict(call: Call) -> Response:
@@ -60,10 +61,13 @@ def _body(call: Call) -> Json:
     body = objects.parse(call.request.body, call.request.headers.get("content-type", ""))
     if not isinstance(body, dict):
         raise errors.BadRequest("a JSON object is needed")
+    body["metadata"] = body.get("metadata") or {}
     return body
 
 
 class _Bind(Change):
+    admitted = True
+
     def __init__(self, node: str, body: Json, now: str) -> None:
         self._node, self._meta, self._now = node, body.get("metadata") or {}, now
 
@@ -97,6 +101,7 @@ class _Bind(Change):
 
 
 async def bind(server: ApiServer, call: Call, body: Json) -> Response:
+    await server.writes.admit_body(call, body)
     target = body.get("target") or {}
     node = target.get("name", "")
     if target.get("kind") not in (None, "", "Node") or not node:
@@ -167,6 +172,7 @@ class _Eviction:
         self._server, self._call, self._body = server, call, body
 
     async def run(self) -> Response:
+        await self._server.writes.admit_body(self._call, self._body)
         pod = (await self._server.reads.entry(self._call)).decode()
         options = self._body.get("deleteOptions") or {}
         dry_run = self._call.dry_run or "All" in (options.get("dryRun") or ())
@@ -175,7 +181,7 @@ class _Eviction:
         target = replace(self._call.target, subresource="", verb="delete")
         query = {"dryRun": ["All"]} if dry_run else {}
         request = Request("DELETE", self._call.target.path, query, self._call.request.headers, orjson.dumps(options))
-        await self._server.deletion.delete(replace(self._call, target=target, request=request))
+        await self._server.deletion.delete(replace(self._call, target=target, request=request), admitted=True)
         return Response(201, orjson.dumps(_SUCCESS))
 
     async def _spend(self, pod: Json, dry_run: bool) -> None:
@@ -206,6 +212,8 @@ def _needs_no_budget(pod: Json) -> bool:
 
 
 class _Disrupt(Change):
+    admitted = True
+
     def __init__(self, pod: str, now: str) -> None:
         self._pod, self._now = pod, now
 

@@ -14,6 +14,7 @@ from tiphys.api.http import APPLY_PATCH, JSON_PATCH, Response
 from tiphys.api.resource import Json, ScalePaths
 from tiphys.api.selectors import from_object
 from tiphys.server import objects
+from tiphys.server.admission import Shape
 from tiphys.server.app import ApiServer
 from tiphys.server.call import Call
 from tiphys.server.changes import Change
@@ -58,6 +59,9 @@ class _SetReplicas(Change):
         _put(new, call.resource.scale.spec_replicas, replicas)
         return new
 
+    def shape(self, call: Call) -> Shape:
+        return _Scale(call)
+
     def _wanted(self, current: Json) -> Json:
         if self._media == JSON_PATCH:
             wanted = patch.json_patch(current, self._body)
@@ -68,6 +72,26 @@ class _SetReplicas(Change):
         if not isinstance(wanted, dict):
             raise errors.BadRequest("a Scale must be a JSON object")
         return wanted
+
+
+class _Scale:
+    """Admission of a scale is about the Scale."""
+
+    kind = ("autoscaling", "v1", "Scale")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def show(self, obj: Json) -> Json:
+        return _scale_of(self._call, obj)
+
+    def take(self, obj: Json, shown: Json) -> None:
+        paths = self._call.resource.scale
+        assert paths is not None, "the router asks only where there are scale paths"
+        replicas = (shown.get("spec") or {}).get("replicas", 0)
+        if type(replicas) is not int or replicas < 0:
+            raise errors.InternalError(f"Internal error occurred: admission left no number of replicas: {replicas!r}")
+        _put(obj, paths.spec_replicas, replicas)
 
 
 def _scale_of(call: Call, obj: Json) -> Json:

@@ -1,0 +1,72 @@
+"""The configured admission webhooks, compiled: read again only after a configuration changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tiphys.api.resource import Json
+from tiphys.base.log import Log
+from tiphys.server.admission_review import VERSIONS
+from tiphys.server.admission_rules import Criteria
+from tiphys.server.cache import Cache
+
+_log = Log("admission")
+MUTATING = "/registry/admissionregistration.k8s.io/mutatingwebhookconfigurations/"
+VALIDATING = "/registry/admissionregistration.k8s.io/validatingwebhookconfigurations/"
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One webhook of one configuration. `seconds` bounds a call; `version` is that of the AdmissionReview."""
+
+    configuration: str
+    index: int
+    name: str
+    client: Json
+    criteria: Criteria
+    seconds: float
+    fails_open: bool
+    dry_run_safe: bool
+    reinvoke: bool
+    version: str
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.configuration, self.index
+
+
+class Hooks:
+    """All webhooks under a store prefix, ordered by the name of their configuration and their place in it."""
+
+    def __init__(self, cache: Cache, prefix: str) -> None:
+        self._collection = cache.of(prefix)
+        self._compiled: Sequence[Hook] = ()
+        self._of: tuple[int, int] = (0, 0)
+
+    def current(self) -> Sequence[Hook]:
+        state = self._collection.changed, len(self._collection.items)
+        if state != self._of:
+            self._compiled = [hook for entry in self._collection.scan("/") for hook in _compile(entry.decode())]
+            self._of = state
+        return self._compiled
+
+
+def _compile(configuration: Json) -> list[Hook]:
+    hooks, name = [], configuration["metadata"]["name"]
+    for index, webhook in enumerate(configuration.get("webhooks") or ()):
+        try:
+            hooks.append(_hook(name, index, webhook))
+        except (ValueError, KeyError) as error:
+            _log.error("webhook cannot be used", configuration=name, index=index, error=error)
+    return hooks
+
+
+def _hook(configuration: str, index: int, webhook: Json) -> Hook:
+    known = [version for version in webhook.get("admissionReviewVersions") or () if version in VERSIONS]
+    return Hook(
+        configuration, index, webhook["name"], webhook["clientConfig"], Criteria.of_webhook(webhook),
+        webhook.get("timeoutSeconds") or 10, webhook.get("failurePolicy") == "Ignore",
+        webhook.get("sideEffects") in ("None", "NoneOnDryRun"), webhook.get("reinvocationPolicy") == "IfNeeded",
+        known[0] if known else "v1",
+    )  # fmt: skip
