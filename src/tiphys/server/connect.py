@@ -18,6 +18,7 @@ from tiphys.api import errors
 from tiphys.api.http import Request
 from tiphys.api.resource import Json
 from tiphys.client.tunnel import TunnelFailed, tunnel
+from tiphys.server.admission_connect import admit_connect
 from tiphys.server.app import ApiServer
 from tiphys.server.authz import refusal
 from tiphys.server.call import Call
@@ -44,6 +45,7 @@ class Connect:
         if target.group or target.resource not in ("pods", "services", "nodes"):
             return None
         call = self._authorized(request, target)
+        await admit_connect(self._server.writes, call)
         if target.subresource == "proxy":
             return await self._proxy(http, call)
         if target.resource != "pods":

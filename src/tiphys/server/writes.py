@@ -206,7 +206,9 @@ class Writes:
 
 
 def options_of(call: Call, operation: str) -> Json:
-    """The CreateOptions, UpdateOptions and so on that the query stands for."""
+    """The CreateOptions, UpdateOptions and so on that the query stands for; a CONNECT has none."""
+    if operation == "CONNECT":
+        return {}
     kind = "Patch" if operation == "UPDATE" and call.target.verb == "patch" else operation.capitalize()
     options: Json = {"kind": f"{kind}Options", "apiVersion": "meta.k8s.io/v1"}
     if call.dry_run:
