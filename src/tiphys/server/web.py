@@ -39,6 +39,11 @@ class Front:
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port, ssl_context=tls, backlog=1024, shutdown_timeout=1.0).start()
 
+    @property
+    def port(self) -> int:
+        """The port that is listened on, also where 0 was asked for; 0 before `start`."""
+        return int(self._runner.addresses[0][1]) if self._runner is not None else 0
+
     async def stop(self) -> None:
         self._server.watches.drain()
         if self._runner is not None:

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from tiphys.api import names
 from tiphys.api.errors import FieldError, duplicate, invalid, required
 from tiphys.api.resource import Json
-from tiphys.kinds.checks import Errors, follows, has, label_selector, one_of
+from tiphys.kinds.admissionregistration.rules import check_rules
+from tiphys.kinds.checks import Errors, has, label_selector, one_of
 from tiphys.kinds.columns import AGE, NAME, UNSET, at, column
 from tiphys.kinds.fields import dig, put_default, put_text
 from tiphys.kinds.strategy import KindStrategy, StatusStrategy
+from tiphys.kinds.webhook_client_config import check_client_config, check_review_versions
 
-OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 _SELECTORS = ("namespaceSelector", "objectSelector")
 
 
@@ -56,10 +57,13 @@ def _default_rules(rules: list[Json] | None) -> None:
 
 def _check_webhook(webhook: Json, path: str) -> Errors:
     name = webhook.get("name") or ""
-    yield from follows(name, f"{path}.name", names.dns1123_subdomain)
-    if name.count(".") < 2:
+    if not name:
+        yield required(f"{path}.name")
+    elif problems := names.dns1123_subdomain(name):
+        yield from (invalid(f"{path}.name", name, problem) for problem in problems)
+    elif name.count(".") < 2:
         yield invalid(f"{path}.name", name, "should be a domain with at least three segments separated by dots")
-    yield from has(webhook, path, "admissionReviewVersions")
+    yield from check_review_versions(webhook.get("admissionReviewVersions"), f"{path}.admissionReviewVersions")
     if not webhook.get("sideEffects"):
         yield required(f"{path}.sideEffects", "must specify one of None, NoneOnDryRun")
     yield from one_of(webhook, path, "sideEffects", ("None", "NoneOnDryRun"))
@@ -71,27 +75,8 @@ def _check_webhook(webhook: Json, path: str) -> Errors:
         yield invalid(f"{path}.timeoutSeconds", seconds, "the timeout value must be between 1 and 30 seconds")
     for selector in _SELECTORS:
         yield from label_selector(webhook.get(selector), f"{path}.{selector}")
-    yield from _check_client(webhook.get("clientConfig") or {}, f"{path}.clientConfig")
-    yield from _check_rules(webhook.get("rules"), f"{path}.rules")
-
-
-def _check_client(config: Json, path: str) -> Errors:
-    url, service = config.get("url"), config.get("service")
-    if (url is None) == (service is None):
-        yield required(path, "exactly one of url or service is required")
-    elif url is not None and not url.startswith("https://"):
-        yield invalid(f"{path}.url", url, "'https' is the only allowed URL scheme")
-    elif service is not None:
-        yield from has(service, f"{path}.service", "namespace", "name")
-
-
-def _check_rules(rules: list[Json] | None, path: str) -> Errors:
-    for index, rule in enumerate(rules or ()):
-        where = f"{path}[{index}]"
-        yield from has(rule, where, "operations", "apiGroups", "apiVersions", "resources")
-        for position, operation in enumerate(rule.get("operations") or ()):
-            yield from one_of({"operation": operation}, f"{where}.operations[{position}]", "operation", OPERATIONS)
-        yield from one_of(rule, where, "scope", ("*", "Cluster", "Namespaced"))
+    yield from check_client_config(webhook.get("clientConfig") or {}, f"{path}.clientConfig")
+    yield from check_rules(webhook.get("rules"), f"{path}.rules")
 
 
 class PolicyStrategy(StatusStrategy):
@@ -107,7 +92,7 @@ class PolicyStrategy(StatusStrategy):
         yield from one_of(spec, "spec", "failurePolicy", ("Fail", "Ignore"))
         yield from has(spec, "spec", "matchConstraints")
         match = spec.get("matchConstraints") or {}
-        yield from _check_rules(match.get("resourceRules"), "spec.matchConstraints.resourceRules")
+        yield from check_rules(match.get("resourceRules"), "spec.matchConstraints.resourceRules")
         if spec.get("paramKind") is not None:
             yield from has(spec["paramKind"], "spec.paramKind", "apiVersion", "kind")
         for index, validation in enumerate(spec.get("validations") or ()):
