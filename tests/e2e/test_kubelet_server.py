@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import orjson
 import pytest
 from kubelet_fixture import Cluster, cluster, one, running
 
@@ -67,7 +69,37 @@ async def test_exec_streams_over_a_websocket(tmp_path: Path) -> None:
                 while (await stream.receive_bytes()) != b"\x01hello":
                     pass
         with pytest.raises(aiohttp.WSServerHandshakeError, match="400"):
-            await kubelet.ws_connect(url, protocols=["v5.channel.k8s.io"])
+            await kubelet.ws_connect(url, protocols=["v6.channel.k8s.io"])
+
+
+async def test_input_ends_where_a_client_of_v5_says_so(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as kube, served(kube) as kubelet:
+        await kube.create("shell", one("exec sleep 1000"))
+        await kube.until("shell", running)
+        url = "/exec/default/shell/main?command=cat&input=1&output=1&error=1"
+        async with kubelet.ws_connect(url, protocols=["v5.channel.k8s.io", _V4], compress=0) as stream:
+            assert stream.protocol == "v5.channel.k8s.io"
+            await stream.send_bytes(b"\x00hello")
+            await stream.send_bytes(b"\xff\x00")
+            async with asyncio.timeout(20):
+                said = [message.data async for message in stream]
+        assert b"".join(part[1:] for part in said if part[0] == 1) == b"hello"
+        assert [orjson.loads(part[1:])["status"] for part in said if part[0] == 3] == ["Success"]
+
+
+async def test_exec_in_base64_messages(tmp_path: Path) -> None:
+    async with cluster(tmp_path) as kube, served(kube) as kubelet:
+        await kube.create("shell", one("exec sleep 1000"))
+        await kube.until("shell", running)
+        url = "/exec/default/shell/main?command=sh&command=-c&command=read+x;echo+$x;exit+3&input=1&output=1"
+        async with kubelet.ws_connect(url, protocols=["v4.base64.channel.k8s.io"], compress=0) as stream:
+            await stream.send_str("0" + base64.b64encode(b"hello\n").decode())
+            async with asyncio.timeout(20):
+                said = [message.data async for message in stream]
+        decoded = [(part[0], base64.b64decode(part[1:])) for part in said]
+        assert b"".join(content for channel, content in decoded if channel == "1") == b"hello\n"
+        [outcome] = [orjson.loads(content) for channel, content in decoded if channel == "3"]
+        assert outcome["details"]["causes"] == [{"reason": "ExitCode", "message": "3"}]
 
 
 async def test_usage_is_told_for_node_and_pods(tmp_path: Path) -> None:

@@ -146,7 +146,12 @@ class WebSocket:
                 return b""
 
     def close(self) -> None:
-        # The other end may have left already.
-        with suppress(OSError):
-            self.send(b"\x03\xe8", _END)
+        # A thread whose send the other end does not take would keep us here.
+        if not self._sending.locked():
+            # The other end may have left already.
+            with suppress(OSError):
+                self.send(b"\x03\xe8", _END)
+        # Wakes the threads that wait for the socket; the lock, lest one sends when TLS is gone and the socket is not.
+        with suppress(OSError), self._lock:
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()

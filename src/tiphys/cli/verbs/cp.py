@@ -6,10 +6,11 @@ Source: https://kubernetes.io/docs/reference/kubectl/generated/kubectl_cp/
 
 from __future__ import annotations
 
-import io
 import os
 import posixpath
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import orjson
@@ -25,6 +26,7 @@ no-preserve bool  Do not keep ownership and permissions.
 retries int  How often to go on with an interrupted copy (accepted, not used).
 """
 _CHUNK = 32 * 1024
+_COMPLAINT = 4096
 
 
 class Place(NamedTuple):
@@ -64,19 +66,20 @@ def _upload(call: Call, source: str, target: Place) -> None:
     directory, name = posixpath.split(target.path.rstrip("/"))
     if target.path.endswith("/") or _is_directory(call, target):
         directory, name = target.path.rstrip("/") or "/", os.path.basename(os.path.abspath(source))
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        tar.add(source, arcname=name)
     options = ["--no-same-permissions", "--no-same-owner"] if call.opts["no-preserve"] else []
-    # Protocols before v5 cannot say that input has ended, so `head` ends it where the archive does.
-    script = 'size=$1; shift; head -c "$size" | exec tar "$@"'
-    command = ["sh", "-c", script, "cp", str(len(archive.getvalue())), *options, "-xmf", "-", "-C", directory or "/"]
-    _tar(call, target, command, archive.getvalue())
+    with _command(call, target, ["tar", *options, "-xmf", "-", "-C", directory or "/"], stdin=True) as remote:
+        # A container without tar, or without room, ends early; it then says why.
+        with suppress(OSError):
+            with tarfile.open(fileobj=remote, mode="w|", bufsize=_CHUNK, format=tarfile.GNU_FORMAT) as tar:
+                tar.add(source, arcname=name)
+            remote.end_input()
+        remote.finish()
 
 
 def _is_directory(call: Call, place: Place) -> bool:
     try:
-        _tar(call, place, ["test", "-d", place.path], None)
+        with _command(call, place, ["test", "-d", place.path]) as remote:
+            remote.finish()
     except CliError:
         return False
     return True
@@ -84,16 +87,18 @@ def _is_directory(call: Call, place: Place) -> bool:
 
 def _download(call: Call, source: Place, target: str) -> None:
     path = source.path.rstrip("/") or "/"
-    data = _tar(call, source, ["tar", "cf", "-", path], None)
     base = path.lstrip("/")
     if os.path.isdir(target):
         target = os.path.join(target, posixpath.basename(path))
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        for member in tar:
-            name = member.name.lstrip("/")
-            if name != base and not name.startswith(base + "/"):
-                raise CliError(f"tar contents corrupted: {member.name} is not below {path}")
-            _extract(call, tar, member, os.path.join(target, name[len(base) :].lstrip("/")) if name != base else target)
+    with _command(call, source, ["tar", "cf", "-", path]) as remote:
+        with tarfile.open(fileobj=remote, mode="r|", bufsize=_CHUNK) as tar:
+            for member in tar:
+                name = member.name.lstrip("/")
+                if name != base and not name.startswith(base + "/"):
+                    raise CliError(f"tar contents corrupted: {member.name} is not below {path}")
+                inner = name[len(base) :].lstrip("/")
+                _extract(call, tar, member, os.path.join(target, inner) if inner else target)
+        remote.finish()
 
 
 def _extract(call: Call, tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> None:
@@ -115,46 +120,76 @@ def _extract(call: Call, tar: tarfile.TarFile, member: tarfile.TarInfo, path: st
         os.chmod(path, member.mode & 0o777)
 
 
-def _tar(call: Call, place: Place, command: list[str], data: bytes | None) -> bytes:
-    """Run a command in the container with `data` as its input; its output. Raises CliError with what it said."""
+class _Remote:
+    """A command in the container, as the file that tarfile writes or reads: its input and its output."""
+
+    def __init__(self, websocket: WebSocket, command: list[str]) -> None:
+        self._websocket, self._command = websocket, command
+        self._output = bytearray()
+        self._complaint, self._outcome = b"", b""
+        self._ended = False
+
+    def write(self, data: bytes) -> int:
+        """Raises OSError when the command takes no more."""
+        self._websocket.send(bytes([STDIN]) + data)
+        return len(data)
+
+    def end_input(self) -> None:
+        self._websocket.send(bytes([CLOSE, STDIN]))
+
+    def read(self, size: int) -> bytes:
+        """Output, at the end less than `size` bytes. Raises CliError with what a failed command said."""
+        while len(self._output) < size and not self._ended:
+            self._receive()
+        data = bytes(self._output[:size])
+        del self._output[:size]
+        return data
+
+    def finish(self) -> None:
+        """Wait for the end. Raises CliError with what a failed command said."""
+        while not self._ended:
+            self._receive()
+            self._output.clear()
+
+    def _receive(self) -> None:
+        message = self._websocket.receive()
+        channel = message[0] if message else ERROR
+        content = message[1:] if message else b""
+        if channel == STDOUT:
+            self._output += content
+        elif channel == STDERR:
+            self._complaint = (self._complaint + content)[-_COMPLAINT:]
+        elif channel == ERROR and (content or not message):
+            self._ended = True
+            self._judge(content)
+
+    def _judge(self, outcome: bytes) -> None:
+        if not outcome:
+            raise CliError(f"the connection closed before {self._command[0]} had ended")
+        status = orjson.loads(outcome)
+        if status.get("status") == "Success":
+            return
+        why = self._complaint.decode(errors="replace").strip() or status.get("message", "")
+        if "executable file not found" in why:
+            why = f"the container has no {self._command[0]}, which cp needs: {why}"
+        raise CliError(why)
+
+
+@contextmanager
+def _command(call: Call, place: Place, command: list[str], *, stdin: bool = False) -> Iterator[Any]:
+    """Run a command in the container. Only v5 can say that input has ended."""
     path = f"/api/v1/namespaces/{place.namespace}/pods/{place.pod}"
     pod: dict[str, Any] = orjson.loads(call.transport.call("GET", path))
     query = {
         "container": call.opts["container"] or pods.default_container(pod), "command": command,
-        "stdin": data is not None, "stdout": True, "stderr": True,
+        "stdin": stdin, "stdout": True, "stderr": True,
     }  # fmt: skip
-    sock, protocol = call.transport.upgrade(pods.path_of(pod, "exec"), query=query, protocols=[V5, V4])
-    websocket = WebSocket(sock, protocol)
+    protocols = [V5] if stdin else [V5, V4]
+    websocket = WebSocket(*call.transport.upgrade(pods.path_of(pod, "exec"), query=query, protocols=protocols))
     try:
-        if data is not None:
-            for at in range(0, len(data), _CHUNK):
-                websocket.send(bytes([STDIN]) + data[at : at + _CHUNK])
-            if protocol == V5:
-                websocket.send(bytes([CLOSE, STDIN]))
-        return _collect(websocket, command)
+        yield _Remote(websocket, command)
     finally:
         websocket.close()
-
-
-def _collect(websocket: WebSocket, command: list[str]) -> bytes:
-    output: list[bytes] = []
-    complaint, outcome = b"", b""
-    while message := websocket.receive():
-        if message[0] == STDOUT:
-            output.append(message[1:])
-        elif message[0] == STDERR:
-            complaint += message[1:]
-        elif message[0] == ERROR:
-            outcome += message[1:]
-            break
-    if outcome and orjson.loads(outcome).get("status") != "Success":
-        why = complaint.decode(errors="replace").strip() or orjson.loads(outcome).get("message", "")
-        if "not found" in why and ("tar" in why or "head" in why):
-            why = f"cp needs sh, head and tar in the container: {why}"
-        elif "executable file not found" in why or ("no such file" in why.lower() and command[0] in why):
-            why = f"the container has no {command[0]}, which cp needs: {why}"
-        raise CliError(why)
-    return b"".join(output)
 
 
 COMMANDS = {

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import orjson
@@ -131,19 +131,31 @@ def _terminal(websocket: WebSocket, *, tty: bool) -> Iterator[None]:
     import termios
     import tty as modes
 
-    def resize(*_: object) -> None:
-        size = os.get_terminal_size(sys.stdin.fileno())
-        websocket.send(bytes([RESIZE]) + orjson.dumps({"Width": size.columns, "Height": size.lines}))
-
     before = termios.tcgetattr(sys.stdin)
-    old = signal.signal(signal.SIGWINCH, resize)
+    # A handler would run in the middle of a receive, whose locks it needs; a thread that waits for the signal does not.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGWINCH})
     try:
-        modes.setraw(sys.stdin)
-        resize()
+        # Not the default, which throws away what was typed before.
+        modes.setraw(sys.stdin, termios.TCSADRAIN)
+        _send_size(websocket)
+        threading.Thread(target=_follow_size, args=(websocket,), daemon=True).start()
         yield
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-        signal.signal(signal.SIGWINCH, old)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGWINCH})
+
+
+def _follow_size(websocket: WebSocket) -> None:
+    # Until the session has ended.
+    with suppress(OSError):
+        while True:
+            signal.sigwait({signal.SIGWINCH})
+            _send_size(websocket)
+
+
+def _send_size(websocket: WebSocket) -> None:
+    size = os.get_terminal_size(sys.stdin.fileno())
+    websocket.send(bytes([RESIZE]) + orjson.dumps({"Width": size.columns, "Height": size.lines}))
 
 
 COMMANDS = {

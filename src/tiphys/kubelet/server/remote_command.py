@@ -9,6 +9,7 @@ Source: https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-mach
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from contextlib import suppress
@@ -20,11 +21,12 @@ from aiohttp import WSMessage, WSMsgType, web
 from tiphys.kubelet.runtime import ExecOptions
 from tiphys.kubelet.server import websockets
 from tiphys.kubelet.server.runtime_stream import Connection
-from tiphys.kubelet.server.spdy import SpdyFault
+from tiphys.kubelet.server.spdy import Frame, SpdyFault
 
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 _NAMES = {ERROR: "error", STDIN: "stdin", STDOUT: "stdout", STDERR: "stderr", RESIZE: "resize"}
 _OUTCOME_LIMIT = 64 * 1024
+_STALL_SECONDS = 5.0
 _V4, _V3 = "v4.channel.k8s.io", "v3.channel.k8s.io"
 
 
@@ -86,6 +88,11 @@ class _Session:
         self.websocket, self._connection, self._dialect = websocket, connection, dialect
         self._streams: dict[int, int] = {}
         self._outcome = bytearray()
+        self._told = False
+        # Output streams that may still bring something, and how many messages of input are begun and done.
+        self._outputs: set[int] = set()
+        self._silent = asyncio.Event()
+        self._begun, self._done = 0, 0
 
     async def run(self, wanted: list[int]) -> None:
         # An empty message tells the client that all is set up.
@@ -96,9 +103,9 @@ class _Session:
             for channel in wanted:
                 self._streams[channel] = await self._connection.open({"streamtype": _NAMES[channel]})
         by_stream = {stream: channel for channel, stream in self._streams.items()}
-        await websockets.race(
-            self.websocket, [self._output(by_stream), self._input()], [self._connection.answer_pings()]
-        )
+        self._outputs = {c for c in (STDOUT, STDERR) if c in wanted}
+        ways = [self._output(by_stream), self._input(), self._stall()]
+        await websockets.race(self.websocket, ways, [self._connection.answer_pings()])
 
     async def _output(self, by_stream: dict[int, int]) -> None:
         """Until the runtime or the client leaves. The outcome goes last, in one message."""
@@ -107,15 +114,39 @@ class _Session:
             try:
                 while (frame := await self._connection.receive()) is not None:
                     channel = by_stream.get(frame.stream)
-                    if channel in (STDOUT, STDERR) and frame.payload:
-                        await self._send(channel, frame.payload)
+                    if channel in (STDOUT, STDERR):
+                        await self._pass_on(channel, frame)
                     elif channel == ERROR and len(self._outcome) < _OUTCOME_LIMIT:
                         self._outcome += frame.payload
             except SpdyFault as fault:
                 why = f"the runtime's stream: {fault}"
             await self._tell_outcome(why)
 
+    async def _pass_on(self, channel: int, frame: Frame) -> None:
+        if frame.payload:
+            await self._send(channel, frame.payload)
+        if frame.fin:
+            self._outputs.discard(channel)
+            if not self._outputs:
+                self._silent.set()
+
+    async def _stall(self) -> None:
+        """Until the runtime takes no input of a process whose output has ended.
+
+        containerd 1.6 waits for ever to pass on what a process that has ended did not read, and tells no outcome.
+        """
+        await self._silent.wait()
+        seen = -1
+        while self._begun == self._done or self._done != seen:
+            seen = self._done
+            await asyncio.sleep(_STALL_SECONDS)
+        with suppress(ConnectionError):
+            await self._tell_outcome("the command did not read all of its input, and the runtime tells no outcome")
+
     async def _tell_outcome(self, otherwise: str) -> None:
+        if self._told:
+            return
+        self._told = True
         outcome = bytes(self._outcome)
         if not outcome and self._dialect.spdy == _V4:
             status = {"status": "Failure", "reason": "InternalError", "code": 500, "message": otherwise}
@@ -134,13 +165,16 @@ class _Session:
         async for message in self.websocket:
             if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
                 return
+            self._begun += 1
             try:
                 await self._take(*unpack(message, self._dialect))
+                self._done += 1
             except ValueError as error:
                 await self.websocket.close(code=1003, message=str(error).encode())
                 return
             except OSError:
                 self._streams.clear()
+                self._done = self._begun
 
     async def _take(self, channel: int, content: bytes) -> None:
         if channel == CLOSE and self._dialect.half_close:
