@@ -26,7 +26,7 @@ from tiphys.server.assemble import Assembled, Settings, assemble
 from tiphys.server.bootstrap import bootstrap, publish_endpoint
 from tiphys.server.connect import Connect
 from tiphys.server.plugins.order import Selected
-from tiphys.server.plugins.outside import installed
+from tiphys.server.plugins.outside import installed, resources
 from tiphys.server.upkeep import Upkeep
 from tiphys.server.web import Front
 from tiphys.store.sqlite import SqliteStore
@@ -73,7 +73,9 @@ async def serve(cluster: Cluster) -> None:
         store = await SqliteStore.open(cluster.store)
         stack.push_async_callback(store.close)
         chosen = Settings(settings.services, ISSUER, load_key(pki.key("sa")), admission=Selected(outside=installed()))
-        assembled = await assemble(store, builtin(), chosen, clock)
+        registry = builtin()
+        registry.update(add=resources())
+        assembled = await assemble(store, registry, chosen, clock)
         stack.push_async_callback(assembled.webhooks.close)
         supervisor = await stack.enter_async_context(Supervisor(clock))
         supervisor.start("cache", assembled.cache.run)

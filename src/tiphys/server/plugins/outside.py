@@ -1,22 +1,24 @@
-"""Admission plugins of the user's own, found by the entry point `tiphys.admission`.
+"""Admission plugins and resources of the user's own, found by the entry points of installed packages.
 
-Each entry point names a callable that is given a `Lookup` and returns a `server.admission.Plugin`. They run where
-webhooks run: their `admit` before the mutating webhooks, their `validate` before the validating ones.
+An entry point `tiphys.resources` names a ResourceType that the server serves like its own. One of `tiphys.admission`
+names a callable that is given a `Lookup` and returns a `server.admission.Plugin`; these run where webhooks run: their
+`admit` before the mutating webhooks, their `validate` before the validating ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from importlib.metadata import entry_points
+from typing import Any
 
 from tiphys.api import errors
-from tiphys.api.registry import Registry
+from tiphys.api.registry import AnyResource, Registry
 from tiphys.api.resource import Json
 from tiphys.base.log import Log
 from tiphys.server.admission import Attributes, Plugin
 from tiphys.server.cache import Cache
 
-GROUP = "tiphys.admission"
+ADMISSION, RESOURCES = "tiphys.admission", "tiphys.resources"
 _log = Log("admission")
 
 
@@ -73,5 +75,14 @@ class Outside(Plugin):
 
 
 def installed() -> dict[str, Factory]:
-    """Those of the installed packages, by name, in order of their names; one that cannot be imported is an error."""
-    return {point.name: point.load() for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+    """The plugins of the installed packages, in order of their names; one that cannot be imported is an error."""
+    return _loaded(ADMISSION)
+
+
+def resources() -> list[AnyResource]:
+    """The resources of the installed packages; one that cannot be imported is an error."""
+    return list(_loaded(RESOURCES).values())
+
+
+def _loaded(group: str) -> dict[str, Any]:
+    return {point.name: point.load() for point in sorted(entry_points(group=group), key=lambda point: point.name)}
