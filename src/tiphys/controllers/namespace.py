@@ -1,7 +1,8 @@
 """A namespace that is deleted takes all its content along, custom resources included, before it goes itself.
 
-What is in it is learnt from discovery. Pods have their grace; conditions of the namespace say what it waits for.
-Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/
+What is in it is learnt from discovery. Pods go first and have their grace: what they work with, such as policies that
+guard them, stays until the last is gone. Conditions of the namespace say what it waits for.
+Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/ and https://kep.k8s.io/5080
 """
 
 from __future__ import annotations
@@ -135,8 +136,11 @@ class NamespaceController:
 
 
 async def empty(client: Client, namespace: str) -> Remains:
-    """Ask for the deletion of everything in `namespace`; what is still there then."""
+    """Ask for the deletion of what is in `namespace`, pods before the rest; what is still there then."""
     remains = Remains()
+    await _empty(client, PODS, namespace, remains)
+    if not remains.nothing:
+        return remains
     try:
         resources = await discover(client.transport)
     except ApiError as error:
