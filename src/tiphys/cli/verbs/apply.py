@@ -52,10 +52,13 @@ def run(call: Call) -> int:
         raise CliError(f"Unexpected args: [{' '.join(call.args)}]\nSee 'kubectl apply -h' for help and examples")
     if not opts["filename"] and not opts["kustomize"]:
         raise CliError("must specify one of -f and -k")
+    from tiphys.cli.verbs import apply_prune
+
     if opts["force-conflicts"] and not opts["server-side"]:
         raise CliError("--force-conflicts only works with --server-side")
     if opts["server-side"] and call.dry_run == "client":
         raise CliError("--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)")
+    pruned = apply_prune.types(call) if opts["prune"] else []
     errors: list[Exception] = []
     applied: list[tuple[Target, Json]] = []
     for target in builder.targets(call):
@@ -73,9 +76,7 @@ def run(call: Call) -> int:
         writes.show(call, obj, operation)
     raise_all(errors)
     if opts["prune"]:
-        from tiphys.cli.verbs.apply_prune import prune
-
-        prune(call, applied)
+        apply_prune.prune(call, pruned, applied)
     return 0
 
 

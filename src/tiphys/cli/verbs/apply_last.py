@@ -61,7 +61,11 @@ def edit_last(call: Call) -> int:
     from tiphys.cli import yamls
     from tiphys.cli.verbs.edit import open_editor
 
-    for info in builder.infos(call, builder.targets(call)):
+    found = list(builder.infos(call, builder.targets(call)))
+    if any(LAST_APPLIED not in (info.obj["metadata"].get("annotations") or {}) for info in found):
+        raise CliError("no last-applied-configuration annotation found on resources, to create the annotation, use "
+                       "command `kubectl apply set-last-applied --create-annotation`")  # fmt: skip
+    for info in found:
         before = yamls.dump(orjson.loads(_recorded(info)))
         after = open_editor(before, ".yaml")
         if after == before:

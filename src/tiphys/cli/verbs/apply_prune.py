@@ -22,16 +22,23 @@ _DEFAULTS = (
 )  # fmt: skip
 
 
-def prune(call: Call, applied: list[tuple[Target, Json]]) -> None:
-    """Raises CliError when neither `--all` nor a selector says how far it may go."""
+def types(call: Call) -> list[Resource]:
+    """What is pruned, asked before anything is applied.
+
+    Raises CliError when neither `--all` nor a selector says how far it may go, and for types that are not there.
+    """
     if not call.opts["all"] and not call.opts["selector"]:
         raise CliError(
             "all resources selected for prune without explicitly passing --all. To prune all resources, pass the --all "
             "flag. If you did not mean to prune all resources, specify a label selector"
         )
+    return _types(call)
+
+
+def prune(call: Call, resources: list[Resource], applied: list[tuple[Target, Json]]) -> None:
     kept = {obj["metadata"].get("uid") for _, obj in applied}
     namespaces = sorted({target.namespace for target, _ in applied if target.namespace} or {call.namespace})
-    for resource in _types(call):
+    for resource in resources:
         for namespace in namespaces if resource.namespaced else [""]:
             _prune_one(call, Target(resource, namespace, ""), kept)
 

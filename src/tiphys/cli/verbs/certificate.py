@@ -41,6 +41,9 @@ def _decide(call: Call, kind: str, reason: str, message: str) -> int:
     for info in builder.infos(call, builder.targets(call, words)):
         obj = info.obj
         status = obj.setdefault("status", {})
+        other = "Denied" if kind == "Approved" else "Approved"
+        if any(item["type"] == other for item in status.get("conditions") or ()):
+            raise CliError(f'certificate signing request "{info.name}" is already {other}')
         known = [item for item in status.get("conditions") or () if item["type"] != kind]
         if len(known) == len(status.get("conditions") or ()) or call.opts["force"]:
             moment = times.now()
