@@ -5,7 +5,7 @@ An argument whose type the checker knows needs no look at run time: the schema h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tiphys.api.cel.ast import Call
@@ -64,7 +64,7 @@ def any_of(terms: list[Run]) -> Run:
     return disjunction
 
 
-def plan(node: Call, kinds: Sequence[Type], args: list[Run], constants: Mapping[Run, Any]) -> Run:
+def plan(node: Call, kinds: Sequence[Type], args: list[Run]) -> Run:
     """A call of one of `node.overloads` with the planned arguments."""
     overloads = node.overloads
     cost = cost_of(node.function, overloads)
@@ -103,9 +103,11 @@ def _direct(run: Callable[..., Any], args: list[Run], cost: RuntimeCost | None) 
         one, two = args
 
         def binary(frame: Frame) -> Any:
-            first = one(frame)
-            second = two(frame)
-            frame[0] += 1
+            try:
+                first = one(frame)
+                second = two(frame)
+            finally:
+                frame[0] += 1
             return run(first, second)
 
         return binary
@@ -132,7 +134,11 @@ def _costly(run: Callable[..., Any], args: list[Run], cost: RuntimeCost) -> Run:
         one, two = args
 
         def binary(frame: Frame) -> Any:
-            values = (one(frame), two(frame))
+            try:
+                values = (one(frame), two(frame))
+            except EvalError:
+                frame[0] += 1
+                raise
             result = run(*values)
             frame[0] += cost(values, result)
             if frame[0] > PER_CALL_LIMIT:

@@ -28,6 +28,8 @@ class Checker:
         self._found: t.Substitution = {}
         self._fresh = 0
         self._nodes: list[Node] = []
+        # Lists that may mix types: the arguments of a format.
+        self._mixed: set[int] = set()
 
     def check(self, node: Node) -> Type:
         """The type of the whole; nodes carry theirs afterwards."""
@@ -101,6 +103,8 @@ class Checker:
             assert isinstance(field, Literal)
             node.overloads = tuple(self._functions["_?._"])
             return t.substitute(self._found, self._field(node, node.args[0], str(field.value), optional=True))
+        if node.function == "format":
+            self._mixed.update(id(arg) for arg in node.args)
         for arg in node.args:
             self._check(arg)
         if node.target is None:
@@ -165,7 +169,8 @@ class Checker:
         joined: Type | None = None
         for index, element in enumerate(node.elements):
             kind = self._check(element)
-            joined = self._join(element, joined, self._unwrapped(element, kind, index in node.optional))
+            kind = self._unwrapped(element, kind, index in node.optional)
+            joined = t.DYN if id(node) in self._mixed else self._join(element, joined, kind)
         return t.list_of(joined if joined is not None else self._variable())
 
     def _unwrapped(self, node: Node, kind: Type, optional: bool) -> Type:

@@ -11,6 +11,7 @@ import binascii
 from collections.abc import Callable
 from typing import Any
 
+from tiphys.api import facts
 from tiphys.api import schema as s
 from tiphys.api.cel import types as t
 from tiphys.api.cel.errors import EvalError
@@ -141,8 +142,17 @@ def _properties(node: Schema, *, root: bool) -> dict[str, Schema]:
         return node.properties
     text = Schema(s.STRING)
     metadata = Schema(s.OBJECT)
-    metadata.properties = {"name": text, "generateName": text}
+    metadata.properties = _metadata(node) or {"name": text, "generateName": text}
     return {**node.properties, "apiVersion": text, "kind": text, "metadata": metadata}
+
+
+def _metadata(node: Schema) -> dict[str, Schema] | None:
+    """What the author declared of the metadata, where that includes the names; the rest was added for decoding."""
+    known = facts.schema("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta").properties
+    metadata = node.properties.get("metadata")
+    found = metadata.properties if metadata is not None else {}
+    declared = {name: child for name, child in found.items() if child is not known.get(name)}
+    return declared if "name" in declared and "generateName" in declared else None
 
 
 def _object(node: Schema, name: str, *, root: bool) -> Decl:
@@ -161,6 +171,9 @@ def _object(node: Schema, name: str, *, root: bool) -> Decl:
         if identifier is not None:
             fields[identifier] = t.Field(key, declared.type)
             found.fields[identifier] = declared
+            if identifier == f"__{key}__":
+                # A keyword may also be selected as it is.
+                fields[key], found.fields[key] = fields[identifier], declared
     if readers:
         found.read = _object_reader(readers)
     return found

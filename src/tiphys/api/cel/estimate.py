@@ -169,6 +169,7 @@ class Coster:
 
     def _select(self, node: Select) -> Range:
         if node.constant is not None:
+            self._paths[id(node)] = (node.constant.name,)
             return _ONE
         total = self.cost(node.operand)
         if node.test:

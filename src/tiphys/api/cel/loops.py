@@ -114,9 +114,7 @@ def _exists_one(loop: _Loop) -> Run:
             if value is True:
                 count += 1
                 frame[0] += 2
-            elif value is False:
-                frame[0] += 1
-            else:
+            elif value is not False:
                 raise EvalError("no such overload")
             if frame[0] > PER_CALL_LIMIT:
                 raise CostExceeded
@@ -135,7 +133,6 @@ def _map(loop: _Loop) -> Run:
         for item in items_of(frame):
             feed(frame, item)
             if predicate is not None and not _holds(predicate(frame)):
-                frame[0] += 1
                 continue
             found.append(transform(frame))
             frame[0] += 12
@@ -157,7 +154,6 @@ def _insert(loop: _Loop, key_slot: int, *, keyed: bool) -> Run:
         for item in items_of(frame):
             feed(frame, item)
             if predicate is not None and not _holds(predicate(frame)):
-                frame[0] += 1
                 continue
             made = transform(frame)
             for name, value in ((frame[key_slot], made),) if keyed else made.items():

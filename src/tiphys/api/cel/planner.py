@@ -15,7 +15,7 @@ from tiphys.api.cel.ast import Call, Comprehension, Entry, Ident, ListNode, Lite
 from tiphys.api.cel.calls import Frame, Run
 from tiphys.api.cel.errors import EvalError
 from tiphys.api.cel.types import Struct
-from tiphys.api.cel.values import Optional, Typed, key, type_of
+from tiphys.api.cel.values import Optional, Typed, contains, key, type_of
 from tiphys.api.cel.values import NONE as ABSENT
 
 MISSING: Any = object()
@@ -70,7 +70,6 @@ class Planner:
 
     def _type_name(self, value: Any) -> Run:
         def named(frame: Frame) -> Any:
-            frame[0] += 1
             return value
 
         return named
@@ -78,12 +77,13 @@ class Planner:
     def _select(self, node: Select) -> Run:
         if node.constant is not None:
             return self._type_name(node.constant)
-        operand = self.plan(node.operand)
+        operand = self._operand(node.operand)
         name = node.field
         kind = node.operand.type
         if isinstance(kind, Struct):
             field = kind.field(name)
             name = field.name if field is not None else name
+            return _test_field(operand, name) if node.test else _field(operand, name)
         return _test(operand, name) if node.test else _selection(operand, name)
 
     def _call(self, node: Call) -> Run:
@@ -92,11 +92,26 @@ class Planner:
             planned: Run = special(self, node)
             return planned
         given = [node.target, *node.args] if node.target is not None else node.args
-        args = [self.plan(each) for each in given]
-        run = calls.plan(node, [each.type for each in given], args, self._constants)
+        if node.function in ("_[_]", "_[?_]"):
+            args = [self._operand(node.args[0]), self._free(node.args[1])]
+        else:
+            args = [self.plan(each) for each in given]
+        run = calls.plan(node, [each.type for each in given], args)
         if node.function in _CONVERSIONS and len(args) == 1 and args[0] in self._constants:
             return self._fold(run)
         return run
+
+    def _operand(self, node: Node) -> Run:
+        """What is selected from: cel-go counts one unit more for what is not a variable or a selection itself."""
+        run = self.plan(node)
+        if _is_attribute(node) or (isinstance(node, Call) and node.function == "_?_:_") or run in self._constants:
+            return run
+        return _charged(run, 1)
+
+    def _free(self, node: Node) -> Run:
+        """A branch of a choice or an index: cel-go does not count the variable at its root."""
+        run = self.plan(node)
+        return _charged(run, -1) if _is_attribute(node) else run
 
     def _fold(self, run: Run) -> Run:
         try:
@@ -153,7 +168,7 @@ class Planner:
         return calls.any_of([self.plan(each) for each in node.args])
 
     def _conditional(self, node: Call) -> Run:
-        test, then, otherwise = map(self.plan, node.args)
+        test, then, otherwise = self.plan(node.args[0]), self._free(node.args[1]), self._free(node.args[2])
 
         def choose(frame: Frame) -> Any:
             chosen = test(frame)
@@ -165,6 +180,17 @@ class Planner:
 
         return choose
 
+    def _in(self, node: Call) -> Run:
+        """Membership in a list of constants is a look-up, which costs nothing."""
+        if [each.id for each in node.overloads] == ["in_list"]:
+            value, items = map(self.plan, node.args)
+            if items in self._constants:
+                constants = self._constants[items]
+                kinds = {type(each) for each in constants}
+                if len(kinds) == 1 and kinds <= {str, int}:
+                    return _look_up(value, frozenset(constants), kinds.pop())
+        return calls.plan(node, [each.type for each in node.args], [self.plan(each) for each in node.args])
+
     def _opt_select(self, node: Call) -> Run:
         operand = self.plan(node.args[0])
         field = node.args[1]
@@ -174,9 +200,9 @@ class Planner:
         if kind.params and kind.name == "optional_type":
             kind = kind.params[0]
         if isinstance(kind, Struct):
-            declared = kind.field(name)
-            name = declared.name if declared is not None else name
-        return _optional_selection(operand, name)
+            field_found = kind.field(name)
+            name = field_found.name if field_found is not None else name
+        return _optional_selection(operand, name, declared=isinstance(kind, Struct))
 
     def _or_value(self, node: Call) -> Run:
         """`a.or(b)` and `a.orValue(b)` look at the second only where the first is missing."""
@@ -193,6 +219,30 @@ class Planner:
             return other(frame)
 
         return choose
+
+
+def _is_attribute(node: Node) -> bool:
+    if isinstance(node, Call):
+        return node.function in ("_[_]", "_[?_]", "_?._")
+    return isinstance(node, (Ident, Select)) and node.constant is None and not (isinstance(node, Select) and node.test)
+
+
+def _charged(run: Run, units: int) -> Run:
+    def charged(frame: Frame) -> Any:
+        frame[0] += units
+        return run(frame)
+
+    return charged
+
+
+def _look_up(value: Run, constants: frozenset[Any], kind: type) -> Run:
+    def look(frame: Frame) -> Any:
+        found = value(frame)
+        if type(found) is kind:
+            return found in constants
+        return contains(list(constants), found)
+
+    return look
 
 
 def _empty_list(planner: Planner) -> Run:
@@ -232,6 +282,35 @@ def _selection(operand: Run, name: str) -> Run:
     return select
 
 
+def _field(operand: Run, name: str) -> Run:
+    """A declared field: null means that it is not there."""
+
+    def select(frame: Frame) -> Any:
+        value = operand(frame)
+        frame[0] += 1
+        try:
+            found = value[name]
+        except KeyError:
+            raise EvalError(f"no such key: {name}") from None
+        except (TypeError, IndexError):
+            return _odd_selection(value, name)
+        if found is None:
+            raise EvalError(f"no such key: {name}")
+        return found
+
+    return select
+
+
+def _test_field(operand: Run, name: str) -> Run:
+    def test(frame: Frame) -> Any:
+        value = operand(frame)
+        if type(value) is Optional:
+            value = value.value
+        return isinstance(value, dict) and value.get(name) is not None
+
+    return test
+
+
 def _odd_selection(value: Any, name: str) -> Any:
     """Selection from what is no map: optionals select inside themselves."""
     if type(value) is Optional:
@@ -239,7 +318,7 @@ def _odd_selection(value: Any, name: str) -> Any:
             return ABSENT
         return Optional(value.value[name])
     if isinstance(value, list):
-        raise EvalError(f"unsupported index type 'string' in list")
+        raise EvalError("unsupported index type 'string' in list")
     raise EvalError(f"no such key: {name}")
 
 
@@ -253,13 +332,13 @@ def _test(operand: Run, name: str) -> Run:
     return test
 
 
-def _optional_selection(operand: Run, name: str) -> Run:
+def _optional_selection(operand: Run, name: str, *, declared: bool) -> Run:
     def select(frame: Frame) -> Any:
         value = operand(frame)
-        frame[0] += 1
         if type(value) is Optional:
             value = value.value
-        if isinstance(value, dict) and name in value:
+        if isinstance(value, dict) and name in value and not (declared and value[name] is None):
+            frame[0] += 1
             return Optional(value[name])
         return ABSENT
 
@@ -312,7 +391,7 @@ _PLANS: dict[type[Node], Callable[..., Run]] = {
     Comprehension: Planner._comprehension,
 }  # fmt: skip
 _SPECIAL: dict[str, Callable[..., Run]] = {
-    "_&&_": Planner._and, "_||_": Planner._or, "_?_:_": Planner._conditional, "_?._": Planner._opt_select,
+    "_&&_": Planner._and, "_||_": Planner._or, "_?_:_": Planner._conditional, "_?._": Planner._opt_select, "@in": Planner._in,
     "or": Planner._or_value, "orValue": Planner._or_value,
 }  # fmt: skip
 __all__ = ["MISSING", "Entry", "Planner"]

@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 
 from tiphys.api.cel.errors import EvalError
-from tiphys.api.cel.values import INT_MAX, INT_MIN, Duration, Timestamp
+from tiphys.api.cel.values import FIRST_SECOND, INT_MAX, INT_MIN, Duration, Timestamp
 
 SECOND = 10**9
 _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
 _PART = re.compile(r"([0-9]*)(\.([0-9]*))?(ns|us|µs|μs|ms|s|m|h)")
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[.,](\d+))?(Z|[+-]\d\d:\d\d)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z.
-_FIRST, _LAST = -62_135_596_800, 253_402_300_799
+# 9999-12-31T23:59:59Z.
+_LAST = 253_402_300_799
 
 
 def parse_duration(text: str) -> Duration:
@@ -52,13 +52,15 @@ def parse_timestamp(text: str) -> Timestamp:
         raise ValueError(f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": cannot parse "{text}" as "2006"')
     moment = datetime.fromisoformat(match[1] + match[3].replace("Z", "+00:00"))
     seconds = (moment - _EPOCH) // timedelta(seconds=1)
-    return checked_timestamp(seconds * SECOND + int(((match[2] or "") + "0" * 9)[:9]))
+    offset = moment.utcoffset() or timedelta()
+    ns = seconds * SECOND + int(((match[2] or "") + "0" * 9)[:9])
+    return checked_timestamp(ns, int(offset.total_seconds()))
 
 
-def checked_timestamp(ns: int) -> Timestamp:
-    if not _FIRST * SECOND <= ns < (_LAST + 1) * SECOND:
+def checked_timestamp(ns: int, offset: int = 0) -> Timestamp:
+    if not FIRST_SECOND * SECOND <= ns < (_LAST + 1) * SECOND:
         raise EvalError("timestamp overflow")
-    return Timestamp(ns)
+    return Timestamp(ns, offset)
 
 
 def checked_duration(ns: int) -> Duration:
@@ -70,9 +72,10 @@ def checked_duration(ns: int) -> Duration:
 def show_timestamp(value: Timestamp) -> str:
     """`2006-01-02T15:04:05.5Z`: with no more digits than needed."""
     seconds, rest = divmod(value.ns, SECOND)
-    moment = _EPOCH + timedelta(seconds=seconds)
+    moment = (_EPOCH + timedelta(seconds=seconds)).astimezone(timezone(timedelta(seconds=value.offset)))
     shown = moment.replace(tzinfo=None).isoformat(timespec="seconds")
-    return shown + (f".{rest:09d}".rstrip("0") if rest else "") + "Z"
+    zone = moment.isoformat()[19:] if value.offset else "Z"
+    return shown + (f".{rest:09d}".rstrip("0") if rest else "") + zone
 
 
 @lru_cache(maxsize=64)

@@ -56,7 +56,7 @@ class Struct(Type):
         open_fields: Callable[[str], Type | None] | None = None,
     ) -> None:
         super().__init__("struct", name)
-        self.fields: Mapping[str, Field] = fields or {}
+        self.fields: Mapping[str, Field] = {} if fields is None else fields
         self.open_fields = open_fields
 
     def field(self, name: str) -> Field | None:

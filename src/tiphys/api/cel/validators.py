@@ -11,7 +11,7 @@ from typing import Any
 from tiphys.api.cel import ast
 from tiphys.api.cel.errors import EvalError, Issue
 from tiphys.api.cel.regexes import compiled
-from tiphys.api.cel.temporal import parse_duration, parse_timestamp
+from tiphys.api.cel.temporal import SECOND, checked_timestamp, parse_duration, parse_timestamp
 
 
 def validate(node: ast.Node) -> Iterator[Issue]:
@@ -30,10 +30,13 @@ def _call(node: ast.Call) -> Iterator[Issue]:
         return
     check, position = checked
     arg = node.args[-1 if position < 0 else position]
-    if not isinstance(arg, ast.Literal) or type(arg.value) is not str:
+    if not isinstance(arg, ast.Literal):
         return
     try:
-        check(arg.value)
+        if type(arg.value) is str:
+            check(arg.value)
+        elif type(arg.value) is int and node.function == "timestamp":
+            checked_timestamp(arg.value * SECOND)
     except (ValueError, EvalError):
         yield Issue(arg.at, f"invalid {node.function} argument")
 

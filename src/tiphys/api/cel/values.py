@@ -53,9 +53,17 @@ class Duration(_Nanoseconds):
 
 
 class Timestamp(_Nanoseconds):
-    """A moment, counted from 1970 in UTC."""
+    """A moment, counted from 1970 in UTC. `offset`, in seconds, is only how it is written."""
 
-    __slots__ = ()
+    __slots__ = ("offset",)
+
+    def __init__(self, ns: int, offset: int = 0) -> None:
+        super().__init__(ns)
+        self.offset = offset
+
+
+# 0001-01-01T00:00:00Z, which is Go's zero.
+FIRST_SECOND = -62_135_596_800
 
 
 class Optional:
@@ -217,7 +225,7 @@ def is_zero(value: Any) -> bool:
     if value is None or value is False:
         return True
     if isinstance(value, _Nanoseconds):
-        return isinstance(value, Duration) and value.ns == 0
+        return value.ns == (0 if isinstance(value, Duration) else FIRST_SECOND * 10**9)
     if isinstance(value, (int, float, str, bytes, list, dict)):
         return not value
     return isinstance(value, Optional) and not value.present

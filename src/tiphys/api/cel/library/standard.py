@@ -167,7 +167,7 @@ def _declare_texts() -> None:
 
 
 def _second_traversed(args: costs.Args, _result: Any) -> int:
-    return costs.tenth(len(args[0]))
+    return costs.tenth(len(args[1]))
 
 
 _PARTS: dict[str, tuple[str, Callable[[datetime], int]]] = {
