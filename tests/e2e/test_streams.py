@@ -78,6 +78,14 @@ def test_attach_feeds_the_main_process(cluster, namespace, client):
     assert cluster.kubectl("-n", namespace, "logs", "eater") == "fed"
 
 
+@pytest.mark.parametrize("client", ["tiphys"], indirect=True)
+def test_debug_of_a_container_that_ends_at_once_is_no_failure(cluster, namespace, client, pod):
+    for name in ("one", "two", "three"):
+        done = client("debug", pod, "-i", f"--image={IMAGE}", f"--container={name}", "--target=box", "--", "hostname")
+        assert done.returncode == 0, done.stderr
+        assert cluster.kubectl("-n", namespace, "logs", pod, "-c", name) == "box\n"
+
+
 def test_cp_of_megabytes_and_of_trees(client, pod, tmp_path):
     tree = tmp_path / "tree"
     (tree / "inner").mkdir(parents=True)

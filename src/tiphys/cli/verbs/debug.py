@@ -13,7 +13,7 @@ import orjson
 from tiphys.cli import builder, writes
 from tiphys.cli.builder import Info
 from tiphys.cli.command import Call, Command
-from tiphys.cli.errors import CliError
+from tiphys.cli.errors import CliError, ServerError
 
 Json = dict[str, Any]
 FLAGS = """
@@ -94,25 +94,34 @@ def _on_node(call: Call, node: Info, command: list[str]) -> int:
 
 
 def _attach(call: Call, info: Info, container: str) -> int:
+    """The container's session; what it wrote, where it has ended before one could begin."""
     if not (call.opts["stdin"] or call.opts["attach"]):
         return 0
     from tiphys.cli.verbs.exec import attach
 
-    _await_running(call, info, container)
-    call.args, call.opts["container"] = [f"pod/{info.name}"], container
-    return attach(call)
+    if "running" in _started(call, info, container):
+        call.args, call.opts["container"] = [f"pod/{info.name}"], container
+        try:
+            return attach(call)
+        except (CliError, ServerError) as error:
+            # It ended meanwhile, before its status says so.
+            call.warn(f"warning: couldn't attach to pod/{info.name}, falling back to streaming logs: {error}")
+    path = f"{info.resource.path(info.namespace, info.name)}/log"
+    for chunk in call.transport.stream(path, query={"container": container}):
+        call.out.write(chunk.decode(errors="replace"))
+    return 0
 
 
-def _await_running(call: Call, info: Info, container: str) -> None:
-    """Return once the container runs or has ended."""
+def _started(call: Call, info: Info, container: str) -> Json:
+    """The container's state once it runs or has ended. Raises CliError after a minute."""
     query: Json = {"watch": True, "fieldSelector": f"metadata.name={info.name}", "timeoutSeconds": 60}
     for line in call.transport.lines(info.resource.path(info.namespace), query=query):
         status = orjson.loads(line)["object"].get("status") or {}
         for field in ("ephemeralContainerStatuses", "containerStatuses"):
             for item in status.get(field) or ():
-                state = item.get("state") or {}
+                state: Json = item.get("state") or {}
                 if item["name"] == container and ("running" in state or "terminated" in state):
-                    return
+                    return state
     raise CliError(f"container {container} of pod {info.name} did not start in time")
 
 
