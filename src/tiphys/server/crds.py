@@ -8,14 +8,16 @@ Source: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/cust
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tiphys.api import structural
-from tiphys.api.errors import FieldError
+from tiphys.api.errors import FieldError, invalid
 from tiphys.api.http import Request, User
 from tiphys.api.jsonpath import Path, compile_path
 from tiphys.api.registry import AnyResource
 from tiphys.api.resource import Column, Json, ScalePaths, Strategy, resource
+from tiphys.api.rules import has_rules
+from tiphys.api.rules.ratchet import unforgiven
 from tiphys.api.schema import Schema, from_openapi_v3
 from tiphys.api.time import age, rfc3339, seconds
 from tiphys.base.log import Log
@@ -25,6 +27,9 @@ from tiphys.server.call import Call
 from tiphys.server.changes import Change
 from tiphys.server.route import Target
 
+if TYPE_CHECKING:
+    from tiphys.api.rules.compiled import RuleTree
+
 _log = Log("crds")
 _GROUP, _PLURAL = "apiextensions.k8s.io", "customresourcedefinitions"
 _PREFIX = f"/registry/{_GROUP}/{_PLURAL}/"
@@ -32,16 +37,41 @@ CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 _SELF = User("system:apiserver", groups=("system:masters", "system:authenticated"))
 
 
+# Errors after which rules could not trust the object.
+_BLOCKING = frozenset({"FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"})
+_UNCHECKED = (
+    "some validation rules were not checked because the object was invalid; correct the existing errors to complete "
+    "validation"
+)
+
+
 class CustomStrategy(Strategy):
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
+        self._has_rules = has_rules(schema)
+        self._rules: RuleTree | None = None
 
     def default(self, new: Json) -> None:
         structural.default(self._schema, new)
 
     def validate(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        yield from structural.missing(self._schema, new)
-        yield from structural.validate(self._schema, new)
+        found = [*structural.missing(self._schema, new), *structural.validate(self._schema, new)]
+        if found and old is not None:
+            found = list(unforgiven(self._schema, found, new, old))
+        yield from found
+        if not self._has_rules:
+            return
+        if any(error.reason in _BLOCKING for error in found):
+            yield invalid("<nil>", None, _UNCHECKED)
+            return
+        # Only definitions that have rules load the language.
+        from tiphys.api.rules.compiled import tree
+        from tiphys.api.rules.evaluate import evaluate_rules
+
+        if self._rules is None:
+            self._rules = tree(self._schema, root=True)
+        if self._rules is not None:
+            yield from evaluate_rules(self._rules, new, old)
 
 
 def resources_of(definition: Json) -> list[AnyResource]:

@@ -52,10 +52,9 @@ def declare(node: Schema | None, *, root: bool = False, name: str = "object") ->
         return None
     if node.code == s.INT_OR_STRING:
         return Decl(t.DYN, 1, _longest_text(node))
-    if node.code in (s.OBJECT, s.MAP) and node.additional is not None and node.additional is not s.ANYTHING and not root:
-        return _map(node, name)
     if node.code in (s.OBJECT, s.MAP):
-        return _object(node, name, root=root)
+        mapped = node.additional is not None and node.additional is not s.ANYTHING and not root
+        return _map(node, name) if mapped else _object(node, name, root=root)
     if node.code == s.ARRAY:
         return _list(node, name)
     maker = _SCALARS.get(node.code)
@@ -104,9 +103,7 @@ def _list(node: Schema, name: str) -> Decl | None:
     if element is None:
         return None
     limit = _maximum(node, "max_items")
-    found = Decl(
-        t.list_of(element.type), 2, (MAX_REQUEST - 2) // (element.smallest + 1) if limit is None else limit
-    )
+    found = Decl(t.list_of(element.type), 2, (MAX_REQUEST - 2) // (element.smallest + 1) if limit is None else limit)
     found.element = element
     found.read = _list_reader(node, element)
     return found

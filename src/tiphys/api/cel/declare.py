@@ -65,9 +65,7 @@ class Library:
         self.functions: dict[str, list[Overload]] = {}
         self.kinds = dict(kinds or {})
 
-    def add(
-        self, overload_id: str, text: str, run: Callable[..., Any], cost: RuntimeCost | None = None
-    ) -> Overload:
+    def add(self, overload_id: str, text: str, run: Callable[..., Any], cost: RuntimeCost | None = None) -> Overload:
         """Declare one overload, as `add("contains_string", "string.contains(string) bool", str.__contains__)`."""
         head, _, rest = text.partition("(")
         args, result = _split(rest)
@@ -76,7 +74,9 @@ class Library:
         given = [receiver, *args] if member else args
         overload.params = tuple(self._type(each) for each in given)
         overload.result = self._type(result)
-        overload.variables = tuple(sorted({name for kind in (*overload.params, overload.result) for name in _free(kind)}))
+        overload.variables = tuple(
+            sorted({name for kind in (*overload.params, overload.result) for name in _free(kind)})
+        )
         overload.cost = cost
         overload.runtime = tuple(self._python(kind) for kind in overload.params)
         self.functions.setdefault(name, []).append(overload)

@@ -1,7 +1,7 @@
 """Static cost: the least and the most that an expression can cost, from what a schema says about sizes.
 
-The rules are cel-go's (`checker/cost.go`), with the costs of Kubernetes' functions from `estimate_calls`. An estimate is
-a pair (least, most) of units, a size a pair of lengths; both stop at 2**64 - 1.
+The rules are cel-go's (`checker/cost.go`), with the costs of Kubernetes' functions from `estimate_calls`. An estimate
+is a pair (least, most) of units, a size a pair of lengths; both stop at 2**64 - 1.
 """
 
 from __future__ import annotations

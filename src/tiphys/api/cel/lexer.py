@@ -36,7 +36,9 @@ _ESCAPES = {
     "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", "?": "?", '"': '"',
     "'": "'", "`": "`",
 }  # fmt: skip
-_ESCAPE = re.compile(r"\\(x|X)([0-9a-fA-F]{2})|\\(u)([0-9a-fA-F]{4})|\\(U)([0-9a-fA-F]{8})|\\([0-3][0-7]{2})|\\(?s:(.))")
+_ESCAPE = re.compile(
+    r"\\(x|X)([0-9a-fA-F]{2})|\\(u)([0-9a-fA-F]{4})|\\(U)([0-9a-fA-F]{8})|\\([0-3][0-7]{2})|\\(?s:(.))"
+)
 
 
 def tokens(source: str, issues: list[Issue]) -> list[Token]:

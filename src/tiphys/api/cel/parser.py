@@ -20,7 +20,8 @@ _RESERVED = frozenset({
     "package", "namespace", "null", "return", "true", "var", "void", "while",
 })  # fmt: skip
 _BINDING = {
-    "||": 1, "&&": 2, "<": 3, "<=": 3, ">": 3, ">=": 3, "==": 3, "!=": 3, "in": 3, "+": 4, "-": 4, "*": 5, "/": 5, "%": 5,
+    "||": 1, "&&": 2, "<": 3, "<=": 3, ">": 3, ">=": 3, "==": 3, "!=": 3, "in": 3, "+": 4, "-": 4, "*": 5, "/": 5,
+    "%": 5,
 }  # fmt: skip
 _FIRST = frozenset({"[", "{", "(", ".", "-", "!", "literal", "number", "ident"})
 _EXPECTED = (

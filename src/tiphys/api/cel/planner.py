@@ -15,8 +15,8 @@ from tiphys.api.cel.ast import Call, Comprehension, Entry, Ident, ListNode, Lite
 from tiphys.api.cel.calls import Frame, Run
 from tiphys.api.cel.errors import EvalError
 from tiphys.api.cel.types import Struct
-from tiphys.api.cel.values import Optional, Typed, contains, key, type_of
 from tiphys.api.cel.values import NONE as ABSENT
+from tiphys.api.cel.values import Optional, Typed, contains, key, type_of
 
 MISSING: Any = object()
 _CONVERSIONS = frozenset({
@@ -391,7 +391,7 @@ _PLANS: dict[type[Node], Callable[..., Run]] = {
     Comprehension: Planner._comprehension,
 }  # fmt: skip
 _SPECIAL: dict[str, Callable[..., Run]] = {
-    "_&&_": Planner._and, "_||_": Planner._or, "_?_:_": Planner._conditional, "_?._": Planner._opt_select, "@in": Planner._in,
-    "or": Planner._or_value, "orValue": Planner._or_value,
+    "_&&_": Planner._and, "_||_": Planner._or, "_?_:_": Planner._conditional, "_?._": Planner._opt_select,
+    "@in": Planner._in, "or": Planner._or_value, "orValue": Planner._or_value,
 }  # fmt: skip
 __all__ = ["MISSING", "Entry", "Planner"]

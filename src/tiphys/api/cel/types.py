@@ -128,7 +128,7 @@ def substitute(found: Substitution, kind: Type, *, to_dyn: bool = False) -> Type
 
 
 def assignable(found: Substitution, one: Type, other: Type) -> bool:
-    """Whether the types agree, binding parameters in `found` on the way; `found` is left as it was where they do not."""
+    """Whether the types agree, binding parameters in `found` on the way; where they do not it stays as it was."""
     trial = dict(found)
     if _agree(trial, one, other):
         found.update(trial)

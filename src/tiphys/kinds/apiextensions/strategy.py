@@ -5,11 +5,14 @@ Source: upstream's `apiextensions-apiserver/pkg/apis/apiextensions/{v1/defaults.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from tiphys.api import names
 from tiphys.api.errors import FieldError, duplicate, invalid, required
 from tiphys.api.resource import Json
+from tiphys.api.rules import has_rules
+from tiphys.api.schema import from_openapi_v3
 from tiphys.kinds.checks import Errors, follows, has, immutable, one_of
 from tiphys.kinds.fields import dig, put_default, put_text
 from tiphys.kinds.strategy import StatusStrategy
@@ -54,6 +57,7 @@ class CrdStrategy(StatusStrategy):
         yield from _check_names(crd_names)
         yield from _check_versions(spec.get("versions") or [])
         yield from _check_conversion(spec.get("conversion") or {})
+        yield from _check_rules(spec.get("versions") or [], dig(old or {}, "spec", "versions") or [])
         if old is not None:
             yield from immutable(new, old, "spec.group", "spec.scope", "spec.names.plural", "spec.names.kind")
 
@@ -101,6 +105,25 @@ def _check_versions(versions: list[Json]) -> Errors:
             yield from has(column, f"{where}.additionalPrinterColumns[{position}]", "name", "type", "jsonPath")
     if sum(1 for version in versions if version.get("storage")) != 1:
         yield invalid("spec.versions", versions, "must have exactly one version marked as storage version")
+
+
+def _check_rules(versions: list[Json], old: list[Json]) -> Errors:
+    """Validation rules. Versions that share one schema have it, for upstream's errors, beside them."""
+    raws = [dig(version, "schema", "openAPIV3Schema") for version in versions]
+    shared = all(raw == raws[0] for raw in raws)
+    for index, raw in enumerate(raws[:1] if shared else raws):
+        path = "spec.validation.openAPIV3Schema" if shared else f"spec.versions[{index}].schema.openAPIV3Schema"
+        if not isinstance(raw, dict) or any(raw == dig(each, "schema", "openAPIV3Schema") for each in old):
+            continue
+        try:
+            schema = from_openapi_v3(raw)
+        except (ValueError, TypeError, AttributeError, re.error):
+            continue
+        if has_rules(schema):
+            # Only definitions that have rules load the language.
+            from tiphys.api.rules.checks import check_rules
+
+            yield from check_rules(schema, path)
 
 
 def _check_conversion(conversion: Json) -> Errors:

@@ -1,1 +1,1 @@
-"""The functions of the language, one file per library; `standard` is the language's own, the others Kubernetes' choice."""
+"""The functions of the language, a file a library; `standard` is the language's own, the others Kubernetes' choice."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cmp_to_key, partial
+from itertools import pairwise
 from typing import Any
 
 from tiphys.api.cel import costs
@@ -26,7 +27,7 @@ _PLUS = {overload.params: overload.run for overload in OPERATORS.functions["_+_"
 
 
 def _is_sorted(items: list[Any]) -> bool:
-    return all(compare(one, two) <= 0 for one, two in zip(items, items[1:], strict=False))
+    return all(compare(one, two) <= 0 for one, two in pairwise(items))
 
 
 def _sum(zero: Any, plus: Callable[[Any, Any], Any], items: list[Any]) -> Any:
@@ -82,8 +83,8 @@ def _sort(items: list[Any], keys: list[Any] | None = None) -> list[Any]:
     keys = items if keys is None else keys
     if any(type(key) is not type(keys[0]) for key in keys):
         raise EvalError("list elements must have the same type")
-    order = sorted(range(len(items)), key=cmp_to_key(lambda one, two: compare(keys[one], keys[two])))
-    return [items[index] for index in order]
+    ordered = cmp_to_key(compare)
+    return [items[index] for index in sorted(range(len(items)), key=lambda index: ordered(keys[index]))]
 
 
 def _range(count: int) -> list[int]:

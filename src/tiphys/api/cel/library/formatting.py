@@ -127,7 +127,7 @@ def _based(name: str, base: str) -> Callable[[Any], str]:
         if kind is bool and base == "b":
             return "1" if value else "0"
         if kind in (str, bytes) and base in "xX":
-            data = (value.encode() if kind is str else value).hex()
+            data = str((value.encode() if kind is str else value).hex())
             return data.upper() if base == "X" else data
         kinds = {"b": "integers and bools", "o": "integers"}.get(base, "integers, byte buffers, and strings")
         raise _refused(name, kinds, value)

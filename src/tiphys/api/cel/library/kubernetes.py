@@ -121,7 +121,7 @@ def _whole(amount: Amount) -> int:
 
 
 def _order(one: Any, two: Any) -> int:
-    return (one > two) - (one < two)
+    return int(one > two) - int(one < two)
 
 
 def _added(sign: int, amount: Amount, other: Any) -> Amount:
@@ -203,7 +203,7 @@ def _validate(named: Format, text: str) -> Optional:
 
 
 def _validation_cost(args: costs.Args, _result: Any) -> int:
-    return costs.tenth(1 + len(args[1])) * -(-args[0].weight // 4)
+    return costs.tenth(1 + len(args[1])) * int(-(-args[0].weight // 4))
 
 
 def _declare_formats() -> None:

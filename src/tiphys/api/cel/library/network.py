@@ -96,7 +96,7 @@ class Url(Opaque):
 def _check_host(text: str, host: str) -> None:
     rest = host[host.find("]") + 1 :] if host.startswith("[") else host
     if host.startswith("[") and "]" not in host:
-        raise ValueError(f'parse "{text}": missing \']\' in host')
+        raise ValueError(f"parse \"{text}\": missing ']' in host")
     if " " in host:
         raise ValueError(f'parse "{text}": invalid character " " in host name')
     colon = rest.find(":")
@@ -130,8 +130,8 @@ def _cidr(text: str) -> Cidr:
         if int(length) > found.max_prefixlen:
             raise ValueError
     except ValueError:
-        why = f'netip.ParsePrefix("{text}"): no \'/\'' if not slash else f'netip.ParsePrefix("{text}"): bad bits'
-        raise EvalError(f'network address parse error during conversion from string: {why}') from None
+        why = f"netip.ParsePrefix(\"{text}\"): no '/'" if not slash else f'netip.ParsePrefix("{text}"): bad bits'
+        raise EvalError(f"network address parse error during conversion from string: {why}") from None
     return Cidr(found, int(length))
 
 

@@ -21,7 +21,9 @@ from tiphys.api.cel.values import INT_MAX, INT_MIN, UINT_MAX, Duration, Timestam
 STANDARD = Library()
 _add = STANDARD.add
 _INT = re.compile(r"[+-]?[0-9]+")
-_FLOAT = re.compile(r"[+-]?([0-9]+(_[0-9]+)*\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf(inity)?|nan)", re.IGNORECASE)
+_FLOAT = re.compile(
+    r"[+-]?([0-9]+(_[0-9]+)*\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf(inity)?|nan)", re.IGNORECASE
+)
 # From this power of ten on, Go's %g writes an exponent, unless the digits themselves reach further.
 _PLAIN = 6
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
