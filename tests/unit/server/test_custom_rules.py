@@ -34,11 +34,12 @@ async def test_an_object_that_breaks_a_rule_is_refused(api):
 
 
 async def test_a_rule_may_look_at_what_was_and_compute_its_message(api):
-    rule = {"rule": "self.size >= oldSelf.size", "messageExpression": "'not below ' + string(oldSelf.size)"}
-    await define(api, ruled({**rule, "fieldPath": ".size", "reason": "FieldValueForbidden"}))
-    await api.ok("POST", WIDGETS, widget(size=3))
+    rule = {"rule": "self.size >= oldSelf.size", "messageExpression": "'a ' + self.colour + ' one does not shrink'"}
+    colour = {"type": "string", "maxLength": 10}
+    await define(api, ruled({**rule, "fieldPath": ".size", "reason": "FieldValueForbidden"}, colour=colour))
+    await api.ok("POST", WIDGETS, widget(size=3, colour="blue"))
     message = await refused(api, "PATCH", f"{WIDGETS}/w", {"spec": {"size": 2}}, content_type=MERGE)
-    assert message.endswith("spec.size: Forbidden: not below 3")
+    assert message.endswith("spec.size: Forbidden: a blue one does not shrink")
 
 
 async def test_a_failure_that_an_update_did_not_cause_is_forgiven(api):

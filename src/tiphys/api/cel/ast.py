@@ -40,14 +40,18 @@ class Ident(Node):
 
 
 class Select(Node):
-    """`operand.field`; `test` for `has(operand.field)`. The checker may turn it into a constant, as Ident."""
+    """`operand.field`; `test` for `has(operand.field)`.
 
-    __slots__ = ("constant", "field", "operand", "test")
+    The checker may find that it is the name of a type (`constant`) or of a variable whose name has dots (`variable`).
+    """
+
+    __slots__ = ("constant", "field", "operand", "test", "variable")
 
     def __init__(self, at: int, operand: Node, field: str, *, test: bool = False) -> None:
         super().__init__(at)
         self.operand, self.field, self.test = operand, field, test
         self.constant: Any = None
+        self.variable = ""
 
 
 class Call(Node):

@@ -5,7 +5,7 @@ Source: https://github.com/google/cel-spec/blob/master/doc/langdef.md#gradual-ty
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tiphys.api.cel import types as t
@@ -18,12 +18,18 @@ from tiphys.api.cel.values import type_of
 Functions = Mapping[str, Sequence[Overload]]
 
 
+# The types of structs that are known by a rule instead of by a list of names.
+ResolveKind = Callable[[str], Type | None]
+
+
 class Checker:
     """Checks one tree. `kinds` are the types that an expression may name, `issues` collects what is wrong."""
 
-    def __init__(self, functions: Functions, kinds: Mapping[str, Type], variables: Mapping[str, Type]) -> None:
+    def __init__(
+        self, functions: Functions, kinds: Mapping[str, Type], variables: Mapping[str, Type], resolve_kind: ResolveKind
+    ) -> None:
         self.issues: list[Issue] = []
-        self._functions, self._kinds = functions, kinds
+        self._functions, self._kinds, self._resolve_kind = functions, kinds, resolve_kind
         self._scopes: list[Mapping[str, Type]] = [variables]
         self._found: t.Substitution = {}
         self._fresh = 0
@@ -76,6 +82,10 @@ class Checker:
 
     def _select(self, node: Select) -> Type:
         name = None if node.test else dotted(node)
+        variable = self._lookup(name) if name is not None else None
+        if variable is not None and name is not None:
+            node.variable = name
+            return variable
         if name is not None and name in self._kinds and self._lookup(name.partition(".")[0]) is None:
             node.constant = self._kinds[name]
             return t.type_of(node.constant)
@@ -200,7 +210,7 @@ class Checker:
         return t.map_of(key, value)
 
     def _struct(self, node: StructNode) -> Type:
-        kind = self._kinds.get(node.name)
+        kind = self._kinds.get(node.name) or self._resolve_kind(node.name)
         if kind is None:
             return self._undeclared(node, node.name)
         if not isinstance(kind, t.Struct):

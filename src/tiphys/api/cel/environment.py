@@ -8,7 +8,7 @@ from typing import Any
 from tiphys.api.cel import types as t
 from tiphys.api.cel.ast import Node
 from tiphys.api.cel.calls import PER_CALL_LIMIT
-from tiphys.api.cel.checker import Checker
+from tiphys.api.cel.checker import Checker, ResolveKind
 from tiphys.api.cel.declare import Library, Overload
 from tiphys.api.cel.errors import CompileError, CostExceeded, EvalError, Issue, TypeMismatch
 from tiphys.api.cel.library.operators import OPERATORS
@@ -86,31 +86,32 @@ class Environment:
     """The variables, types and libraries that expressions of one place may use; immutable."""
 
     def __init__(
-        self, variables: Mapping[str, Type], *libraries: Library, kinds: Mapping[str, Type] | None = None
+        self, variables: Mapping[str, Type], *libraries: Library, resolve_kind: ResolveKind = lambda name: None
     ) -> None:
         self.variables = dict(variables)
         self._functions = _joined(libraries)
         declared = {kind.name: kind for library in libraries for kind, _ in library.kinds.values()}
-        self._kinds = {**_KINDS, **declared, **(kinds or {})}
+        self._kinds = {**_KINDS, **declared}
+        self._resolve_kind = resolve_kind
 
     def extend(self, variables: Mapping[str, Type]) -> Environment:
         """The same with further variables."""
         twin = Environment.__new__(Environment)
         twin.variables = {**self.variables, **variables}
-        twin._functions, twin._kinds = self._functions, self._kinds
+        twin._functions, twin._kinds, twin._resolve_kind = self._functions, self._kinds, self._resolve_kind
         return twin
 
     def compile(self, source: str, *results: Type) -> Program:
         """A program whose type is one of `results`, any where there are none. Raises CompileError."""
         node = parse(source)
-        checker = Checker(self._functions, self._kinds, self.variables)
+        checker = Checker(self._functions, self._kinds, self.variables, self._resolve_kind)
         try:
             found = checker.check(node)
             issues = checker.issues or list(validate(node))
             if issues:
                 raise CompileError(source, issues)
-            if results and not any(found == each or found.kind in ("dyn", "error") for each in results):
-                raise TypeMismatch(_must_be(results))
+            if results and not any(found == each for each in results):
+                raise TypeMismatch(f"{_must_be(results)} but got {found}")
             return Program(source, node, self.variables)
         except RecursionError:
             raise CompileError(source, [Issue(0, "expression recursion limit exceeded: 250")]) from None
@@ -120,7 +121,7 @@ def _must_be(results: Iterable[Type]) -> str:
     names = [str(each) for each in results]
     if len(names) == 1:
         return f"must evaluate to {names[0]}"
-    return f"must evaluate to one of: {', '.join(names)}"
+    return f"must evaluate to one of [{' '.join(names)}]"
 
 
 def _joined(libraries: Iterable[Library]) -> dict[str, list[Overload]]:

@@ -171,6 +171,8 @@ class Coster:
         if node.constant is not None:
             self._paths[id(node)] = (node.constant.name,)
             return _ONE
+        if node.variable:
+            return _ONE
         total = self.cost(node.operand)
         if node.test:
             return total

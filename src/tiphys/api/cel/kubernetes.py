@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
+from tiphys.api.cel.checker import ResolveKind
 from tiphys.api.cel.declare import Library
 from tiphys.api.cel.environment import Environment
 from tiphys.api.cel.library.collections import COLLECTIONS
@@ -21,11 +22,14 @@ RUNTIME_BUDGET = 10_000_000
 MATCH_CONDITIONS_BUDGET = 2_500_000
 
 
-def environment(variables: Mapping[str, Type], *libraries: Library) -> Environment:
-    """Kubernetes' libraries and `libraries`, with these variables."""
-    return _base(libraries).extend(variables)
+def environment(
+    variables: Mapping[str, Type], *libraries: Library, resolve_kind: ResolveKind | None = None
+) -> Environment:
+    """Kubernetes' libraries and `libraries`, with these variables; `resolve_kind` knows further types of structs."""
+    return _base(libraries, resolve_kind).extend(variables)
 
 
 @lru_cache(maxsize=8)
-def _base(libraries: tuple[Library, ...]) -> Environment:
-    return Environment({}, COLLECTIONS, STRINGS, NETWORK, KUBERNETES, *libraries)
+def _base(libraries: tuple[Library, ...], resolve_kind: ResolveKind | None) -> Environment:
+    known = resolve_kind or (lambda name: None)
+    return Environment({}, COLLECTIONS, STRINGS, NETWORK, KUBERNETES, *libraries, resolve_kind=known)

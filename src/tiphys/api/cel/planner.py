@@ -77,12 +77,16 @@ class Planner:
     def _select(self, node: Select) -> Run:
         if node.constant is not None:
             return self._type_name(node.constant)
+        if node.variable:
+            return _variable(self.slots[node.variable], node.variable)
         operand = self._operand(node.operand)
         name = node.field
         kind = node.operand.type
         if isinstance(kind, Struct):
             field = kind.field(name)
             name = field.name if field is not None else name
+            if kind.nulls:
+                return _test(operand, name) if node.test else _selection(operand, name)
             return _test_field(operand, name) if node.test else _field(operand, name)
         return _test(operand, name) if node.test else _selection(operand, name)
 
@@ -202,7 +206,7 @@ class Planner:
         if isinstance(kind, Struct):
             field_found = kind.field(name)
             name = field_found.name if field_found is not None else name
-        return _optional_selection(operand, name, declared=isinstance(kind, Struct))
+        return _optional_selection(operand, name, declared=isinstance(kind, Struct) and not kind.nulls)
 
     def _or_value(self, node: Call) -> Run:
         """`a.or(b)` and `a.orValue(b)` look at the second only where the first is missing."""

@@ -45,19 +45,25 @@ class Field(NamedTuple):
 
 
 class Struct(Type):
-    """An object with declared fields. `open_fields` gives the type of a field that is not listed, or None."""
+    """An object with declared fields. `open_fields` gives the type of a field that is not listed, or None.
 
-    __slots__ = ("fields", "open_fields")
+    With `nulls`, a field may be null; without, null means that the field is not there.
+    """
+
+    __slots__ = ("fields", "nulls", "open_fields")
 
     def __init__(
         self,
         name: str,
         fields: Mapping[str, Field] | None = None,
         open_fields: Callable[[str], Type | None] | None = None,
+        *,
+        nulls: bool = False,
     ) -> None:
         super().__init__("struct", name)
         self.fields: Mapping[str, Field] = {} if fields is None else fields
         self.open_fields = open_fields
+        self.nulls = nulls
 
     def field(self, name: str) -> Field | None:
         found = self.fields.get(name)
