@@ -18,8 +18,10 @@ from tiphys.controllers.namespace import NamespaceController
 from tiphys.controllers.node_ipam import NodeIpam
 from tiphys.controllers.node_lifecycle import NodeLifecycleController
 from tiphys.controllers.pod_gc import PodGarbageCollector
+from tiphys.controllers.protection import PvcProtectionController, PvProtectionController
 from tiphys.controllers.replicaset import ReplicaSetController
 from tiphys.controllers.replicationcontroller import ReplicationControllerController
+from tiphys.controllers.resourcequota import ResourceQuotaController
 from tiphys.controllers.root_ca import RootCaPublisher
 from tiphys.controllers.serviceaccount import ServiceAccountController
 from tiphys.controllers.taint_eviction import TaintEvictionController
@@ -59,5 +61,8 @@ def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Con
     add(NodeLifecycleController)
     add(TaintEvictionController)
     add(PodGarbageCollector)
+    add(ResourceQuotaController)
+    add(PvcProtectionController)
+    add(PvProtectionController)
     add(GarbageCollector)
     return built

@@ -62,7 +62,8 @@ async def assemble(store: Store, registry: Registry, settings: Settings, clock: 
     addresses = ServiceAddresses(cache, settings.service_network, settings.node_ports)
     authorizer = Union([NodeAuthorizer(cache), rbac])
     webhooks = WebhookClient(cache, settings.post)
-    parts = Parts(cache, registry, rbac, authorizer, webhooks, Matching(registry, cache))
+    matching, limits = Matching(registry, cache), settings.admission.event_limits
+    parts = Parts(cache, registry, rbac, authorizer, webhooks, matching, clock, limits)
     plugins = [*build(parts, settings.admission), addresses]
     server = ApiServer(cache, registry, authorizer, Chain(plugins), clock)
     scale.install(server)

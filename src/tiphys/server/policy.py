@@ -190,6 +190,12 @@ _CONTROLLERS: dict[str, Sequence[str]] = {
     "taint-eviction-controller": ("delete | core | pods", "patch | core | pods/status"),
     "node-ipam-controller": (f"{_READ} patch update | core | nodes",),
     "pod-garbage-collector": ("get | core | nodes", "delete | core | pods", "patch | core | pods/status"),
+    "resourcequota-controller": ("get list watch | * | *", "patch update | core | resourcequotas/status"),
+    "pvc-protection-controller": (
+        f"{_READ} patch update | core | persistentvolumeclaims",
+        f"{_READ} | core | pods",
+    ),
+    "pv-protection-controller": (f"{_READ} patch update | core | persistentvolumes",),
     "generic-garbage-collector": ("delete get list patch watch | * | *",),
     "clusterrole-aggregation-controller": (
         f"escalate {_READ} patch update | rbac.authorization.k8s.io | clusterroles",

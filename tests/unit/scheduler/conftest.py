@@ -20,15 +20,17 @@ from tiphys.kinds.registry import builtin
 from tiphys.scheduler.scheduler import Scheduler
 from tiphys.server.assemble import Settings, assemble
 from tiphys.server.bootstrap import bootstrap
+from tiphys.server.plugins.order import Selected
 from tiphys.store.memory import MemoryStore
 
 
 @pytest.fixture
 async def scheduled() -> AsyncIterator[Scheduled]:
     clock = VirtualClock()
-    settings = Settings(
-        ipaddress.IPv4Network("10.43.0.0/16"), "https://kubernetes.default.svc", ec.generate_private_key(ec.SECP256R1())
-    )
+    # Nobody is here to say that the nodes are ready.
+    admission = Selected(disable=["TaintNodesByCondition"])
+    network, key = ipaddress.IPv4Network("10.43.0.0/16"), ec.generate_private_key(ec.SECP256R1())
+    settings = Settings(network, "https://kubernetes.default.svc", key, admission=admission)
     assembled = await assemble(MemoryStore(), builtin(), settings, clock)
     user = User("system:test", groups=("system:masters", "system:authenticated"))
     transport = InProcess(assembled.server.handle, user, "test")

@@ -1,4 +1,4 @@
-"""NodeRestriction: a kubelet writes its own Node and the pods bound to it, and none other.
+"""NodeRestriction: a kubelet writes its own Node and the pods bound to it, and none other. And TaintNodesByCondition.
 
 Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from tiphys.api import errors
 from tiphys.server.admission import Attributes, Plugin
 
+_NOT_READY = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
 _NODES, _PREFIX = "system:nodes", "system:node:"
 
 
@@ -27,9 +28,19 @@ class NodeRestriction(Plugin):
         if resource.plural == "pods":
             obj = attributes.old or attributes.obj or {}
             on = obj.get("spec", {}).get("nodeName", "")
-            mirror = "kubernetes.io/config.mirror" in (obj["metadata"].get("annotations") or {})
+            mirror = "kubernetes.io/config.mirror" in ((obj.get("metadata") or {}).get("annotations") or {})
             if on != node or (attributes.operation == "CREATE" and not mirror):
                 raise errors.denied(
                     "", "pods", attributes.name,
                     f'node "{node}" can only {attributes.operation.lower()} pods with spec.nodeName set to itself',
                 )  # fmt: skip
+
+
+class TaintNodesByCondition(Plugin):
+    """A new node is given no pods before it says that it is ready."""
+
+    async def admit(self, attributes: Attributes) -> None:
+        if attributes.operation == "CREATE" and attributes.is_for("", "nodes") and attributes.obj is not None:
+            taints = attributes.obj.setdefault("spec", {}).setdefault("taints", [])
+            if not any(t.get("key") == _NOT_READY["key"] and t.get("effect") == _NOT_READY["effect"] for t in taints):
+                taints.append(dict(_NOT_READY))

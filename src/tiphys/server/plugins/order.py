@@ -10,15 +10,32 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tiphys.api.registry import Registry
+from tiphys.base.clock import Clock
 from tiphys.server.admission import Plugin
 from tiphys.server.admission_rules import Matching
 from tiphys.server.authz import Authorizer, Rbac
 from tiphys.server.cache import Cache
+from tiphys.server.plugins.certificates import (
+    CertificateApproval,
+    CertificateRequester,
+    CertificateSigning,
+    CertificateSubjectRestriction,
+)
+from tiphys.server.plugins.defaults import (
+    DefaultIngressClass,
+    DefaultStorageClass,
+    PersistentVolumeClaimResize,
+    StorageObjectInUseProtection,
+)
+from tiphys.server.plugins.event_rate_limit import EventLimit, EventRateLimit
+from tiphys.server.plugins.limit_ranger import LimitRanger
 from tiphys.server.plugins.namespace_lifecycle import NamespaceLifecycle
-from tiphys.server.plugins.node_restriction import NodeRestriction
+from tiphys.server.plugins.node_restriction import NodeRestriction, TaintNodesByCondition
 from tiphys.server.plugins.outside import Factory, Lookup, Outside
-from tiphys.server.plugins.pod_defaults import DefaultTolerationSeconds, Priority
+from tiphys.server.plugins.pod_defaults import AlwaysPullImages, DefaultTolerationSeconds, Priority
 from tiphys.server.plugins.rbac_escalation import RbacEscalation
+from tiphys.server.plugins.resource_quota import ResourceQuota
+from tiphys.server.plugins.runtime_class import RuntimeClass
 from tiphys.server.plugins.service_account import ServiceAccount
 from tiphys.server.plugins.webhooks import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
 from tiphys.server.webhook_client import WebhookClient
@@ -31,6 +48,8 @@ class Selected:
     enable: Sequence[str] = ()
     disable: Sequence[str] = ()
     outside: Mapping[str, Factory] = field(default_factory=dict)
+    # Of EventRateLimit, which is off by default.
+    event_limits: Sequence[EventLimit] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +62,41 @@ class Parts:
     authorizer: Authorizer
     webhooks: WebhookClient
     matching: Matching
+    clock: Clock
+    event_limits: Sequence[EventLimit] = ()
 
 
-# Between these two are the plugins of the user.
-_FIRST: Mapping[str, Callable[[Parts], Plugin]] = {
+Makers = Mapping[str, Callable[[Parts], Plugin]]
+# Between the first and the last are the plugins of the user.
+_FIRST: Makers = {
     "NamespaceLifecycle": lambda parts: NamespaceLifecycle(parts.cache),
+    "LimitRanger": lambda parts: LimitRanger(parts.cache),
     "ServiceAccount": lambda parts: ServiceAccount(parts.cache),
     "NodeRestriction": lambda parts: NodeRestriction(),
+    "TaintNodesByCondition": lambda parts: TaintNodesByCondition(),
+    "AlwaysPullImages": lambda parts: AlwaysPullImages(),
     "Priority": lambda parts: Priority(parts.cache),
     "DefaultTolerationSeconds": lambda parts: DefaultTolerationSeconds(),
-    # Not a plugin upstream but a part of its RBAC storage, so that nothing switches it off there either.
+    "EventRateLimit": lambda parts: EventRateLimit(parts.event_limits, parts.clock),
+    "DefaultStorageClass": lambda parts: DefaultStorageClass(parts.cache),
+    "StorageObjectInUseProtection": lambda parts: StorageObjectInUseProtection(),
+    "PersistentVolumeClaimResize": lambda parts: PersistentVolumeClaimResize(parts.cache),
+    "RuntimeClass": lambda parts: RuntimeClass(parts.cache),
+    "CertificateApproval": lambda parts: CertificateApproval(parts.authorizer),
+    "CertificateSigning": lambda parts: CertificateSigning(parts.authorizer),
+    "CertificateSubjectRestriction": lambda parts: CertificateSubjectRestriction(),
+    "DefaultIngressClass": lambda parts: DefaultIngressClass(parts.cache),
+    # Not plugins upstream but parts of its storage, so that nothing switches them off there either.
+    "CertificateRequester": lambda parts: CertificateRequester(),
     "RbacEscalation": lambda parts: RbacEscalation(parts.cache, parts.rbac, parts.authorizer),
 }
-_LAST: Mapping[str, Callable[[Parts], Plugin]] = {
+_LAST: Makers = {
     "MutatingAdmissionWebhook": lambda parts: MutatingAdmissionWebhook(parts.cache, parts.matching, parts.webhooks),
     "ValidatingAdmissionWebhook": lambda parts: ValidatingAdmissionWebhook(parts.cache, parts.matching, parts.webhooks),
+    "ResourceQuota": lambda parts: ResourceQuota(parts.cache, parts.clock),
 }
-_OFF: frozenset[str] = frozenset()
-_ALWAYS = frozenset({"RbacEscalation"})
+_OFF = frozenset({"AlwaysPullImages", "EventRateLimit"})
+_ALWAYS = frozenset({"CertificateRequester", "RbacEscalation"})
 
 
 def build(parts: Parts, selected: Selected) -> Iterator[Plugin]:

@@ -1,4 +1,4 @@
-"""DefaultTolerationSeconds and Priority: what every pod gets from the cluster's settings.
+"""DefaultTolerationSeconds, Priority, AlwaysPullImages: what every pod gets from the cluster's settings.
 
 Source: https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/ and
 https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/#taint-based-evictions
@@ -68,3 +68,15 @@ class Priority(Plugin):
         found = min(defaults, key=lambda obj: int(obj["value"]))
         spec["priorityClassName"] = found["metadata"]["name"]
         return found
+
+
+class AlwaysPullImages(Plugin):
+    """Nobody runs an image that somebody else has pulled without the right to pull it."""
+
+    async def admit(self, attributes: Attributes) -> None:
+        if not attributes.is_of("", "pods") or attributes.subresource not in ("", "ephemeralcontainers"):
+            return
+        spec = (attributes.obj or {}).get("spec") or {}
+        for field in ("containers", "initContainers", "ephemeralContainers"):
+            for container in spec.get(field) or ():
+                container["imagePullPolicy"] = "Always"
