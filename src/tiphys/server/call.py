@@ -30,6 +30,8 @@ class Call:
     now: float
     # How to answer.
     form: Form = PLAIN
+    # The `dryRun` of a body of DeleteOptions, which means the same as that of the query.
+    body_dry_run: tuple[str, ...] = ()
     # Shown to the client as `Warning` headers.
     warnings: list[str] = field(default_factory=list)
 
@@ -44,9 +46,9 @@ class Call:
 
     @property
     def dry_run(self) -> bool:
-        values = self.request.query.get("dryRun", ())
+        values = [*self.request.query.get("dryRun", ()), *self.body_dry_run]
         if any(value not in ("", "All") for value in values):
-            raise BadRequest(f'invalid dryRun value {list(values)}: the only supported value is "All"')
+            raise BadRequest(f'invalid dryRun value {values}: the only supported value is "All"')
         return "All" in values
 
     @property

@@ -98,7 +98,7 @@ class Apply(Change):
     manages = True
     creates = True
 
-    def __init__(self, call: Call, body: Any) -> None:
+    def __init__(self, call: Call, body: Any, duplicates: list[str]) -> None:
         if not isinstance(body, dict):
             raise errors.BadRequest("the object to apply must be a JSON or YAML object")
         if not call.request.param("fieldManager"):
@@ -110,7 +110,7 @@ class Apply(Change):
                 raise errors.BadRequest(f"the object to apply has no {name}; it must be set")
         if (body.get("metadata") or {}).get("managedFields"):
             raise errors.BadRequest("metadata.managedFields must be nil")
-        self._body = objects.check_object(call, body)
+        self._body = objects.check_object(call, body, duplicates)
         objects.place(self._body, call)
         self._force = call.request.flag("force")
         self.conditional = bool(self._body["metadata"].get("resourceVersion"))
@@ -151,7 +151,7 @@ def changer(call: Call, new: Json | None) -> Change:
         raise errors.UnsupportedMediaType(
             "the body of the request was in an unknown format - accepted media types include: " + ", ".join(_ACCEPTED)
         )
-    body = objects.parse(call.request.body, media)
     if media == APPLY_PATCH:
-        return Apply(call, body)
+        return Apply(call, *objects.parse_strict(call, call.request.body, media))
+    body = objects.parse(call.request.body, media)
     return Patch(media, body)

@@ -131,6 +131,7 @@ def _options(call: Call) -> Options:
         body = objects.parse(call.request.body, call.request.headers.get("content-type", ""))
         if not isinstance(body, dict):
             raise errors.BadRequest("DeleteOptions must be a JSON object")
+        call.body_dry_run = tuple(map(str, body.get("dryRun") or ()))
     return Options.of(call, body)
 
 

@@ -40,15 +40,26 @@ def schema_of(resource: AnyResource) -> Schema | None:
 
 def parse(body: bytes, content_type: str) -> Any:
     """A body as data. Raises RequestEntityTooLarge, UnsupportedMediaType, BadRequest."""
-    return _parse(body, content_type, orjson.loads)
+    return _parse(body, content_type, _json)[0]
 
 
-def _parse(body: bytes, content_type: str, loads: Callable[[bytes], Any]) -> Any:
+def parse_strict(call: Call, body: bytes, content_type: str) -> tuple[Any, list[str]]:
+    """A body as data, and what is said of keys that stand twice in it; nothing where the client ignores them."""
+    ignore = call.field_validation == "Ignore"
+    obj, found = _parse(body, content_type, _json if ignore else check.loads_strict)
+    return obj, [] if ignore else found
+
+
+def _json(body: bytes) -> tuple[Any, list[str]]:
+    return orjson.loads(body), []
+
+
+def _parse(body: bytes, content_type: str, loads: Callable[[bytes], tuple[Any, list[str]]]) -> tuple[Any, list[str]]:
     if len(body) > MAX_BODY:
         raise RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY} bytes")
     media = content_type.split(";", 1)[0].strip()
     if media == protobuf.MEDIA_TYPE:
-        return protobuf.decode(body)
+        return protobuf.decode(body), []
     if media and media != JSON and media not in _YAML and not media.endswith("+json"):
         raise UnsupportedMediaType(
             f"the body of the request was in an unknown format - accepted media types include: {JSON}, application/yaml"
@@ -61,27 +72,18 @@ def _parse(body: bytes, content_type: str, loads: Callable[[bytes], Any]) -> Any
     return _parse_yaml(body)
 
 
-def _parse_yaml(body: bytes) -> Any:
-    import yaml  # most servers never see a YAML body
+def _parse_yaml(body: bytes) -> tuple[Any, list[str]]:
+    from tiphys.api import yaml_body  # most servers never see a YAML body
 
     try:
-        return yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe loaders both
-    except yaml.YAMLError as error:
-        raise BadRequest(f"error converting YAML to JSON: {error}") from None
+        return yaml_body.loads(body)
+    except yaml_body.YamlError as error:
+        raise BadRequest(str(error)) from None
 
 
 def decode_object(call: Call, body: bytes) -> Json:
     """The object of a create or update, in the request's version, unknown fields dealt with as asked."""
-    duplicates: list[str] = []
-
-    def loads(data: bytes) -> Any:
-        if call.field_validation == "Ignore":
-            return orjson.loads(data)
-        obj, found = check.loads_strict(data)
-        duplicates.extend(found)
-        return obj
-
-    obj = _parse(body, call.request.headers.get("content-type", ""), loads)
+    obj, duplicates = parse_strict(call, body, call.request.headers.get("content-type", ""))
     if not isinstance(obj, dict):
         raise BadRequest("the object provided is unrecognized: a JSON object is needed")
     return check_object(call, obj, duplicates)

@@ -267,3 +267,14 @@ async def test_nothing_is_made_in_a_namespace_that_is_missing_or_going(api):
     assert code == 403
     assert status["details"]["causes"][0]["reason"] == "NamespaceTerminating"
     assert (await api("DELETE", "/api/v1/namespaces/kube-system"))[0] == 403
+
+
+async def test_a_deletion_whose_body_asks_for_a_dry_run_deletes_nothing(api):
+    await api.ok("POST", CM, config())
+    options = {"kind": "DeleteOptions", "apiVersion": "v1", "dryRun": ["All"]}
+    await api.ok("DELETE", f"{CM}/a", options)
+    await api.ok("DELETE", CM, options)
+    assert (await api.ok("GET", f"{CM}/a"))["metadata"]["name"] == "a"
+    code, _ = await api("DELETE", f"{CM}/a", {**options, "dryRun": ["Some"]})
+    assert code == 400
+    assert (await api("GET", f"{CM}/a"))[0] == 200
