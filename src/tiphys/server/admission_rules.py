@@ -2,7 +2,7 @@
 
 A `Criteria` is compiled once per webhook or policy; `Matching.find` asks it of a request and answers with the resource
 *version* in which the webhook or policy wants to see the object, which need not be the version of the request
-(matchPolicy Equivalent). Nothing here evaluates matchConditions.
+(matchPolicy Equivalent). matchConditions come after that and are not looked at here.
 Source: https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#matching-requests-rules
 """
 

@@ -9,7 +9,9 @@ from tiphys.api.resource import Json
 from tiphys.base.log import Log
 from tiphys.server.admission_review import VERSIONS
 from tiphys.server.admission_rules import Criteria
+from tiphys.server.authz import Authorizer
 from tiphys.server.cache import Cache
+from tiphys.server.match_conditions import Condition, compile_conditions
 
 _log = Log("admission")
 MUTATING = "/registry/admissionregistration.k8s.io/mutatingwebhookconfigurations/"
@@ -30,6 +32,8 @@ class Hook:
     dry_run_safe: bool
     reinvoke: bool
     version: str
+    # matchConditions, of the few that have them.
+    condition: Condition | None = None
 
     @property
     def key(self) -> tuple[str, int]:
@@ -39,34 +43,34 @@ class Hook:
 class Hooks:
     """All webhooks under a store prefix, ordered by the name of their configuration and their place in it."""
 
-    def __init__(self, cache: Cache, prefix: str) -> None:
-        self._collection = cache.of(prefix)
+    def __init__(self, cache: Cache, prefix: str, authorizer: Authorizer) -> None:
+        self._collection, self._authorizer = cache.of(prefix), authorizer
         self._compiled: Sequence[Hook] = ()
         self._of: tuple[int, int] = (0, 0)
 
     def current(self) -> Sequence[Hook]:
         state = self._collection.changed, len(self._collection.items)
         if state != self._of:
-            self._compiled = [hook for entry in self._collection.scan("/") for hook in _compile(entry.decode())]
+            self._compiled = [hook for entry in self._collection.scan("/") for hook in self._compile(entry.decode())]
             self._of = state
         return self._compiled
 
+    def _compile(self, configuration: Json) -> list[Hook]:
+        hooks, name = [], configuration["metadata"]["name"]
+        for index, webhook in enumerate(configuration.get("webhooks") or ()):
+            try:
+                hooks.append(_hook(name, index, webhook, self._authorizer))
+            except (ValueError, KeyError) as error:
+                _log.error("webhook cannot be used", configuration=name, index=index, error=error)
+        return hooks
 
-def _compile(configuration: Json) -> list[Hook]:
-    hooks, name = [], configuration["metadata"]["name"]
-    for index, webhook in enumerate(configuration.get("webhooks") or ()):
-        try:
-            hooks.append(_hook(name, index, webhook))
-        except (ValueError, KeyError) as error:
-            _log.error("webhook cannot be used", configuration=name, index=index, error=error)
-    return hooks
 
-
-def _hook(configuration: str, index: int, webhook: Json) -> Hook:
+def _hook(configuration: str, index: int, webhook: Json, authorizer: Authorizer) -> Hook:
+    conditions = webhook.get("matchConditions")
     known = [version for version in webhook.get("admissionReviewVersions") or () if version in VERSIONS]
     return Hook(
         configuration, index, webhook["name"], webhook["clientConfig"], Criteria.of_webhook(webhook),
         webhook.get("timeoutSeconds") or 10, webhook.get("failurePolicy") == "Ignore",
         webhook.get("sideEffects") in ("None", "NoneOnDryRun"), webhook.get("reinvocationPolicy") == "IfNeeded",
-        known[0] if known else "v1",
+        known[0] if known else "v1", compile_conditions(conditions, authorizer) if conditions else None,
     )  # fmt: skip

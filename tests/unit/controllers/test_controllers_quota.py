@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.unit.controllers.conftest import Cluster
 from tiphys.controllers.protection import PvcProtectionController, PvProtectionController
 from tiphys.controllers.resourcequota import ResourceQuotaController
 from tiphys.kinds.apiextensions.customresourcedefinition import CUSTOM_RESOURCE_DEFINITIONS
@@ -23,7 +22,7 @@ def pod(name: str, **spec: Any) -> Any:
     }
 
 
-async def used(cluster: Cluster, wanted: Any) -> None:
+async def used(cluster: Any, wanted: Any) -> None:
     async def check() -> bool:
         found = await cluster.get(RESOURCE_QUOTAS, "q")
         return found is not None and (found.get("status") or {}).get("used") == wanted
@@ -31,11 +30,11 @@ async def used(cluster: Cluster, wanted: Any) -> None:
     await cluster.until(check, f"used {wanted}")
 
 
-async def quota(cluster: Cluster, **hard: str) -> None:
+async def quota(cluster: Any, **hard: str) -> None:
     await cluster.create(RESOURCE_QUOTAS, {"metadata": {"name": "q"}, "spec": {"hard": hard}})
 
 
-async def test_a_new_quota_counts_what_is_there_already_and_deletion_gives_back(cluster: Cluster) -> None:
+async def test_a_new_quota_counts_what_is_there_already_and_deletion_gives_back(cluster: Any) -> None:
     await cluster.create(PODS, pod("a"))
     cluster.start(ResourceQuotaController)
     await quota(cluster, pods="9", **{"requests.cpu": "2", "configmaps": "5"})
@@ -50,7 +49,7 @@ async def test_a_new_quota_counts_what_is_there_already_and_deletion_gives_back(
     await used(cluster, {"pods": "0", "requests.cpu": "0", "configmaps": "0"})
 
 
-async def test_a_quota_that_changes_is_counted_anew(cluster: Cluster) -> None:
+async def test_a_quota_that_changes_is_counted_anew(cluster: Any) -> None:
     cluster.start(ResourceQuotaController)
     await quota(cluster, pods="9")
     await used(cluster, {"pods": "0"})
@@ -61,7 +60,7 @@ async def test_a_quota_that_changes_is_counted_anew(cluster: Cluster) -> None:
     assert found["status"]["hard"] == {"count/configmaps": "3"}
 
 
-async def test_custom_resources_count(cluster: Cluster) -> None:
+async def test_custom_resources_count(cluster: Any) -> None:
     version = {
         "name": "v1", "served": True, "storage": True,
         "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
@@ -91,7 +90,7 @@ def claim(name: str) -> Any:
     return {"metadata": {"name": name}, "spec": spec}
 
 
-async def test_a_claim_waits_for_the_pods_that_use_it(cluster: Cluster) -> None:
+async def test_a_claim_waits_for_the_pods_that_use_it(cluster: Any) -> None:
     cluster.start(PvcProtectionController)
     for name in ("used", "free"):
         await cluster.create(PERSISTENT_VOLUME_CLAIMS, claim(name))
@@ -105,7 +104,7 @@ async def test_a_claim_waits_for_the_pods_that_use_it(cluster: Cluster) -> None:
     await cluster.gone(PERSISTENT_VOLUME_CLAIMS, "used")
 
 
-async def test_a_volume_waits_until_it_is_not_bound(cluster: Cluster) -> None:
+async def test_a_volume_waits_until_it_is_not_bound(cluster: Any) -> None:
     cluster.start(PvProtectionController)
     spec = {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/x"}}
     await cluster.create(PERSISTENT_VOLUMES, {"metadata": {"name": "v"}, "spec": spec})

@@ -399,3 +399,22 @@ async def test_the_time_of_all_webhooks_together_is_bounded(setup: Setup) -> Non
     await setup.hook("mutating", "b", hang)
     code, body = await setup.api("POST", MAPS, config_map(), timeout="nonsense")
     assert code == 400
+
+
+async def test_match_conditions_choose_and_fail_as_the_failure_policy_says(setup: Setup) -> None:
+    chosen = {"name": "chosen", "expression": "object.metadata.name.startsWith('a')"}
+    await setup.hook("validating", "v", deny(), matchConditions=[chosen])
+    await setup.api.ok("POST", MAPS, config_map("b"))
+    assert (await setup.api("POST", MAPS, config_map("a")))[0] == 400
+    broken = {"name": "broken", "expression": "object.data.nothing == 'x'"}
+    await setup.hook("validating", "w", allow, matchConditions=[broken], failurePolicy="Ignore")
+    await setup.api.ok("POST", MAPS, config_map("c"))
+    await setup.hook("validating", "x", allow, matchConditions=[broken])
+    code, answer = await setup.api("POST", MAPS, config_map("d"))
+    assert (code, answer["reason"]) == (403, "Forbidden")
+    assert setup.webhooks.hosts() == ["v"]
+    wrong = webhook("y", matchConditions=[{"name": "wrong", "expression": "1 +"}])
+    body = {"metadata": {"name": "y"}, "webhooks": [wrong]}
+    code, answer = await setup.api("POST", f"{_GROUP}/validatingwebhookconfigurations", body)
+    assert code == 422
+    assert answer["details"]["causes"][0]["field"] == "webhooks[0].matchConditions[0].expression"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tiphys.api import names
-from tiphys.api.errors import FieldError, duplicate, invalid, required
+from tiphys.api.errors import FieldError, duplicate, forbidden, invalid, required
 from tiphys.api.resource import Json
 from tiphys.kinds.admissionregistration.rules import check_rules
 from tiphys.kinds.checks import Errors, has, label_selector, one_of
@@ -75,8 +75,17 @@ def _check_webhook(webhook: Json, path: str) -> Errors:
         yield invalid(f"{path}.timeoutSeconds", seconds, "the timeout value must be between 1 and 30 seconds")
     for selector in _SELECTORS:
         yield from label_selector(webhook.get(selector), f"{path}.{selector}")
+    if webhook.get("matchConditions"):
+        from tiphys.api.policies.checks import check_conditions  # a language that few need
+
+        yield from check_conditions(webhook["matchConditions"], f"{path}.matchConditions")
     yield from check_client_config(webhook.get("clientConfig") or {}, f"{path}.clientConfig")
     yield from check_rules(webhook.get("rules"), f"{path}.rules")
+    if webhook.get("matchConditions"):
+        # Only what has expressions loads their language.
+        from tiphys.api.policies.checks import check_conditions
+
+        yield from check_conditions(webhook["matchConditions"], f"{path}.matchConditions")
 
 
 class PolicyStrategy(StatusStrategy):
@@ -95,9 +104,14 @@ class PolicyStrategy(StatusStrategy):
         yield from check_rules(match.get("resourceRules"), "spec.matchConstraints.resourceRules")
         if spec.get("paramKind") is not None:
             yield from has(spec["paramKind"], "spec.paramKind", "apiVersion", "kind")
-        for index, validation in enumerate(spec.get("validations") or ()):
-            if not (validation.get("expression") or "").strip():
-                yield required(f"spec.validations[{index}].expression", "expression is not specified")
+        mutating = new.get("kind") == "MutatingAdmissionPolicy"
+        if not mutating and not (spec.get("validations") or spec.get("auditAnnotations")):
+            yield required("spec.validations", "validations or auditAnnotations must be non-empty")
+        if old is None or spec != old.get("spec"):
+            # Only what has expressions loads their language.
+            from tiphys.api.policies.checks import PolicyExpressions
+
+            yield from PolicyExpressions(spec, patches=mutating).check()
 
 
 def _default_match(match: Json | None) -> None:
@@ -122,6 +136,30 @@ class PolicyBindingStrategy(KindStrategy):
             yield from has(spec, "spec", "validationActions")
             for action in spec.get("validationActions") or ():
                 yield from one_of({"action": action}, "spec.validationActions", "action", ("Audit", "Deny", "Warn"))
+            yield from _check_actions(spec.get("validationActions") or [])
+        if spec.get("paramRef") is not None:
+            yield from _check_reference(spec["paramRef"], "spec.paramRef")
+
+
+def _check_actions(actions: list[str]) -> Errors:
+    for index, action in enumerate(actions):
+        if action in actions[:index]:
+            yield duplicate(f"spec.validationActions[{index}]", action)
+    if {"Deny", "Warn"} <= set(actions):
+        why = "repeating the same validation failure information in the API response and headers serves no purpose"
+        yield invalid("spec.validationActions", actions, f"must not contain both Deny and Warn ({why})")
+
+
+def _check_reference(reference: Json, path: str) -> Errors:
+    name, selector = reference.get("name"), reference.get("selector")
+    if name and selector is not None:
+        for field in ("name", "selector"):
+            yield forbidden(f"{path}.{field}", "name and selector are mutually exclusive")
+    elif not name and selector is None:
+        yield required(path, "one of name or selector must be specified")
+    yield from label_selector(selector, f"{path}.selector")
+    yield from has(reference, path, "parameterNotFoundAction")
+    yield from one_of(reference, path, "parameterNotFoundAction", ("Allow", "Deny"))
 
 
 def _param_kind(obj: Json) -> str:

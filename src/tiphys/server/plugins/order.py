@@ -29,6 +29,7 @@ from tiphys.server.plugins.defaults import (
 )
 from tiphys.server.plugins.event_rate_limit import EventLimit, EventRateLimit
 from tiphys.server.plugins.limit_ranger import LimitRanger
+from tiphys.server.plugins.mutating_policy import MutatingAdmissionPolicy
 from tiphys.server.plugins.namespace_lifecycle import NamespaceLifecycle
 from tiphys.server.plugins.node_restriction import NodeRestriction, TaintNodesByCondition
 from tiphys.server.plugins.outside import Factory, Lookup, Outside
@@ -37,6 +38,7 @@ from tiphys.server.plugins.rbac_escalation import RbacEscalation
 from tiphys.server.plugins.resource_quota import ResourceQuota
 from tiphys.server.plugins.runtime_class import RuntimeClass
 from tiphys.server.plugins.service_account import ServiceAccount
+from tiphys.server.plugins.validating_policy import ValidatingAdmissionPolicy
 from tiphys.server.plugins.webhooks import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
 from tiphys.server.webhook_client import WebhookClient
 
@@ -91,8 +93,18 @@ _FIRST: Makers = {
     "RbacEscalation": lambda parts: RbacEscalation(parts.cache, parts.rbac, parts.authorizer),
 }
 _LAST: Makers = {
-    "MutatingAdmissionWebhook": lambda parts: MutatingAdmissionWebhook(parts.cache, parts.matching, parts.webhooks),
-    "ValidatingAdmissionWebhook": lambda parts: ValidatingAdmissionWebhook(parts.cache, parts.matching, parts.webhooks),
+    "MutatingAdmissionPolicy": lambda parts: MutatingAdmissionPolicy(
+        parts.cache, parts.registry, parts.matching, parts.authorizer
+    ),
+    "MutatingAdmissionWebhook": lambda parts: MutatingAdmissionWebhook(
+        parts.cache, parts.authorizer, parts.matching, parts.webhooks
+    ),
+    "ValidatingAdmissionPolicy": lambda parts: ValidatingAdmissionPolicy(
+        parts.cache, parts.registry, parts.matching, parts.authorizer
+    ),
+    "ValidatingAdmissionWebhook": lambda parts: ValidatingAdmissionWebhook(
+        parts.cache, parts.authorizer, parts.matching, parts.webhooks
+    ),
     "ResourceQuota": lambda parts: ResourceQuota(parts.cache, parts.clock),
 }
 _OFF = frozenset({"AlwaysPullImages", "EventRateLimit"})

@@ -20,6 +20,7 @@ from tiphys.server.admission import Attributes, Plugin
 from tiphys.server.admission_mutation import Rounds, take
 from tiphys.server.admission_review import InvalidAnswer, Verdict, refusal, review, verdict
 from tiphys.server.admission_rules import Matching, exempt
+from tiphys.server.authz import Authorizer
 from tiphys.server.cache import Cache
 from tiphys.server.webhook_client import WebhookClient, WebhookError
 from tiphys.server.webhook_hooks import MUTATING, VALIDATING, Hook, Hooks
@@ -45,11 +46,27 @@ _UNASKED = ("authentication.k8s.io", "authorization.k8s.io")
 class _Webhooks(Plugin):
     type = ""
 
-    def __init__(self, cache: Cache, prefix: str, matching: Matching, client: WebhookClient) -> None:
-        self._hooks, self._matching, self._client = Hooks(cache, prefix), matching, client
+    def __init__(self, hooks: Hooks, matching: Matching, client: WebhookClient) -> None:
+        self._hooks, self._matching, self._client = hooks, matching, client
 
     def _asks(self, attributes: Attributes) -> bool:
         return not exempt(attributes) and attributes.resource.group not in _UNASKED
+
+    def _find(self, hook: Hook, attributes: Attributes) -> AnyResource | None:
+        """The version in which `hook` wants to see the request, or None if it does not. Raises ApiError."""
+        resource = self._matching.find(hook.criteria, attributes)
+        if resource is None or hook.condition is None:
+            return resource
+        from tiphys.api.policies.compiled import PolicyError  # the language is there already, or nobody needs it
+
+        try:
+            return resource if hook.condition(attributes, resource) else None
+        except PolicyError as error:
+            if hook.fails_open:
+                _log.warning("matchConditions failed, webhook passed over", webhook=hook.name, error=str(error))
+                return None
+            about = attributes.requested
+            raise errors.denied(about.group, about.plural, attributes.name, str(error)) from error
 
     async def _ask(self, hook: Hook, resource: AnyResource, attributes: Attributes) -> Verdict | None:
         """The verdict of an allowed request, or None of a webhook that failed and may. Raises ApiError."""
@@ -110,15 +127,15 @@ def _broken(hook: Hook, error: Exception) -> errors.ApiError:
 class MutatingAdmissionWebhook(_Webhooks):
     type = "admit"
 
-    def __init__(self, cache: Cache, matching: Matching, client: WebhookClient) -> None:
-        super().__init__(cache, MUTATING, matching, client)
+    def __init__(self, cache: Cache, authorizer: Authorizer, matching: Matching, client: WebhookClient) -> None:
+        super().__init__(Hooks(cache, MUTATING, authorizer), matching, client)
 
     async def admit(self, attributes: Attributes) -> None:
         if not self._hooks.current() or not self._asks(attributes):
             return
         rounds = Rounds.of(attributes, self.type)
         for position, hook in enumerate(self._hooks.current()):
-            resource = self._matching.find(hook.criteria, attributes)
+            resource = self._find(hook, attributes)
             if resource is None or not rounds.due(hook.key, attributes):
                 continue
             found = await self._ask(hook, resource, attributes)
@@ -151,13 +168,13 @@ class MutatingAdmissionWebhook(_Webhooks):
 class ValidatingAdmissionWebhook(_Webhooks):
     type = "validating"
 
-    def __init__(self, cache: Cache, matching: Matching, client: WebhookClient) -> None:
-        super().__init__(cache, VALIDATING, matching, client)
+    def __init__(self, cache: Cache, authorizer: Authorizer, matching: Matching, client: WebhookClient) -> None:
+        super().__init__(Hooks(cache, VALIDATING, authorizer), matching, client)
 
     async def validate(self, attributes: Attributes) -> None:
         if not self._hooks.current() or not self._asks(attributes):
             return
-        found = [(hook, self._matching.find(hook.criteria, attributes)) for hook in self._hooks.current()]
+        found = [(hook, self._find(hook, attributes)) for hook in self._hooks.current()]
         outcomes = await asyncio.gather(
             *(self._ask(hook, resource, attributes) for hook, resource in found if resource is not None),
             return_exceptions=True,
