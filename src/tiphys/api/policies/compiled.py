@@ -11,13 +11,13 @@ from typing import Any
 
 from tiphys.api.cel import types as t
 from tiphys.api.cel.environment import Budget, Environment, Program
-from tiphys.api.cel.errors import CompileError, CostExceeded, EvalError
+from tiphys.api.cel.errors import CelError, CompileError, CostExceeded, EvalError
 from tiphys.api.policies.environment import with_variables
 
 OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
 
 
-class PolicyError(Exception):
+class PolicyError(CelError):
     """An expression of a policy that could not be evaluated; the text is upstream's."""
 
 
