@@ -5,14 +5,20 @@ Source: https://kubernetes.io/docs/reference/using-api/health-checks/
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import platform
 import sys
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 import orjson
 
+import tiphys
 from tiphys import KUBERNETES_VERSION, __version__
 from tiphys.api.http import Request, Response
+from tiphys.api.time import rfc3339
 from tiphys.base import metrics
 from tiphys.server.app import Extensions
 from tiphys.server.tokens import Tokens
@@ -55,15 +61,27 @@ def _issuer(issuer: str) -> dict[str, object]:
 
 
 async def _version(request: Request) -> Response:
+    digest, built = await asyncio.to_thread(_code)
     major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
     body = {
         "major": major, "minor": minor, "emulationMajor": major, "emulationMinor": minor,
         "minCompatibilityMajor": major, "minCompatibilityMinor": str(int(minor) - 1),
-        "gitVersion": f"{KUBERNETES_VERSION}+tiphys-{__version__}", "gitCommit": "", "gitTreeState": "clean",
-        "buildDate": "1970-01-01T00:00:00Z", "goVersion": f"python{platform.python_version()}",
+        "gitVersion": f"{KUBERNETES_VERSION}+tiphys-{__version__}", "gitCommit": digest, "gitTreeState": "clean",
+        "buildDate": built, "goVersion": f"python{platform.python_version()}",
         "compiler": sys.implementation.name, "platform": f"linux/{_machine()}",
     }  # fmt: skip
     return Response(200, orjson.dumps(body))
+
+
+@cache
+def _code() -> tuple[str, str]:
+    """SHA-1 of the code that runs, wherever it came from, and the time of its newest file."""
+    digest, newest = hashlib.sha1(usedforsecurity=False), 0.0
+    root = Path(tiphys.__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+        newest = max(newest, path.stat().st_mtime)
+    return digest.hexdigest(), rfc3339(newest)
 
 
 def _machine() -> str:

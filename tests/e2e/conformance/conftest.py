@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conformance.rest import Rest
 from kubernetes import client, config
 from real_cluster import RealCluster
+
+from conformance.rest import Rest
 
 
 @pytest.fixture(scope="session")

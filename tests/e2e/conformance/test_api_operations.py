@@ -3,6 +3,7 @@ from __future__ import annotations
 import secrets
 
 import pytest
+
 from conformance.marks import upstream
 
 pytestmark = pytest.mark.root
@@ -63,7 +64,9 @@ def test_flow_schemas(rest):
     lives(rest, FLOW, "flowschemas", {"spec": spec}, status=True)
 
 
-@upstream("[sig-api-machinery] API priority and fairness should support PriorityLevelConfiguration API operations [Conformance]")
+@upstream(
+    "[sig-api-machinery] API priority and fairness should support PriorityLevelConfiguration API operations [Conformance]"
+)
 def test_priority_levels(rest):
     limited = {"nominalConcurrencyShares": 2, "limitResponse": {"type": "Reject"}}
     spec = {"type": "Limited", "limited": limited}
@@ -77,20 +80,29 @@ CONSTRAINTS = {
 }
 
 
-@upstream("[sig-api-machinery] ValidatingAdmissionPolicy [Privileged:ClusterAdmin] should support ValidatingAdmissionPolicy API operations [Conformance]")
+@upstream(
+    "[sig-api-machinery] ValidatingAdmissionPolicy [Privileged:ClusterAdmin] should support ValidatingAdmissionPolicy API operations [Conformance]"
+)
 def test_validating_admission_policies(rest):
     spec = {"matchConstraints": CONSTRAINTS, "validations": [{"expression": "object.spec.replicas <= 100"}]}
     lives(rest, ADMISSION, "validatingadmissionpolicies", {"spec": spec}, status=True)
 
 
-@upstream("[sig-api-machinery] ValidatingAdmissionPolicy [Privileged:ClusterAdmin] should support ValidatingAdmissionPolicyBinding API operations [Conformance]")
+@upstream(
+    "[sig-api-machinery] ValidatingAdmissionPolicy [Privileged:ClusterAdmin] should support ValidatingAdmissionPolicyBinding API operations [Conformance]"
+)
 def test_validating_admission_policy_bindings(rest):
     spec = {"policyName": "replicalimit-policy.example.com", "validationActions": ["Deny"]}
     lives(rest, ADMISSION, "validatingadmissionpolicybindings", {"spec": spec}, status=False)
 
 
-@upstream("[sig-api-machinery] MutatingAdmissionPolicy [Privileged:ClusterAdmin] should support MutatingAdmissionPolicy API operations [Conformance]")
+@upstream(
+    "[sig-api-machinery] MutatingAdmissionPolicy [Privileged:ClusterAdmin] should support MutatingAdmissionPolicy API operations [Conformance]"
+)
 def test_mutating_admission_policies(rest):
-    mutation = {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{spec: Object.spec{replicas: 2}}"}}
+    mutation = {
+        "patchType": "ApplyConfiguration",
+        "applyConfiguration": {"expression": "Object{spec: Object.spec{replicas: 2}}"},
+    }
     spec = {"matchConstraints": CONSTRAINTS, "reinvocationPolicy": "Never", "mutations": [mutation]}
     lives(rest, ADMISSION, "mutatingadmissionpolicies", {"spec": spec}, status=False)

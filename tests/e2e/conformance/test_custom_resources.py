@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from conformance.conftest import CRDS
 from conformance.marks import upstream
 
@@ -25,7 +26,9 @@ def custom(group: str, name: str, **fields) -> dict:
     return {"apiVersion": f"{group}/v1", "kind": "Foo", "metadata": {"name": name}, **fields}
 
 
-@upstream("[sig-api-machinery] CustomResourceDefinition resources [Privileged:ClusterAdmin] Simple CustomResourceDefinition creating/deleting custom resource definition objects works [Conformance]")
+@upstream(
+    "[sig-api-machinery] CustomResourceDefinition resources [Privileged:ClusterAdmin] Simple CustomResourceDefinition creating/deleting custom resource definition objects works [Conformance]"
+)
 def test_a_definition_comes_and_goes(rest, crds, group, namespace):
     crds(definition(group))
     rest.ok("DELETE", f"{CRDS}/foos.{group}")
@@ -33,7 +36,9 @@ def test_a_definition_comes_and_goes(rest, crds, group, namespace):
     rest.until(f"/apis/{group}/v1/namespaces/{namespace}/foos", lambda answer: answer.code == 404)
 
 
-@upstream("[sig-api-machinery] CustomResourceDefinition resources [Privileged:ClusterAdmin] Simple CustomResourceDefinition listing custom resource definition objects works [Conformance]")
+@upstream(
+    "[sig-api-machinery] CustomResourceDefinition resources [Privileged:ClusterAdmin] Simple CustomResourceDefinition listing custom resource definition objects works [Conformance]"
+)
 def test_definitions_are_listed_and_deleted_by_label(rest, crds, group):
     for number in range(10):
         labelled = definition(group, f"foos{number}", f"Foo{number}")
@@ -46,7 +51,9 @@ def test_definitions_are_listed_and_deleted_by_label(rest, crds, group):
     rest.ok("GET", f"{CRDS}/others.{group}")
 
 
-@upstream("[sig-api-machinery] CustomResourceDefinition Watch [Privileged:ClusterAdmin] CustomResourceDefinition Watch watch on custom resource definition objects [Conformance]")
+@upstream(
+    "[sig-api-machinery] CustomResourceDefinition Watch [Privileged:ClusterAdmin] CustomResourceDefinition Watch watch on custom resource definition objects [Conformance]"
+)
 def test_custom_resources_are_watched(rest, crds, group):
     crds(definition(group, scope="Cluster"))
     foos = f"/apis/{group}/v1/foos"
@@ -61,7 +68,9 @@ def test_custom_resources_are_watched(rest, crds, group):
         assert seen == [(kind, name) for kind in ("ADDED", "MODIFIED", "DELETED")]
 
 
-@upstream("[sig-api-machinery] CustomResourceDefinition resources [Privileged:ClusterAdmin] custom resource defaulting for requests and from storage works [Conformance]")
+@upstream(
+    "[sig-api-machinery] CustomResourceDefinition resources [Privileged:ClusterAdmin] custom resource defaulting for requests and from storage works [Conformance]"
+)
 def test_defaults_apply_to_requests_and_to_what_is_stored(rest, crds, group):
     schema = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}
     crds(definition(group, schema=schema, scope="Cluster"))
@@ -101,7 +110,9 @@ def both(strict, body: str, name: str):
     return [strict(body), strict(body, "APPLY", name)]
 
 
-@upstream("[sig-api-machinery] FieldValidation should create/apply a CR with unknown fields for CRD with no validation schema [Conformance]")
+@upstream(
+    "[sig-api-machinery] FieldValidation should create/apply a CR with unknown fields for CRD with no validation schema [Conformance]"
+)
 def test_without_a_schema_every_field_is_known(crds, group, strict):
     crds(definition(group))
     body = json.dumps(custom(group, "a", spec={"unknown": {"deep": 1}}))
@@ -138,14 +149,18 @@ SCHEMA = {
 VALID = {"spec": {"cronSpec": "* * * * */5", "ports": [{"containerPort": 80, "protocol": "TCP"}]}}
 
 
-@upstream("[sig-api-machinery] FieldValidation should create/apply a valid CR for CRD with validation schema [Conformance]")
+@upstream(
+    "[sig-api-machinery] FieldValidation should create/apply a valid CR for CRD with validation schema [Conformance]"
+)
 def test_a_valid_object_is_taken(crds, group, strict):
     crds(definition(group, schema=SCHEMA))
     body = json.dumps(custom(group, "a", **VALID))
     assert [answer.code for answer in both(strict, body, "a")] == [201, 200]
 
 
-@upstream("[sig-api-machinery] FieldValidation should create/apply an invalid CR with extra properties for CRD with validation schema [Conformance]")
+@upstream(
+    "[sig-api-machinery] FieldValidation should create/apply an invalid CR with extra properties for CRD with validation schema [Conformance]"
+)
 def test_unknown_fields_are_refused(crds, group, strict):
     crds(definition(group, schema=SCHEMA))
     extra = {"spec": {**VALID["spec"], "extraProperty": "arbitrary-value"}}
@@ -156,7 +171,9 @@ def test_unknown_fields_are_refused(crds, group, strict):
     assert 'strict decoding error: unknown field "spec.extraProperty"' in created.body["message"]
 
 
-@upstream("[sig-api-machinery] FieldValidation should detect duplicates in a CR when preserving unknown fields [Conformance]")
+@upstream(
+    "[sig-api-machinery] FieldValidation should detect duplicates in a CR when preserving unknown fields [Conformance]"
+)
 def test_duplicates_are_refused(crds, group, strict):
     crds(definition(group))
     body = f"""
@@ -177,7 +194,9 @@ spec:
     assert (answer.code, answer.body["message"]) == (400, 'strict decoding error: duplicate field "spec.x"')
 
 
-@upstream("[sig-api-machinery] FieldValidation should detect unknown metadata fields in both the root and embedded object of a CR [Conformance]")
+@upstream(
+    "[sig-api-machinery] FieldValidation should detect unknown metadata fields in both the root and embedded object of a CR [Conformance]"
+)
 def test_unknown_metadata_is_refused_at_the_root_and_inside(crds, group, strict):
     crds(definition(group, schema=SCHEMA))
     embedded = {"apiVersion": "foo/v1", "kind": "Sub", "metadata": {"unknownSubMeta": "x", "name": "sub"}}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from conformance.marks import upstream
 
 pytestmark = pytest.mark.root

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from conformance.marks import upstream
 from real_cluster import IMAGE
+
+from conformance.marks import upstream
 
 pytestmark = pytest.mark.root
 
@@ -46,7 +47,9 @@ def test_the_pods_of_a_deleted_controller_go(rest, pods, controllers):
     count(rest, pods, "a", 0)
 
 
-@upstream("[sig-api-machinery] Garbage collector should orphan pods created by rc if delete options say so [Serial] [Conformance]")
+@upstream(
+    "[sig-api-machinery] Garbage collector should orphan pods created by rc if delete options say so [Serial] [Conformance]"
+)
 def test_orphaned_pods_stay_without_an_owner(rest, pods, controllers):
     controller(rest, controllers, "b", 10)
     count(rest, pods, "b", 10)
@@ -57,7 +60,9 @@ def test_orphaned_pods_stay_without_an_owner(rest, pods, controllers):
     rest.ok("DELETE", pods, labelSelector="gc=b", gracePeriodSeconds="0")
 
 
-@upstream("[sig-api-machinery] Garbage collector should keep the rc around until all its pods are deleted if the deleteOptions says so [Serial] [Conformance]")
+@upstream(
+    "[sig-api-machinery] Garbage collector should keep the rc around until all its pods are deleted if the deleteOptions says so [Serial] [Conformance]"
+)
 def test_a_controller_waits_for_its_pods_in_the_foreground(rest, pods, controllers):
     controller(rest, controllers, "c", 10)
     count(rest, pods, "c", 10)
@@ -72,7 +77,9 @@ def test_a_controller_waits_for_its_pods_in_the_foreground(rest, pods, controlle
     assert rest.ok("GET", pods, labelSelector="gc=c")["items"] == []
 
 
-@upstream("[sig-api-machinery] Garbage collector should delete RS created by deployment when not orphaning [Conformance]")
+@upstream(
+    "[sig-api-machinery] Garbage collector should delete RS created by deployment when not orphaning [Conformance]"
+)
 def test_the_replica_sets_of_a_deleted_deployment_go(rest, namespace, pods):
     deployments = f"/apis/apps/v1/namespaces/{namespace}/deployments"
     sets = f"/apis/apps/v1/namespaces/{namespace}/replicasets"

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import pytest
+
 from conformance.marks import upstream
 
 pytestmark = pytest.mark.root
 
 
-@upstream("[sig-api-machinery] Servers with support for API chunking should return chunks of results for list calls [Conformance]")
+@upstream(
+    "[sig-api-machinery] Servers with support for API chunking should return chunks of results for list calls [Conformance]"
+)
 def test_a_list_comes_in_chunks(rest, namespace):
     templates = f"/api/v1/namespaces/{namespace}/podtemplates"
     names = [f"template-{number:04}" for number in range(400)]
@@ -31,7 +34,9 @@ def test_a_list_comes_in_chunks(rest, namespace):
     assert len(rest.ok("GET", templates)["items"]) == 400
 
 
-@upstream("[sig-api-machinery] Servers with support for Table transformation should return a 406 for a backend which does not implement metadata [Conformance]")
+@upstream(
+    "[sig-api-machinery] Servers with support for Table transformation should return a 406 for a backend which does not implement metadata [Conformance]"
+)
 def test_a_review_is_no_table(rest):
     review = {
         "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
@@ -42,7 +47,9 @@ def test_a_review_is_no_table(rest):
     assert answer.code == 406
 
 
-@upstream("[sig-api-machinery] Discovery should locate the groupVersion and a resource within each APIGroup [Conformance]")
+@upstream(
+    "[sig-api-machinery] Discovery should locate the groupVersion and a resource within each APIGroup [Conformance]"
+)
 def test_every_group_is_found_with_its_resources(rest):
     groups = rest.ok("GET", "/apis")["groups"]
     assert {"apps", "batch", "rbac.authorization.k8s.io", "apiextensions.k8s.io"} <= {g["name"] for g in groups}
@@ -59,7 +66,9 @@ def test_every_group_is_found_with_its_resources(rest):
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
 
 
-@upstream("[sig-api-machinery] AggregatedDiscovery should support raw aggregated discovery endpoint Accept headers [Conformance]")
+@upstream(
+    "[sig-api-machinery] AggregatedDiscovery should support raw aggregated discovery endpoint Accept headers [Conformance]"
+)
 def test_discovery_is_aggregated_on_request(rest):
     for path in ("/api", "/apis"):
         answer = rest("GET", path, accept=AGGREGATED.format(version="v2"))
@@ -69,16 +78,22 @@ def test_discovery_is_aggregated_on_request(rest):
             assert all(version["freshness"] == "Current" for version in group["versions"])
             assert all(version["resources"] for version in group["versions"])
     assert rest.ok("GET", "/apis")["kind"] == "APIGroupList"
-    found = {g["metadata"].get("name"): g for g in rest.ok("GET", "/apis", accept=AGGREGATED.format(version="v2"))["items"]}
+    found = {
+        g["metadata"].get("name"): g for g in rest.ok("GET", "/apis", accept=AGGREGATED.format(version="v2"))["items"]
+    }
     deployments = next(r for r in found["apps"]["versions"][0]["resources"] if r["resource"] == "deployments")
     assert {s["subresource"] for s in deployments["subresources"]} == {"status", "scale"}
 
 
-@upstream("[sig-api-machinery] AggregatedDiscovery should support raw aggregated discovery request for CRDs [Conformance]")
+@upstream(
+    "[sig-api-machinery] AggregatedDiscovery should support raw aggregated discovery request for CRDs [Conformance]"
+)
 def test_a_custom_resource_is_in_aggregated_discovery(rest, crds, group):
     crds(custom(group, "foos", "Foo"))
     answer = rest.until(
-        "/apis", lambda a: group in {g["metadata"]["name"] for g in a.body["items"]}, accept=AGGREGATED.format(version="v2")
+        "/apis",
+        lambda a: group in {g["metadata"]["name"] for g in a.body["items"]},
+        accept=AGGREGATED.format(version="v2"),
     )
     found = next(g for g in answer.body["items"] if g["metadata"]["name"] == group)
     assert [r["resource"] for r in found["versions"][0]["resources"]] == ["foos"]
@@ -95,7 +110,9 @@ def custom(group: str, plural: str, kind: str) -> dict:
     }  # fmt: skip
 
 
-@upstream("[sig-api-machinery] CustomResourceDefinition resources [Privileged:ClusterAdmin] should include custom resource definition resources in discovery documents [Conformance]")
+@upstream(
+    "[sig-api-machinery] CustomResourceDefinition resources [Privileged:ClusterAdmin] should include custom resource definition resources in discovery documents [Conformance]"
+)
 def test_definitions_are_in_the_discovery_documents(rest):
     groups = {g["name"]: g for g in rest.ok("GET", "/apis")["groups"]}
     assert {"groupVersion": "apiextensions.k8s.io/v1", "version": "v1"} in groups["apiextensions.k8s.io"]["versions"]
@@ -105,7 +122,9 @@ def test_definitions_are_in_the_discovery_documents(rest):
     assert {"customresourcedefinitions", "customresourcedefinitions/status"} <= names
 
 
-@upstream("[sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should include webhook resources in discovery documents [Conformance]")
+@upstream(
+    "[sig-api-machinery] AdmissionWebhook [Privileged:ClusterAdmin] should include webhook resources in discovery documents [Conformance]"
+)
 def test_webhook_configurations_are_in_the_discovery_documents(rest):
     groups = {g["name"]: g for g in rest.ok("GET", "/apis")["groups"]}
     name = "admissionregistration.k8s.io"

@@ -3,8 +3,9 @@ from __future__ import annotations
 import secrets
 
 import pytest
-from conformance.marks import upstream
 from real_cluster import until
+
+from conformance.marks import upstream
 
 pytestmark = pytest.mark.root
 
@@ -27,7 +28,9 @@ def test_the_status_of_a_namespace_is_read_patched_and_updated(rest, namespace):
     path = f"/api/v1/namespaces/{namespace}/status"
     assert rest.ok("GET", path)["status"]["phase"] == "Active"
     patched = {"type": "StatusPatch", "status": "True", "reason": "E2E", "message": "Set by a patch"}
-    after = rest.merge(path, {"metadata": {"annotations": {"e2e-patched": "true"}}, "status": {"conditions": [patched]}})
+    after = rest.merge(
+        path, {"metadata": {"annotations": {"e2e-patched": "true"}}, "status": {"conditions": [patched]}}
+    )
     assert patched.items() <= after["status"]["conditions"][0].items()
     after["status"]["conditions"].append(
         {"type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "Set by an update"}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from conformance.conftest import CRDS
 from conformance.marks import upstream
 from conformance.test_custom_resources import definition
@@ -49,7 +50,9 @@ def versions(*names: str) -> list[dict]:
     return [{"name": name, "served": True, "storage": name == names[0], "schema": schema} for name in names]
 
 
-@upstream("[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for CRD with validation schema [Conformance]")
+@upstream(
+    "[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for CRD with validation schema [Conformance]"
+)
 def test_kubectl_validates_and_explains_by_the_schema(rest, crds, group, cluster, namespace):
     crds(definition(group, schema=VALIDATING))
     published(rest, name_of(group, "v1", "Foo"))
@@ -75,10 +78,12 @@ def test_kubectl_validates_and_explains_by_the_schema(rest, crds, group, cluster
     assert all(part in told for part in ("Specification of Foo", "bars", "List of Bars and their specs"))
     told = cluster.kubectl("explain", f"foos.{group}.spec.bars")
     assert all(part in told for part in ("name", "-required-", "Name of Bar", "bazs", "List of Bazs"))
-    assert "field \"bars2\" does not exist" in cluster.kubectl("explain", f"foos.{group}.spec.bars2", check=False)
+    assert 'field "bars2" does not exist' in cluster.kubectl("explain", f"foos.{group}.spec.bars2", check=False)
 
 
-@upstream("[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for CRD without validation schema [Conformance]")
+@upstream(
+    "[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for CRD without validation schema [Conformance]"
+)
 def test_without_a_schema_kubectl_takes_everything(rest, crds, group, cluster, namespace):
     crds(definition(group))
     published(rest, name_of(group, "v1", "Foo"))
@@ -90,7 +95,9 @@ def test_without_a_schema_kubectl_takes_everything(rest, crds, group, cluster, n
     assert "DESCRIPTION:\n    <empty>" in told
 
 
-@upstream("[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for CRD preserving unknown fields at the schema root [Conformance]")
+@upstream(
+    "[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for CRD preserving unknown fields at the schema root [Conformance]"
+)
 def test_unknown_fields_at_the_root_are_taken(rest, crds, group, cluster, namespace):
     crds(definition(group, schema={**VALIDATING, "x-kubernetes-preserve-unknown-fields": True}))
     published(rest, name_of(group, "v1", "Foo"))
@@ -101,7 +108,9 @@ def test_unknown_fields_at_the_root_are_taken(rest, crds, group, cluster, namesp
     assert "KIND:       Foo" in cluster.kubectl("explain", f"foos.{group}")
 
 
-@upstream("[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for CRD preserving unknown fields in an embedded object [Conformance]")
+@upstream(
+    "[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for CRD preserving unknown fields in an embedded object [Conformance]"
+)
 def test_unknown_fields_inside_are_taken(rest, crds, group, cluster, namespace):
     inside = {"description": "preserve-unknown-properties in nested field for Testing", "type": "object",
               "properties": {"spec": {"description": "Specification of Waldo", "type": "object",
@@ -116,7 +125,9 @@ def test_unknown_fields_inside_are_taken(rest, crds, group, cluster, namespace):
     assert "preserve-unknown-properties in nested field" in told
 
 
-@upstream("[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for multiple CRDs of different groups [Conformance]")
+@upstream(
+    "[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for multiple CRDs of different groups [Conformance]"
+)
 def test_two_groups_are_published(rest, crds, group):
     crds(definition(group, schema=VALIDATING))
     crds(definition(f"other.{group}", schema=VALIDATING))
@@ -126,7 +137,9 @@ def test_two_groups_are_published(rest, crds, group):
         assert found["x-kubernetes-group-version-kind"] == [{"group": name, "kind": "Foo", "version": "v1"}]
 
 
-@upstream("[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for multiple CRDs of same group but different versions [Conformance]")
+@upstream(
+    "[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for multiple CRDs of same group but different versions [Conformance]"
+)
 def test_two_versions_are_published(rest, crds, group):
     crds(definition(group, versions=versions("v2", "v3")))
     published(rest, name_of(group, "v2", "Foo"))
@@ -135,7 +148,9 @@ def test_two_versions_are_published(rest, crds, group):
     published(rest, name_of(group, "v4", "Bar"))
 
 
-@upstream("[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for multiple CRDs of same group and version but different kinds [Conformance]")
+@upstream(
+    "[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for multiple CRDs of same group and version but different kinds [Conformance]"
+)
 def test_two_kinds_are_published(rest, crds, group):
     crds(definition(group, schema=VALIDATING))
     crds(definition(group, "bars", "Bar", schema=VALIDATING))
@@ -143,7 +158,9 @@ def test_two_kinds_are_published(rest, crds, group):
     published(rest, name_of(group, "v1", "Bar"))
 
 
-@upstream("[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] updates the published spec when one version gets renamed [Conformance]")
+@upstream(
+    "[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] updates the published spec when one version gets renamed [Conformance]"
+)
 def test_a_renamed_version_is_published_anew(rest, crds, group):
     crds(definition(group, versions=versions("v2", "v3")))
     published(rest, name_of(group, "v3", "Foo"))
@@ -155,7 +172,9 @@ def test_a_renamed_version_is_published_anew(rest, crds, group):
     assert published(rest, name_of(group, "v2", "Foo")) == kept
 
 
-@upstream("[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] removes definition from spec when one version gets changed to not be served [Conformance]")
+@upstream(
+    "[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] removes definition from spec when one version gets changed to not be served [Conformance]"
+)
 def test_a_version_that_is_not_served_is_not_published(rest, crds, group):
     crds(definition(group, versions=versions("v5", "v6")))
     published(rest, name_of(group, "v6", "Foo"))

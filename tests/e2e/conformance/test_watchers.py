@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+
 from conformance.marks import upstream
 
 pytestmark = pytest.mark.root
@@ -21,7 +22,9 @@ def maps(namespace: str) -> str:
     return f"/api/v1/namespaces/{namespace}/configmaps"
 
 
-@upstream("[sig-api-machinery] Watchers should observe add, update, and delete watch notifications on configmaps [Conformance]")
+@upstream(
+    "[sig-api-machinery] Watchers should observe add, update, and delete watch notifications on configmaps [Conformance]"
+)
 def test_several_watchers_see_their_own(rest, maps):
     one = rest.events(maps, labelSelector="watch=a", timeoutSeconds=20)
     two = rest.events(maps, labelSelector="watch=b", timeoutSeconds=20)
@@ -37,7 +40,9 @@ def test_several_watchers_see_their_own(rest, maps):
     assert take(both, 8) == [(kind, label) for label in "ab" for kind in wanted]
 
 
-@upstream("[sig-api-machinery] Watchers should be able to start watching from a specific resource version [Conformance]")
+@upstream(
+    "[sig-api-machinery] Watchers should be able to start watching from a specific resource version [Conformance]"
+)
 def test_a_watch_starts_where_it_is_told(rest, maps):
     rest.ok("POST", maps, config("a", "x"))
     first = rest.merge(f"{maps}/a", {"data": {"n": "1"}})
@@ -48,7 +53,9 @@ def test_a_watch_starts_where_it_is_told(rest, maps):
     assert (kind, changed["data"], last, gone["data"]) == ("MODIFIED", {"n": "2"}, "DELETED", {"n": "2"})
 
 
-@upstream("[sig-api-machinery] Watchers should be able to restart watching from the last resource version observed by the previous watch [Conformance]")
+@upstream(
+    "[sig-api-machinery] Watchers should be able to restart watching from the last resource version observed by the previous watch [Conformance]"
+)
 def test_a_closed_watch_goes_on_where_it_ended(rest, maps):
     events = rest.events(maps, labelSelector="watch=x", timeoutSeconds=20)
     rest.ok("POST", maps, config("a", "x"))
@@ -62,7 +69,9 @@ def test_a_closed_watch_goes_on_where_it_ended(rest, maps):
     assert take(again, 2) == [("MODIFIED", "a"), ("DELETED", "a")]
 
 
-@upstream("[sig-api-machinery] Watchers should observe an object deletion if it stops meeting the requirements of the selector [Conformance]")
+@upstream(
+    "[sig-api-machinery] Watchers should observe an object deletion if it stops meeting the requirements of the selector [Conformance]"
+)
 def test_leaving_the_selection_is_a_deletion(rest, maps):
     events = rest.events(maps, labelSelector="watch=x", timeoutSeconds=20)
     rest.ok("POST", maps, config("a", "x"))
