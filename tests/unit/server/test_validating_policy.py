@@ -128,3 +128,18 @@ async def test_a_policy_that_does_not_compile_is_refused(api):
     assert "must evaluate to bool but got int" in status["message"]
     code, status = await api("POST", POLICIES, policy({"expression": "variables.nope"}))
     assert "undefined field 'nope'" in status["message"]
+
+
+async def test_types_are_checked_against_what_the_policy_matches(api):
+    rule = {**RULE, "apiGroups": ["apps"], "resources": ["deployments"]}
+    match = {"resourceRules": [rule]}
+    wrong = {"expression": "object.spec.replicas > '1'", "messageExpression": "string(object.spec.nope)"}
+    made = await api.ok("POST", POLICIES, policy(wrong, {"expression": "has(object.spec)"}, matchConstraints=match))
+    first, second = made["status"]["typeChecking"]["expressionWarnings"]
+    assert first["fieldRef"] == "spec.validations[0].expression"
+    assert first["warning"].startswith("apps/v1, Kind=Deployment: compilation failed: ERROR: <input>:1:22: found no")
+    assert second["fieldRef"] == "spec.validations[0].messageExpression"
+    assert "undefined field 'nope'" in second["warning"]
+    made["spec"]["validations"] = [{"expression": "object.spec.replicas > 1"}]
+    again = await api.ok("PUT", f"{POLICIES}/p", made)
+    assert again["status"] == {"observedGeneration": 2, "typeChecking": {}}

@@ -94,6 +94,12 @@ _SCALARS: dict[int, Callable[[Schema], Decl]] = {
     s.BOOLEAN: lambda node: Decl(t.BOOL, 4),
     s.INTEGER: lambda node: Decl(t.INT, 1),
     s.NUMBER: lambda node: Decl(t.DOUBLE, 1, read=float),
+    # These only built-in types have.
+    s.QUANTITY: lambda node: Decl(t.STRING, 2, MAX_REQUEST - 2),
+    s.TIME: lambda node: Decl(t.TIMESTAMP, 21, 32, parse_timestamp),
+    s.MICRO_TIME: lambda node: Decl(t.TIMESTAMP, 21, 32, parse_timestamp),
+    s.BYTES: lambda node: Decl(t.BYTES, 2, MAX_REQUEST - 2, binascii.a2b_base64),
+    s.FREE: lambda node: Decl(t.Struct("object"), 2),
 }
 
 

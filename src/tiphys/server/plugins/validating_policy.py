@@ -64,7 +64,10 @@ class _Notes:
 
 
 class ValidatingAdmissionPolicy(Plugin):
+    """Judges requests; and when a policy itself is written, leaves in its status what its types say about it."""
+
     def __init__(self, cache: Cache, registry: Registry, matching: Matching, authorizer: Authorizer) -> None:
+        self._registry = registry
         self._policies: PolicySet[Validator] = PolicySet(cache, "validatingadmission", _compile)
         self._parameters = Parameters(registry, cache)
         self._matching, self._authorizer = matching, authorizer
@@ -78,6 +81,17 @@ class ValidatingAdmissionPolicy(Plugin):
         notes.publish(attributes)
         if denials:
             raise _refusal(attributes, denials[0])
+
+    async def reserve(self, attributes: Attributes) -> None:
+        """Upstream's controller does this a moment later; here the status is true from the start."""
+        obj = attributes.obj
+        if obj is None or not attributes.is_for("admissionregistration.k8s.io", "validatingadmissionpolicies"):
+            return
+        from tiphys.server.policy_types import expression_warnings
+
+        status = {**(obj.get("status") or {}), "observedGeneration": obj["metadata"].get("generation", 1)}
+        warnings = expression_warnings(obj["spec"], self._registry)
+        obj["status"] = {**status, "typeChecking": {"expressionWarnings": warnings} if warnings else {}}
 
     def _judge(self, policy: Policy[Validator], attributes: Attributes, notes: _Notes) -> Iterator[Denial]:
         resource = self._matching.find(policy.criteria, attributes)
