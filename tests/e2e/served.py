@@ -20,7 +20,8 @@ from tiphys.base.clock import SystemClock
 from tiphys.base.tasks import Supervisor
 from tiphys.client.inprocess import InProcess
 from tiphys.kinds.registry import builtin
-from tiphys.main.pki import Leaf, Pki, load_key
+from tiphys.main.pki import FRONT_PROXY, Leaf, Pki, load_key
+from tiphys.server.aggregation_client import Identity
 from tiphys.server.assemble import Assembled, Settings, assemble
 from tiphys.server.bootstrap import bootstrap
 from tiphys.server.connect import Connect
@@ -69,16 +70,19 @@ async def served(base: Path) -> AsyncIterator[Served]:
     addresses = ("localhost", "127.0.0.1", SERVICE_NAME)
     pki.ensure("test", {"server": Leaf("server", names=addresses), "admin": _MASTERS})
     async with AsyncExitStack() as stack:
-        settings = Settings(NETWORK, "https://issuer", load_key(pki.key("sa")))
+        identity = Identity(pki.certificate(FRONT_PROXY), pki.key(FRONT_PROXY))
+        settings = Settings(NETWORK, "https://issuer", load_key(pki.key("sa")), front_proxy=identity)
         assembled = await assemble(MemoryStore(), builtin(), settings, clock)
         stack.push_async_callback(assembled.webhooks.close)
+        stack.push_async_callback(assembled.aggregation.close)
         supervisor = await stack.enter_async_context(Supervisor(clock))
         supervisor.start("cache", assembled.cache.run)
         await bootstrap(InProcess(assembled.server.handle, _ROOT, "test"), NETWORK)
         supervisor.start("custom resources", assembled.custom.run)
+        supervisor.start("API services", assembled.api_services.run)
         connect = Connect(assembled.server, pki.client_tls("admin"))
         stack.push_async_callback(connect.close)
-        front = Front(assembled.server, assembled.authenticator, connect)
+        front = Front(assembled.server, assembled.authenticator, connect, assembled.remote_upgrades)
         await front.start("127.0.0.1", 0, pki.server_tls("server"))
         stack.push_async_callback(front.stop)
         connector = aiohttp.TCPConnector(ssl=pki.client_tls("admin"))

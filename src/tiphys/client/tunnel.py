@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Iterable
 from contextlib import suppress
 
 from aiohttp import web
@@ -52,9 +53,12 @@ class _Inbound:
 
 
 async def tunnel(
-    http: web.BaseRequest, address: tuple[str, int], path: str, tls: ssl.SSLContext | None = None
-) -> web.StreamResponse:
+    http: web.BaseRequest, address: tuple[str, int], path: str, tls: ssl.SSLContext | None = None,
+    *, extra: Iterable[tuple[str, str]] = (), server_name: str | None = None,
+) -> web.StreamResponse:  # fmt: skip
     """Repeat `http`'s upgrade to `address` (host, port), then pass bytes until either side closes.
+
+    `extra` headers are sent besides the client's; the other end proves to be `server_name`, by default its host.
 
     Raises TunnelFailed, and ConnectionResetError where the client has left.
     """
@@ -64,12 +68,13 @@ async def tunnel(
     host, port = address
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
-            reader, writer = await asyncio.open_connection(host, port, ssl=tls)
+            reader, writer = await asyncio.open_connection(host, port, ssl=tls, server_hostname=server_name)
     except (OSError, TimeoutError) as error:
         raise TunnelFailed(f"error dialing backend: {host}:{port}: {error}") from error
     try:
         head = [f"{http.method} {path} HTTP/1.1", f"Host: {host}:{port}"]
         head += [f"{name}: {value}" for name, value in http.headers.items() if name.lower() not in _DROPPED]
+        head += [f"{name}: {value}" for name, value in extra]
         writer.write(("\r\n".join(head) + "\r\n\r\n").encode("latin-1"))
         await writer.drain()
         answer = await reader.readuntil(b"\r\n\r\n")

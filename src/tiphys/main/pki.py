@@ -25,6 +25,8 @@ _CA_DAYS, _LEAF_DAYS = 3650, 365
 # Certificates begin a little before they are made, for machines whose clocks are behind.
 _SKEW = datetime.timedelta(minutes=5)
 Key = ec.EllipticCurvePrivateKey
+# The name by which the API server passes requests on, and of the files of its certificate.
+FRONT_PROXY = "front-proxy-client"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Leaf:
 
 
 class Pki:
-    """The files under one directory: `ca.crt`, `ca.key`, NAME.crt, NAME.key, `sa.key`."""
+    """The files under one directory: `ca.crt`, `ca.key`, NAME.crt, NAME.key, `sa.key`; `front-proxy-*` likewise."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -45,6 +47,11 @@ class Pki:
     @property
     def ca(self) -> Path:
         return self.directory / "ca.crt"
+
+    @property
+    def front_proxy_ca(self) -> Path:
+        """The CA of one certificate, the front proxy's: extension API servers believe whoever shows it."""
+        return self.directory / "front-proxy-ca.crt"
 
     def certificate(self, name: str) -> Path:
         return self.directory / f"{name}.crt"
@@ -57,18 +64,25 @@ class Pki:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not self.ca.exists():
             self._make_ca(cluster)
+        if not self.front_proxy_ca.exists():
+            self._make_ca(cluster, "front-proxy-ca")
+        if not self.certificate(FRONT_PROXY).exists():
+            self._make_leaves({FRONT_PROXY: Leaf(FRONT_PROXY)}, "front-proxy-ca")
         if not self.key("sa").exists():
             write_private(self.key("sa"), _pem(_new_key()))
         missing = {name: leaf for name, leaf in leaves.items() if not self.certificate(name).exists()}
         if missing:
-            authority = x509.load_pem_x509_certificate(self.ca.read_bytes())
-            signer = load_key(self.key("ca"))
-            for name, leaf in missing.items():
-                self._make_leaf(name, leaf, authority, signer)
+            self._make_leaves(missing, "ca")
 
-    def _make_ca(self, cluster: str) -> None:
+    def _make_leaves(self, leaves: dict[str, Leaf], ca: str) -> None:
+        authority = x509.load_pem_x509_certificate(self.certificate(ca).read_bytes())
+        signer = load_key(self.key(ca))
+        for name, leaf in leaves.items():
+            self._make_leaf(name, leaf, authority, signer)
+
+    def _make_ca(self, cluster: str, called: str = "ca") -> None:
         key = _new_key()
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"tiphys-ca-{cluster}")])
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"tiphys-{called}-{cluster}")])
         usage = x509.KeyUsage(
             digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
             key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False,
@@ -81,8 +95,8 @@ class Pki:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, hashes.SHA256())
         )
-        write_private(self.key("ca"), _pem(key))
-        write_private(self.ca, made.public_bytes(serialization.Encoding.PEM))
+        write_private(self.key(called), _pem(key))
+        write_private(self.certificate(called), made.public_bytes(serialization.Encoding.PEM))
 
     def _make_leaf(self, name: str, leaf: Leaf, authority: x509.Certificate, signer: Key) -> None:
         key = _new_key()

@@ -19,11 +19,12 @@ from tiphys.controllers.base import Context, Runner
 from tiphys.kinds.registry import builtin
 from tiphys.main.cluster import Cluster
 from tiphys.main.controllers import Facts, build
-from tiphys.main.pki import Pki, load_key
+from tiphys.main.pki import FRONT_PROXY, Pki, load_key
 from tiphys.scheduler.scheduler import Scheduler
 from tiphys.server import metrics_api
+from tiphys.server.aggregation_client import Identity
 from tiphys.server.assemble import Assembled, Settings, assemble
-from tiphys.server.bootstrap import bootstrap, publish_endpoint
+from tiphys.server.bootstrap import bootstrap, publish_authentication, publish_endpoint
 from tiphys.server.connect import Connect
 from tiphys.server.plugins.order import Selected
 from tiphys.server.plugins.outside import installed, resources
@@ -72,18 +73,24 @@ async def serve(cluster: Cluster) -> None:
     async with AsyncExitStack() as stack:
         store = await SqliteStore.open(cluster.store)
         stack.push_async_callback(store.close)
-        chosen = Settings(settings.services, ISSUER, load_key(pki.key("sa")), admission=Selected(outside=installed()))
+        chosen = Settings(
+            settings.services, ISSUER, load_key(pki.key("sa")), admission=Selected(outside=installed()),
+            front_proxy=Identity(pki.certificate(FRONT_PROXY), pki.key(FRONT_PROXY)),
+        )  # fmt: skip
         registry = builtin()
         registry.update(add=resources())
         assembled = await assemble(store, registry, chosen, clock)
         stack.push_async_callback(assembled.webhooks.close)
+        stack.push_async_callback(assembled.aggregation.close)
         supervisor = await stack.enter_async_context(Supervisor(clock))
         supervisor.start("cache", assembled.cache.run)
         supervisor.start("looplag", lambda: looplag.monitor(clock))
         transport = InProcess(assembled.server.handle, _SUPERUSER, "tiphys-server")
         await bootstrap(transport, settings.services)
         await assembled.addresses.repair()
+        await publish_authentication(transport, pki.ca.read_text(), pki.front_proxy_ca.read_text(), FRONT_PROXY)
         supervisor.start("custom resources", assembled.custom.run)
+        supervisor.start("API services", assembled.api_services.run)
         upkeep = Upkeep(assembled.cache, clock)
         supervisor.start("compaction", upkeep.compact)
         supervisor.start("event expiry", upkeep.expire_events)
@@ -91,7 +98,7 @@ async def serve(cluster: Cluster) -> None:
         connect = Connect(assembled.server, pki.client_tls("server-client"))
         stack.push_async_callback(connect.close)
         metrics_api.install(assembled.server, connect.summary)
-        front = Front(assembled.server, assembled.authenticator, connect)
+        front = Front(assembled.server, assembled.authenticator, connect, assembled.remote_upgrades)
         await front.start("0.0.0.0", settings.api_port, pki.server_tls("server"))  # noqa: S104 - TLS and RBAC guard it
         stack.push_async_callback(front.stop)
         await publish_endpoint(transport, settings.address, settings.api_port)

@@ -50,13 +50,15 @@ class Extensions:
 
     `creates` answers the creation of virtual resources, by (group, plural), `reads` their get and list; `subresources`
     are by (group, plural, name), with an empty group and plural "*" for all; `pages` are plain URLs, by path or by
-    prefix ending in a slash.
+    prefix ending in a slash; `remote` is the aggregation layer.
     """
 
     creates: dict[tuple[str, str], CallHandler] = field(default_factory=dict)
     reads: dict[tuple[str, str], CallHandler] = field(default_factory=dict)
     subresources: dict[tuple[str, str, str], CallHandler] = field(default_factory=dict)
     pages: dict[str, PageHandler] = field(default_factory=dict)
+    # Asks the server that answers for the group version instead of this one, or gives None where none does.
+    remote: Callable[[Request, User], Awaitable[Response | None]] | None = None
 
 
 class ApiServer:
@@ -111,6 +113,10 @@ class ApiServer:
 
     async def _answer(self, request: Request, target: Target) -> Response:
         user = self._admit_user(request, target)
+        if self.extensions.remote is not None:
+            answered = await self.extensions.remote(request, user)
+            if answered is not None:
+                return answered
         if not target.is_resource:
             return await self._page(request)
         call = self.call(request, target, user)

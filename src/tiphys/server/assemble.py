@@ -13,6 +13,10 @@ from tiphys.base.clock import Clock
 from tiphys.server import pages, reviews
 from tiphys.server.admission import Chain
 from tiphys.server.admission_rules import Matching
+from tiphys.server.aggregation import Aggregation
+from tiphys.server.aggregation_client import AggregationClient, Identity
+from tiphys.server.aggregation_upgrade import RemoteUpgrades
+from tiphys.server.apiservices import ApiServices
 from tiphys.server.app import ApiServer
 from tiphys.server.authn import Authenticator
 from tiphys.server.authz import Rbac, Union
@@ -39,6 +43,8 @@ class Settings:
     admission: Selected = field(default_factory=Selected)
     # What speaks to webhooks; by default, HTTPS does.
     post: Post | None = None
+    # Who this server is to extension API servers.
+    front_proxy: Identity | None = None
 
 
 @dataclass(slots=True)
@@ -51,6 +57,10 @@ class Assembled:
     addresses: ServiceAddresses
     # To be closed when the server ends.
     webhooks: WebhookClient
+    aggregation: AggregationClient
+    api_services: ApiServices
+    # For the web front: upgrades that extension API servers answer.
+    remote_upgrades: RemoteUpgrades
 
 
 async def assemble(store: Store, registry: Registry, settings: Settings, clock: Clock) -> Assembled:
@@ -71,10 +81,18 @@ async def assemble(store: Store, registry: Registry, settings: Settings, clock: 
     other.install(server, tokens)
     reviews.install(server, rbac, tokens)
     pages.install(server.extensions, lambda: "", tokens)
-    OpenApi(registry).install(server.extensions)
+    remotes = AggregationClient(settings.front_proxy)
+    aggregation = Aggregation(cache, remotes, server.discovery)
+    server.extensions.remote = aggregation.answer
+    openapi = OpenApi(registry)
+    openapi.aggregation = aggregation
+    openapi.install(server.extensions)
     custom = CustomResources(server, cache)
     custom.load()
-    return Assembled(server, cache, tokens, Authenticator(tokens), custom, addresses, webhooks)
+    return Assembled(
+        server, cache, tokens, Authenticator(tokens), custom, addresses, webhooks, remotes,
+        ApiServices(server, cache, aggregation), RemoteUpgrades(server, aggregation, remotes),
+    )  # fmt: skip
 
 
 def _readers_of(registry: Registry) -> Callable[[str], Readers]:

@@ -51,6 +51,18 @@ async def publish_endpoint(transport: Transport, address: str, port: int) -> Non
     await _put(transport, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice_)
 
 
+async def publish_authentication(transport: Transport, client_ca: str, front_proxy_ca: str, name: str) -> None:
+    """Tell extension API servers whom to believe: CAs in PEM, and the `name` that the front proxy goes by."""
+    data = {
+        "client-ca-file": client_ca, "requestheader-client-ca-file": front_proxy_ca,
+        "requestheader-allowed-names": f'["{name}"]', "requestheader-username-headers": '["X-Remote-User"]',
+        "requestheader-uid-headers": '["X-Remote-Uid"]', "requestheader-group-headers": '["X-Remote-Group"]',
+        "requestheader-extra-headers-prefix": '["X-Remote-Extra-"]',
+    }  # fmt: skip
+    body = {"metadata": {"name": "extension-apiserver-authentication"}, "data": data}
+    await _put(transport, "/api/v1/namespaces/kube-system/configmaps", body)
+
+
 def _named(name: str) -> Json:
     return {"metadata": {"name": name}}
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import orjson
 
@@ -20,19 +21,36 @@ _AGGREGATED = ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _SCALE_VERBS = ("get", "patch", "update")
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What another server answers for; `resources` are in the aggregated form, `current` if it lives."""
+
+    group: str
+    version: str
+    priority: int
+    resources: Sequence[Json]
+    current: bool
+
+
 class Discovery:
     """Answers are built on first use and thrown away when the registry changes."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._made: dict[str, bytes] = {}
-        registry.subscribe(self._made.clear)
+        # What the aggregation layer adds; it calls `forget` whenever that changes.
+        self.remote: Callable[[], Sequence[Offer]] = lambda: ()
+        registry.subscribe(self.forget)
+
+    def forget(self) -> None:
+        self._made.clear()
 
     def answer(self, request: Request) -> Response | None:
         """The document under a discovery path, or None if the path is not one."""
         parts = request.path.strip("/").split("/")
         if parts[0] not in ("api", "apis") or len(parts) > (2 if parts[0] == "api" else 3):
             return None
+        self.remote()
         if len(parts) == 1 and _wants_aggregated(request.headers):
             return self._aggregated(parts[0])
         body = self._made.get(request.path)
@@ -47,9 +65,9 @@ class Discovery:
             case ["api", "v1"]:
                 return self._resources("", "v1")
             case ["apis"]:
-                groups = [self._group(group) for group in self._registry.groups() if group]
+                groups = [self._group(group) for group in self._groups() if group]
                 return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
-            case ["apis", group] if group and group in self._registry.groups():
+            case ["apis", group] if group and group in self._groups():
                 return {"kind": "APIGroup", "apiVersion": "v1", **self._group(group)}
             case ["apis", group, version] if version in self._registry.versions(group):
                 return self._resources(group, version)
@@ -59,8 +77,13 @@ class Discovery:
         versions = [{"groupVersion": f"{group}/{version}", "version": version} for version in self._versions(group)]
         return {"name": group, "versions": versions, "preferredVersion": versions[0]}
 
+    def _groups(self) -> list[str]:
+        return list(dict.fromkeys([*self._registry.groups(), *(offer.group for offer in self.remote())]))
+
     def _versions(self, group: str) -> list[str]:
-        return self._registry.versions(group)
+        """Ours first, in order of preference, then those of other servers by their priority."""
+        offers = sorted((o for o in self.remote() if o.group == group), key=lambda o: (-o.priority, o.version))
+        return list(dict.fromkeys([*self._registry.versions(group), *(offer.version for offer in offers)]))
 
     def _resources(self, group: str, version: str) -> Json:
         listed: list[Json] = []
@@ -76,7 +99,7 @@ class Discovery:
         key = f"aggregated {root}"
         body = self._made.get(key)
         if body is None:
-            groups = [g for g in self._registry.groups() if bool(g) == (root == "apis")]
+            groups = [g for g in self._groups() if bool(g) == (root == "apis")]
             items = [self._group_discovery(group) for group in groups]
             document = {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}}
             body = self._made[key] = orjson.dumps(document | {"items": items})
@@ -85,7 +108,13 @@ class Discovery:
 
     def _group_discovery(self, group: str) -> Json:
         versions = []
+        offers = {offer.version: offer for offer in self.remote() if offer.group == group}
         for version in self._versions(group):
+            offer = offers.get(version)
+            if offer is not None:
+                freshness = "Current" if offer.current else "Stale"
+                versions.append({"version": version, "freshness": freshness, "resources": list(offer.resources)})
+                continue
             resources = [
                 _discovered(resource)
                 for resource in self._registry

@@ -16,6 +16,7 @@ from tiphys.api import errors
 from tiphys.api.http import JSON, Request, Response
 from tiphys.api.registry import AnyResource, Registry
 from tiphys.api.resource import Json
+from tiphys.server.aggregation import Aggregation
 from tiphys.server.app import Extensions
 from tiphys.server.openapi_schemas import Definitions
 
@@ -33,6 +34,8 @@ class OpenApi:
         self._registry = registry
         self._made: dict[str, bytes] = {}
         registry.subscribe(self._made.clear)
+        # The aggregation layer: the group versions of other servers, and their documents.
+        self.aggregation: Aggregation | None = None
 
     def install(self, extensions: Extensions) -> None:
         extensions.pages["/openapi/v2"] = self._v2
@@ -45,6 +48,11 @@ class OpenApi:
             path = f"apis/{group}/{version}" if group else f"api/{version}"
             digest = hashlib.sha256(self._fingerprint(group, version)).hexdigest().upper()
             paths[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={digest}"}
+        for (group, version), remote in self.aggregation.remotes().items() if self.aggregation is not None else ():
+            if remote.reachable:
+                digest = hashlib.sha256(orjson.dumps([remote.spec, remote.resources])).hexdigest().upper()
+                path = f"apis/{group}/{version}"
+                paths[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={digest}"}
         return Response(200, orjson.dumps({"paths": paths}))
 
     async def _v3(self, request: Request) -> Response:
@@ -56,6 +64,10 @@ class OpenApi:
                 pass
             case _:
                 raise errors.NotFound("the server could not find the requested resource")
+        if self.aggregation is not None:
+            answer = await self.aggregation.fetch(group, version, request.path, {"accept": JSON})
+            if answer is not None:
+                return answer
         if (group, version) not in self._group_versions():
             raise errors.NotFound("the server could not find the requested resource")
         body = self._made.get(path)

@@ -27,8 +27,12 @@ Upgrade = Callable[[web.BaseRequest, Request], Awaitable[web.StreamResponse | No
 
 
 class Front:
-    def __init__(self, server: ApiServer, authenticator: Authenticator, connect: Upgrade) -> None:
+    def __init__(
+        self, server: ApiServer, authenticator: Authenticator, connect: Upgrade, remote: Upgrade | None = None
+    ) -> None:
+        """`remote` takes the upgrades that other servers answer."""
         self._server, self._authenticator, self._connect = server, authenticator, connect
+        self._remote: Upgrade = remote or _nobody
         self._runner: web.ServerRunner | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext) -> None:
@@ -63,6 +67,13 @@ class Front:
         return await _stream(http, response)
 
     async def _upgrade(self, http: web.BaseRequest, request: Request) -> web.StreamResponse | None:
+        if target_is_upgrade(http) and request.path.startswith("/apis/"):
+            try:
+                passed = await self._remote(http, request)
+            except errors.ApiError as error:
+                return _plain(failure(error))
+            if passed is not None:
+                return passed
         target = target_of(request)
         if target.subresource not in ("exec", "attach", "portforward", "proxy", "log"):
             return None
@@ -90,6 +101,10 @@ class Front:
     def _user(self, http: web.BaseRequest) -> User | None:
         certificate = http.transport.get_extra_info("peercert") if http.transport is not None else None
         return self._authenticator.authenticate(http.headers, certificate)
+
+
+async def _nobody(http: web.BaseRequest, request: Request) -> web.StreamResponse | None:
+    return None
 
 
 def _joined(http: web.BaseRequest) -> str:
