@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test check demo test unit e2e bench bench-scheduler clean
+.PHONY: help setup setup-test check demo test unit e2e bench bench-api bench-scheduler conformance clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -46,6 +46,12 @@ bench: setup-test ## start-up time, memory, latency, throughput (needs root)
 
 bench-scheduler: setup ## pods scheduled per second, in process
 	$(BIN)/python benchmarks/scheduler.py
+
+bench-api: setup ## processor time of an API operation, over TLS with RBAC and admission
+	$(BIN)/python benchmarks/api.py
+
+conformance: setup ## upstream's own tests: E2E_TEST=path of e2e.test, AREA=api (needs root)
+	tools/conformance
 
 clean: ## remove what was built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

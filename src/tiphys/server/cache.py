@@ -121,6 +121,7 @@ class Watcher:
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     lost: bool = False
     finished: bool = False
+    poked: bool = False
 
     def offer(self, change: Change) -> None:
         """Turn a change into this watcher's event: what enters its selection is added, what leaves it is deleted."""
@@ -143,15 +144,23 @@ class Watcher:
         self.finished = True
         self.woken.set()
 
+    def poke(self) -> None:
+        """Let `next` return although nothing may have happened."""
+        self.poked = True
+        self.woken.set()
+
     async def next(self) -> Sequence[tuple[str, Entry]]:
-        """All that is pending, once something is. Raises Overflow, Finished."""
-        while not self.pending and not self.lost and not self.finished:
+        """All that is pending, once something is, or nothing when poked. Raises Overflow, Finished."""
+        while not self.pending and not self.lost and not self.finished and not self.poked:
             self.woken.clear()
             await self.woken.wait()
         if self.lost:
             raise Overflow
         if not self.pending:
-            raise Finished
+            if self.finished:
+                raise Finished
+            self.poked = False
+            return ()
         events = list(self.pending)
         self.pending.clear()
         return events

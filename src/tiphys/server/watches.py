@@ -172,29 +172,34 @@ class _Stream:
 
     async def live(self, head: list[bytes], bookmark: Callable[[int], bytes] | None) -> AsyncGenerator[bytes]:
         """Lines until the request's timeout, the client's leaving or the server's stop."""
-        clock, cache = self._watches.clock, self._watches.cache
+        clock, cache, loop = self._watches.clock, self._watches.cache, asyncio.get_running_loop()
         ends = clock.monotonic() + _timeout(self._call)
         sent = cache.revision
         _WATCHERS.inc(*self._labels)
+        # One timer at a time serves bookmarks and the end; one for each event would cost as much as its delivery.
+        timer = loop.call_later(min(_timeout_left(ends, clock), _BOOKMARK_SECONDS), self._watcher.poke)
         try:
             if head:
                 yield b"".join(head)
-            while (left := ends - clock.monotonic()) > 0:
-                try:
-                    async with asyncio.timeout(min(left, _BOOKMARK_SECONDS)):
-                        events = await self._watcher.next()
-                except TimeoutError:
-                    if bookmark is not None and cache.revision > sent:
-                        sent = cache.revision
-                        yield bookmark(sent)
+            while True:
+                events = await self._watcher.next()
+                if events:
+                    sent = events[-1][1].revision
+                    yield b"".join([self._line(kind, entry) for kind, entry in events])
                     continue
-                sent = events[-1][1].revision
-                yield b"".join([self._line(kind, entry) for kind, entry in events])
+                left = _timeout_left(ends, clock)
+                if left <= 0:
+                    return
+                timer = loop.call_later(min(left, _BOOKMARK_SECONDS), self._watcher.poke)
+                if bookmark is not None and cache.revision > sent:
+                    sent = cache.revision
+                    yield bookmark(sent)
         except Finished:
             return
         except Overflow:
             yield _error_line(errors.Expired("the watch fell too far behind; list again"))
         finally:
+            timer.cancel()
             _WATCHERS.inc(*self._labels, by=-1)
 
     async def replay(self, past: AsyncIterator[Sequence[store.Event]], collection: Collection) -> AsyncGenerator[bytes]:
@@ -227,6 +232,10 @@ def _change(event: store.Event, collection: Collection) -> Change:
     created = previous.created if previous else event.revision
     record = Record(event.key, event.value, event.revision, created)
     return Change(event.revision, old, Entry(record, collection.readers))
+
+
+def _timeout_left(ends: float, clock: Clock) -> float:
+    return max(0.0, ends - clock.monotonic())
 
 
 def _timeout(call: Call) -> float:
