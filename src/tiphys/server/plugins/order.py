@@ -34,6 +34,7 @@ from tiphys.server.plugins.namespace_lifecycle import NamespaceLifecycle
 from tiphys.server.plugins.node_restriction import NodeRestriction, TaintNodesByCondition
 from tiphys.server.plugins.outside import Factory, Lookup, Outside
 from tiphys.server.plugins.pod_defaults import AlwaysPullImages, DefaultTolerationSeconds, Priority
+from tiphys.server.plugins.pod_security import PodSecurity
 from tiphys.server.plugins.rbac_escalation import RbacEscalation
 from tiphys.server.plugins.resource_quota import ResourceQuota
 from tiphys.server.plugins.runtime_class import RuntimeClass
@@ -77,6 +78,7 @@ _FIRST: Makers = {
     "NodeRestriction": lambda parts: NodeRestriction(),
     "TaintNodesByCondition": lambda parts: TaintNodesByCondition(),
     "AlwaysPullImages": lambda parts: AlwaysPullImages(),
+    "PodSecurity": lambda parts: PodSecurity(parts.cache),
     "Priority": lambda parts: Priority(parts.cache),
     "DefaultTolerationSeconds": lambda parts: DefaultTolerationSeconds(),
     "EventRateLimit": lambda parts: EventRateLimit(parts.event_limits, parts.clock),
