@@ -44,6 +44,9 @@ class Extension:
             }  # fmt: skip
             body = {"kind": "APIResourceList", "groupVersion": "wardle.example.com/v1alpha1", "resources": [resource]}
             return web.json_response(body)
+        if request.path == "/openapi/v2":
+            paths = {f"{GROUP}/flunders": {}, "/apis/apps/v1/deployments": {}}
+            return web.json_response({"swagger": "2.0", "paths": paths, "definitions": {"com.example.Flunder": {}}})
         if request.path.startswith("/openapi/v3/"):
             return web.json_response({"openapi": "3.0.0", "info": {"title": "wardle"}, "paths": {}})
         if request.path.endswith("/tunnel"):
@@ -161,6 +164,10 @@ async def test_it_is_discovered(setup: Setup) -> None:
     assert "apis/wardle.example.com/v1alpha1" in index
     document = await setup.server.ok("GET", "/openapi/v3/apis/wardle.example.com/v1alpha1")
     assert document["info"]["title"] == "wardle"
+    merged = await setup.server.ok("GET", "/openapi/v2")
+    assert f"{GROUP}/flunders" in merged["paths"]
+    assert "/apis/apps/v1/deployments" not in merged["paths"]
+    assert "com.example.Flunder" in merged["definitions"]
 
 
 async def aggregated(setup: Setup) -> Any:

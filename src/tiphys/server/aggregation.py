@@ -8,7 +8,7 @@ Source: https://kubernetes.io/docs/concepts/extend-kubernetes/api-extension/apis
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +17,13 @@ import orjson
 from tiphys.api import errors
 from tiphys.api.http import Request, Response, User
 from tiphys.api.resource import Json
+from tiphys.base.log import Log
 from tiphys.server.aggregation_client import AggregationClient, Server
 from tiphys.server.backends import Backends, NoBackend
 from tiphys.server.cache import Cache
 from tiphys.server.discovery import Discovery, Offer
 
+_log = Log("aggregation")
 _PREFIX = "/registry/apiregistration.k8s.io/apiservices/"
 _AGGREGATOR = User("system:aggregator", groups=("system:masters", "system:authenticated"))
 GroupVersion = tuple[str, str]
@@ -39,10 +41,11 @@ class Remote:
 class Aggregation:
     def __init__(self, cache: Cache, client: AggregationClient, discovery: Discovery) -> None:
         self._collection, self._backends = cache.of(_PREFIX), Backends(cache)
-        self._client, self._discovery = client, discovery
+        self._client = client
         self._remotes: dict[GroupVersion, Remote] = {}
         self._seen = (-1, -1)
         discovery.remote = self.offers
+        self._listeners: list[Callable[[], None]] = [discovery.forget]
 
     def remotes(self) -> Mapping[GroupVersion, Remote]:
         """Current by the cache; the comparison is all that it costs where nothing changed."""
@@ -58,8 +61,16 @@ class Aggregation:
                     found[key] = Remote(spec, known.resources, known.reachable) if known else Remote(spec)
             if found != self._remotes:
                 self._remotes = found
-                self._discovery.forget()
+                self._tell()
         return self._remotes
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever what other servers offer may have changed."""
+        self._listeners.append(listener)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     def offers(self) -> list[Offer]:
         return [
@@ -103,6 +114,24 @@ class Aggregation:
             return None
         return await self._client.send(self.server(remote), Request("GET", path, {}, headers), _AGGREGATOR)
 
+    async def merge_v2(self, document: Json) -> None:
+        """Add what the servers that answer say of their group versions to an OpenAPI v2 document; ours stays."""
+        found = await asyncio.gather(*(self._v2(*key) for key, remote in self.remotes().items() if remote.reachable))
+        for prefix, other in found:
+            own = {path: item for path, item in (other.get("paths") or {}).items() if path.startswith(prefix)}
+            document["paths"] = own | document["paths"]
+            document["definitions"] = (other.get("definitions") or {}) | document["definitions"]
+
+    async def _v2(self, group: str, version: str) -> tuple[str, Json]:
+        prefix = f"/apis/{group}/{version}"
+        try:
+            answer = await self.fetch(group, version, "/openapi/v2", {"accept": "application/json"})
+            other = orjson.loads(answer.body) if answer is not None and answer.status == 200 else {}
+        except (errors.ApiError, orjson.JSONDecodeError) as error:
+            _log.warning("no OpenAPI v2 from another server", group=group, version=version, error=str(error))
+            other = {}
+        return prefix, other if isinstance(other, dict) else {}
+
     async def refresh(self, group: str, version: str, seconds: float) -> None:
         """Ask what the server offers. Raises NoBackend, ApiError, TimeoutError where it cannot say."""
         remote = self.remotes().get((group, version))
@@ -120,7 +149,7 @@ class Aggregation:
         finally:
             remote.reachable = reachable
             if (remote.reachable, remote.resources) != was:
-                self._discovery.forget()
+                self._tell()
 
 
 def _offered(body: bytes, group: str, version: str) -> list[Json]:

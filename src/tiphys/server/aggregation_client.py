@@ -6,6 +6,7 @@ Source: https://kubernetes.io/docs/tasks/extend-kubernetes/configure-aggregation
 from __future__ import annotations
 
 import base64
+import random
 import ssl
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
@@ -61,7 +62,8 @@ def headers_of(user: User, asked: Mapping[str, str]) -> CIMultiDict[str]:
 class AggregationClient:
     def __init__(self, identity: Identity | None) -> None:
         self._identity = identity
-        self._sessions: OrderedDict[Server, aiohttp.ClientSession] = OrderedDict()
+        # By name, CA and whether that counts; endpoints come and go.
+        self._sessions: OrderedDict[tuple[str, str, bool], aiohttp.ClientSession] = OrderedDict()
 
     async def send(self, server: Server, request: Request, user: User, *, seconds: float | None = None) -> Response:
         """The answer as it came; a watch's is a stream. Raises ServiceUnavailable where nobody answers."""
@@ -69,7 +71,7 @@ class AggregationClient:
         session = await self._session(server)
         timeout = aiohttp.ClientTimeout(total=None if watches else seconds or 60.0, sock_connect=5)
         failure: Exception | None = None
-        for address in server.addresses:
+        for address in random.sample(server.addresses, len(server.addresses)):
             try:
                 answer = await session.request(
                     request.method, url_of(address, request), data=request.body or None, timeout=timeout,
@@ -97,14 +99,15 @@ class AggregationClient:
         return context
 
     async def _session(self, server: Server) -> aiohttp.ClientSession:
-        session = self._sessions.get(server)
+        key = server.name, server.ca, server.insecure
+        session = self._sessions.get(key)
         if session is None:
             connector = aiohttp.TCPConnector(ssl=self.context(server), limit=0)
-            session = self._sessions[server] = aiohttp.ClientSession(connector=connector)
+            session = self._sessions[key] = aiohttp.ClientSession(connector=connector)
             while len(self._sessions) > _SESSIONS:
                 _, oldest = self._sessions.popitem(last=False)
                 await oldest.close()
-        self._sessions.move_to_end(server)
+        self._sessions.move_to_end(key)
         return session
 
     async def close(self) -> None:

@@ -30,8 +30,8 @@ class RemoteUpgrades:
         if not self._server.authorizer.allows(request.user, target):
             raise refusal(request.user, target)
         server = self._aggregation.server(remote)
-        if any(name.lower().startswith("x-remote-") for name in http.headers):
-            raise errors.BadRequest("X-Remote- headers are the front proxy's to set")
+        if any(name.lower().startswith(("x-remote-", "impersonate-")) for name in http.headers):
+            raise errors.BadRequest("an upgraded connection to another server says who asks by its credentials only")
         extra = headers_of(request.user, {}).items()
         try:
             return await tunnel(

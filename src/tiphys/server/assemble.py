@@ -85,7 +85,7 @@ async def assemble(store: Store, registry: Registry, settings: Settings, clock: 
     aggregation = Aggregation(cache, remotes, server.discovery)
     server.extensions.remote = aggregation.answer
     openapi = OpenApi(registry)
-    openapi.aggregation = aggregation
+    openapi.join(aggregation)
     openapi.install(server.extensions)
     custom = CustomResources(server, cache)
     custom.load()

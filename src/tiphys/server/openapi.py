@@ -37,6 +37,10 @@ class OpenApi:
         # The aggregation layer: the group versions of other servers, and their documents.
         self.aggregation: Aggregation | None = None
 
+    def join(self, aggregation: Aggregation) -> None:
+        self.aggregation = aggregation
+        aggregation.subscribe(self._made.clear)
+
     def install(self, extensions: Extensions) -> None:
         extensions.pages["/openapi/v2"] = self._v2
         extensions.pages["/openapi/v3"] = self._index
@@ -86,7 +90,9 @@ class OpenApi:
             paths: Json = {}
             for resource in self._registry:
                 paths |= _paths(resource, definitions, v3=False)
-            document = {"swagger": "2.0", "info": _INFO, "paths": paths, "definitions": definitions.all()}
+            document: Json = {"swagger": "2.0", "info": _INFO, "paths": paths, "definitions": definitions.all()}
+            if self.aggregation is not None:
+                await self.aggregation.merge_v2(document)
             body = self._made["v2"] = orjson.dumps(document)
         return Response(200, body, JSON, {"ETag": f'"{hashlib.sha256(body).hexdigest().upper()}"'})
 

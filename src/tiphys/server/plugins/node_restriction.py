@@ -7,12 +7,23 @@ from __future__ import annotations
 
 from tiphys.api import errors
 from tiphys.server.admission import Attributes, Plugin
+from tiphys.server.cache import Cache
 
 _NOT_READY = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+_PODS = "/registry/core/pods/"
 _NODES, _PREFIX = "system:nodes", "system:node:"
 
 
 class NodeRestriction(Plugin):
+    def __init__(self, cache: Cache) -> None:
+        self._pods = cache.of(_PODS)
+
+    def _check_eviction(self, attributes: Attributes, node: str) -> None:
+        entry = self._pods.items.get(f"{_PODS}{attributes.namespace}/{attributes.name}")
+        if entry is not None and entry.field("spec.nodeName") != node:
+            why = f'node "{node}" can only evict pods with spec.nodeName set to itself'
+            raise errors.denied("", "pods", attributes.name, why)
+
     async def validate(self, attributes: Attributes) -> None:
         user = attributes.user
         if not user.name.startswith(_PREFIX) or _NODES not in user.groups:
@@ -25,7 +36,9 @@ class NodeRestriction(Plugin):
             raise errors.denied(
                 "", "nodes", attributes.name, f'node "{node}" is not allowed to modify node "{attributes.name}"'
             )
-        if resource.plural == "pods":
+        if resource.plural == "pods" and attributes.subresource == "eviction":
+            self._check_eviction(attributes, node)
+        elif resource.plural == "pods":
             obj = attributes.old or attributes.obj or {}
             on = obj.get("spec", {}).get("nodeName", "")
             mirror = "kubernetes.io/config.mirror" in ((obj.get("metadata") or {}).get("annotations") or {})

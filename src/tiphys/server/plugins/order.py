@@ -75,7 +75,7 @@ _FIRST: Makers = {
     "NamespaceLifecycle": lambda parts: NamespaceLifecycle(parts.cache),
     "LimitRanger": lambda parts: LimitRanger(parts.cache),
     "ServiceAccount": lambda parts: ServiceAccount(parts.cache),
-    "NodeRestriction": lambda parts: NodeRestriction(),
+    "NodeRestriction": lambda parts: NodeRestriction(parts.cache),
     "TaintNodesByCondition": lambda parts: TaintNodesByCondition(),
     "AlwaysPullImages": lambda parts: AlwaysPullImages(),
     "PodSecurity": lambda parts: PodSecurity(parts.cache),
