@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tiphys.api.cel.ast import Call
+from tiphys.api.cel.costs import BY_RESULT
 from tiphys.api.cel.declare import Overload, RuntimeCost
 from tiphys.api.cel.errors import CostExceeded, EvalError
 from tiphys.api.cel.types import Type
@@ -130,6 +131,8 @@ def _direct(run: Callable[..., Any], args: list[Run], cost: RuntimeCost | None) 
 
 
 def _costly(run: Callable[..., Any], args: list[Run], cost: RuntimeCost) -> Run:
+    if cost in BY_RESULT:
+        return _judged(run, args, cost)
     if len(args) == 2:
         one, two = args
 
@@ -139,14 +142,24 @@ def _costly(run: Callable[..., Any], args: list[Run], cost: RuntimeCost) -> Run:
             except EvalError:
                 frame[0] += 1
                 raise
-            result = run(*values)
-            frame[0] += cost(values, result)
+            frame[0] += cost(values, None)
             if frame[0] > PER_CALL_LIMIT:
                 raise CostExceeded
-            return result
+            return run(*values)
 
         return binary
 
+    def call(frame: Frame) -> Any:
+        values = tuple([each(frame) for each in args])
+        frame[0] += cost(values, None)
+        if frame[0] > PER_CALL_LIMIT:
+            raise CostExceeded
+        return run(*values)
+
+    return call
+
+
+def _judged(run: Callable[..., Any], args: list[Run], cost: RuntimeCost) -> Run:
     def call(frame: Frame) -> Any:
         values = tuple([each(frame) for each in args])
         result = run(*values)

@@ -34,8 +34,8 @@ class Checker:
         self._found: t.Substitution = {}
         self._fresh = 0
         self._nodes: list[Node] = []
-        # Lists that may mix types: the arguments of a format.
-        self._mixed: set[int] = set()
+        # Above zero inside the arguments of a format, where lists and maps may mix types.
+        self._mixing = 0
 
     def check(self, node: Node) -> Type:
         """The type of the whole; nodes carry theirs afterwards."""
@@ -113,10 +113,11 @@ class Checker:
             assert isinstance(field, Literal)
             node.overloads = tuple(self._functions["_?._"])
             return t.substitute(self._found, self._field(node, node.args[0], str(field.value), optional=True))
-        if node.function == "format":
-            self._mixed.update(id(arg) for arg in node.args)
+        mixing = node.function == "format"
+        self._mixing += mixing
         for arg in node.args:
             self._check(arg)
+        self._mixing -= mixing
         if node.target is None:
             return self._resolve(node)
         prefix = dotted(node.target)
@@ -179,8 +180,7 @@ class Checker:
         joined: Type | None = None
         for index, element in enumerate(node.elements):
             kind = self._check(element)
-            kind = self._unwrapped(element, kind, index in node.optional)
-            joined = t.DYN if id(node) in self._mixed else self._join(element, joined, kind)
+            joined = self._join(element, joined, self._unwrapped(element, kind, index in node.optional))
         return t.list_of(joined if joined is not None else self._variable())
 
     def _unwrapped(self, node: Node, kind: Type, optional: bool) -> Type:
@@ -196,7 +196,7 @@ class Checker:
             return current
         if t.assignable(self._found, previous, current):
             return t.most_general(previous, current)
-        return self._mismatch(node, previous, current)
+        return t.DYN if self._mixing else self._mismatch(node, previous, current)
 
     def _map(self, node: MapNode) -> Type:
         key: Type | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tiphys.api.cel.errors import CostExceeded
 from tiphys.api.cel.values import Opaque, size
 
 Args = tuple[Any, ...]
@@ -29,6 +30,11 @@ def traverse_twice(args: Args, _result: Any) -> int:
 
 def traverse_result_twice(_args: Args, result: Any) -> int:
     return -(-size(result) // 5)
+
+
+def made(_args: Args, result: Any) -> int:
+    """A list that is made, by its length."""
+    return 11 + size(result)
 
 
 def smaller(args: Args, _result: Any) -> int:
@@ -68,3 +74,16 @@ def _tree(value: Any) -> int:
     if isinstance(value, dict):
         return sum(_tree(key) + _tree(item) for key, item in value.items())
     return 1
+
+
+# Costs that only the result tells; all others are known, and checked, before a call.
+BY_RESULT = frozenset({traverse_result_twice, made})
+
+# No text, and no list, may grow longer by an expression, whatever little it costs.
+LONGEST = 2**23
+
+
+def bound(length: int) -> None:
+    """Raises CostExceeded for a value that is too long to be made."""
+    if length > LONGEST:
+        raise CostExceeded

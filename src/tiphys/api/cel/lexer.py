@@ -31,6 +31,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+# No literal of 64 bits is longer, but for leading zeros.
+_LONGEST_NUMBER = 64
 _KEYWORDS = {"true": True, "false": False, "null": None}
 _ESCAPES = {
     "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", "?": "?", '"': '"',
@@ -68,7 +70,10 @@ def _token(match: re.Match[str], issues: list[Issue]) -> Token:
             return Token("literal", text, at, _KEYWORDS[text])
         return Token("in" if text == "in" else "ident", text, at)
     if kind == "float":
-        return Token("literal", text, at, float(text))
+        value = float(text)
+        if value == float("inf"):
+            issues.append(Issue(at, "invalid double literal"))
+        return Token("literal", text, at, value)
     if kind == "int":
         return Token("number", text, at)
     try:
@@ -81,6 +86,8 @@ def _token(match: re.Match[str], issues: list[Issue]) -> Token:
 def number(text: str, *, negative: bool = False) -> int:
     """The value of an integer literal; raises ValueError with cel-go's words where it does not fit."""
     unsigned = text[-1] in "uU"
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError("invalid uint literal" if unsigned else "invalid int literal")
     value = int(text.rstrip("uU"), 16 if text.startswith("0x") else 10)
     if unsigned:
         if value > UINT_MAX or negative:

@@ -82,7 +82,8 @@ class _Parser:
     def _binary(self, floor: int) -> Node:
         """Operators that bind tighter than `floor`, left to right; a chain of `&&` or `||` is one node."""
         node = self._unary()
-        for _ in range(_MAX_CHAIN):
+        links = 0
+        while links < _MAX_CHAIN:
             token = self._tokens[self._next]
             strength = _BINDING.get(token.kind, 0)
             if strength <= floor:
@@ -94,6 +95,7 @@ class _Parser:
                 node.args.append(right)
             else:
                 node = Call(token.at, name, [node, right])
+                links += 1
         return self._too_deep()
 
     def _too_deep(self) -> Node:

@@ -318,9 +318,11 @@ def _test_field(operand: Run, name: str) -> Run:
 def _odd_selection(value: Any, name: str) -> Any:
     """Selection from what is no map: optionals select inside themselves."""
     if type(value) is Optional:
-        if not value.present or not isinstance(value.value, dict) or name not in value.value:
+        if not value.present:
             return ABSENT
-        return Optional(value.value[name])
+        if not isinstance(value.value, dict):
+            raise EvalError(f"no such key: {name}")
+        return Optional(value.value[name]) if name in value.value else ABSENT
     if isinstance(value, list):
         raise EvalError("unsupported index type 'string' in list")
     raise EvalError(f"no such key: {name}")

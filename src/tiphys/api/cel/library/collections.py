@@ -101,10 +101,6 @@ def _distinct(items: list[Any]) -> list[Any]:
     return found
 
 
-def _sized(_args: costs.Args, result: Any) -> int:
-    return 11 + size(result)
-
-
 def _flattened(args: costs.Args, _result: Any) -> int:
     return 11 + size(args[0]) * (args[1] if len(args) == 2 else 1)
 
@@ -130,11 +126,11 @@ def _declare_lists() -> None:
             added.run = partial(_sum, _ZEROES[kind], _PLUS[added.result, added.result])
     _add("list_a_index_of_int", "list<A>.indexOf(A) int", _index, costs.elements)
     _add("list_a_last_index_of_int", "list<A>.lastIndexOf(A) int", _last_index, costs.elements)
-    _add("list_slice", "list<T>.slice(int, int) list(T)", _slice, _sized)
+    _add("list_slice", "list<T>.slice(int, int) list(T)", _slice, costs.made)
     _add("list_flatten", "list<list<T>>.flatten() list(T)", _flatten, _flattened)
     _add("list_flatten_int", "list<dyn>.flatten(int) list(dyn)", _flatten, _flattened)
-    _add("lists_range", "lists.range(int) list(int)", _range, _sized)
-    _add("list_reverse", "list<T>.reverse() list(T)", lambda items: items[::-1], _sized)
+    _add("lists_range", "lists.range(int) list(int)", _range, costs.made)
+    _add("list_reverse", "list<T>.reverse() list(T)", lambda items: items[::-1], costs.made)
     _add("list_distinct", "list<T>.distinct() list(T)", _distinct, partial(_compared, 0))
 
 

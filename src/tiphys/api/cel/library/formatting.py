@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tiphys.api.cel import temporal
+from tiphys.api.cel.costs import bound
 from tiphys.api.cel.errors import EvalError
 from tiphys.api.cel.library.standard import show_double
 from tiphys.api.cel.types import Type
@@ -22,7 +23,7 @@ _MAX_PRECISION = 1000
 def format_string(text: str, args: list[Any]) -> str:
     """The text with its clauses filled in order. Raises EvalError with upstream's words."""
     out: list[str] = []
-    end = used = 0
+    end = used = length = 0
     for match in _CLAUSE.finditer(text):
         out.append(text[end : match.start()])
         end = match.end()
@@ -36,6 +37,8 @@ def format_string(text: str, args: list[Any]) -> str:
             raise EvalError(f"index {used} out of range")
         out.append(_clause(verb, match[1], args[used]))
         used += 1
+        length += len(out[-1])
+        bound(length)
     return "".join([*out, text[end:]])
 
 

@@ -50,6 +50,14 @@ def _uint(run: Callable[[int, int], int]) -> Callable[[int, int], int]:
     return checked
 
 
+def _bounded(run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def checked(one: Any, two: Any) -> Any:
+        costs.bound(len(one) + len(two))
+        return run(one, two)
+
+    return checked
+
+
 def _divide(one: int, two: int) -> int:
     if two == 0:
         raise EvalError("division by zero")
@@ -94,9 +102,9 @@ def _declare_arithmetic() -> None:
         ("/", "divide", _divide_floats),
     ):  # fmt: skip
         _add(f"{name}_double", f"_{symbol}_(double, double) double", floating)
-    _add("add_string", "_+_(string, string) string", operator.add, costs.both)
-    _add("add_bytes", "_+_(bytes, bytes) bytes", operator.add, costs.both)
-    _add("add_list", "_+_(list(A), list(A)) list(A)", concat)
+    _add("add_string", "_+_(string, string) string", _bounded(operator.add), costs.both)
+    _add("add_bytes", "_+_(bytes, bytes) bytes", _bounded(operator.add), costs.both)
+    _add("add_list", "_+_(list(A), list(A)) list(A)", _bounded(concat))
     _add("negate_int64", "-_(int) int", _negate)
     _add("negate_double", "-_(double) double", operator.neg)
     _add("logical_not", "!_(bool) bool", operator.not_)

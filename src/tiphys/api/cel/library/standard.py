@@ -26,6 +26,8 @@ _FLOAT = re.compile(
 )
 # From this power of ten on, Go's %g writes an exponent, unless the digits themselves reach further.
 _PLAIN = 6
+# No number of 64 bits is longer, but for leading zeros.
+_LONGEST = 64
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
@@ -35,13 +37,13 @@ def _refuse(kind: str, target: str) -> EvalError:
 
 
 def _string_to_int(text: str) -> int:
-    if _INT.fullmatch(text) is None or not INT_MIN <= int(text) <= INT_MAX:
+    if len(text) > _LONGEST or _INT.fullmatch(text) is None or not INT_MIN <= int(text) <= INT_MAX:
         raise _refuse("string", "int")
     return int(text)
 
 
 def _string_to_uint(text: str) -> Uint:
-    if not (text.isascii() and text.isdigit()) or int(text) > UINT_MAX:
+    if len(text) > _LONGEST or not (text.isascii() and text.isdigit()) or int(text) > UINT_MAX:
         raise _refuse("string", "uint")
     return Uint(text)
 

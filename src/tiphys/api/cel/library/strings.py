@@ -51,6 +51,8 @@ def _last_index_of(text: str, part: str, offset: int | None = None) -> int:
 
 
 def _replace(text: str, old: str, new: str, count: int = -1) -> str:
+    found = text.count(old) if count < 0 else min(count, text.count(old))
+    costs.bound(len(text) + found * max(len(new) - len(old), 0))
     return text.replace(old, new, count)
 
 
@@ -75,6 +77,7 @@ def _join(items: list[Any], separator: str = "") -> str:
     for item in items:
         if type(item) is not str:
             raise EvalError(f"join: invalid input: {item}")
+    costs.bound(sum(map(len, items)) + len(separator) * len(items))
     return separator.join(items)
 
 
