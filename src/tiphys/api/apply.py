@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from tiphys.api import time
+from tiphys.api import last_applied, time
 from tiphys.api.compare import applied_set, compare
 from tiphys.api.errors import BadRequest, Conflict
 from tiphys.api.fieldset import FieldSet, difference, intersection, paths, serialise, strip, union
@@ -88,7 +88,10 @@ def apply(
         merged = _pruned(schema, (merged, wanted), mine["fieldsV1"], [fields, *(e["fieldsV1"] for e in others)])
     taken, lost = _changed(schema, before, merged)
     if not force:
-        _refuse_conflicts(others, taken)
+        own = last_applied.allowed(before, api_version, schema) if manager == last_applied.MANAGER else {}
+        _refuse_conflicts(others, difference(taken, own) if own else taken)
+    if manager == last_applied.MANAGER:
+        last_applied.record(merged, applied)
     kept = _without(others, taken, lost)
     if fields:
         idle = mine is not None and not taken and not lost and mine["fieldsV1"] == fields

@@ -17,10 +17,12 @@ from typing import Any
 import orjson
 
 from tiphys.api import schema as s
+from tiphys.api.bounds import bounded
 from tiphys.api.errors import BadRequest
 from tiphys.api.scalars import READERS, fits
 from tiphys.api.schema import Schema
-from tiphys.api.structural import default, missing, prune, validate
+from tiphys.api.structural import default, missing, prune
+from tiphys.api.validation import validate
 
 __all__ = ["decode", "default", "loads", "loads_strict", "missing", "prune", "validate"]
 
@@ -37,9 +39,9 @@ _TRICKY = rb'\\"'
 
 
 def loads(data: bytes) -> Any:
-    """A JSON body. Raises BadRequest where it is not JSON."""
+    """A JSON body. Raises BadRequest where it is not JSON, or nested too deep."""
     try:
-        return orjson.loads(data)
+        return bounded(orjson.loads(data), data)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"error decoding from json: {error}") from None
 

@@ -7,9 +7,12 @@ from typing import Any
 
 import orjson
 
+from tiphys.api.bounds import bounded
 from tiphys.api.errors import BadRequest, Invalid, RequestEntityTooLarge
 
 MAX_OPERATIONS = 10_000
+# Bytes that all copies of one patch may add up to: a few dozen that each copy the whole would fill the memory.
+MAX_COPIED = 3 * 1024 * 1024
 
 _MISSING = object()
 
@@ -43,7 +46,7 @@ def json_patch(obj: Any, operations: Any) -> Any:
     """`obj` with the operations of a JSON patch applied, all or none.
 
     Raises BadRequest for what is no JSON patch, RequestEntityTooLarge for more than 10,000 operations, Invalid (422)
-    for an operation that does not apply.
+    for an operation that does not apply, and for copies that add up to more than 3 MiB.
     """
     if type(operations) is not list:
         raise BadRequest("error decoding patch: a JSON patch is a list of operations")
@@ -52,12 +55,19 @@ def json_patch(obj: Any, operations: Any) -> Any:
         raise RequestEntityTooLarge(f"Request entity too large: {why}")
     # Operations act on a member of this box, so that the root is a place like any other.
     box = {"": clone(obj)}
+    copied = 0
     for operation in operations:
-        _apply(box, operation)
-    return box[""]
+        copied += _apply(box, operation)
+        if copied > MAX_COPIED:
+            raise Invalid(
+                f"Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit "
+                f"{MAX_COPIED}"
+            )
+    return bounded(box[""])
 
 
-def _apply(box: dict[str, Any], operation: Any) -> None:
+def _apply(box: dict[str, Any], operation: Any) -> int:
+    """Apply one operation; the bytes that it copied."""
     if type(operation) is not dict or type(operation.get("path")) is not str:
         raise BadRequest("error decoding patch: an operation is an object with op and path")
     name, path = operation.get("op"), operation["path"]
@@ -73,12 +83,13 @@ def _apply(box: dict[str, Any], operation: Any) -> None:
     elif name == "test":
         _test(box, tokens, operation["value"], path)
     elif name in ("move", "copy"):
-        _transfer(box, tokens, operation)
+        return _transfer(box, tokens, operation)
     else:
         raise _refused(str(name), path, f"unexpected kind: {name}")
+    return 0
 
 
-def _transfer(box: dict[str, Any], tokens: list[str], operation: dict[str, Any]) -> None:
+def _transfer(box: dict[str, Any], tokens: list[str], operation: dict[str, Any]) -> int:
     path, source = operation["path"], operation.get("from")
     if type(source) is not str:
         raise BadRequest(f"error decoding patch: the operation {operation['op']} needs from")
@@ -87,11 +98,13 @@ def _transfer(box: dict[str, Any], tokens: list[str], operation: dict[str, Any])
         value = _read(_parent(box, origin, "copy", source), origin[-1])
         if value is _MISSING:
             raise _refused("copy", source, "there is no such value")
-        _add(box, tokens, clone(value), path)
-        return
+        data = orjson.dumps(value)
+        _add(box, tokens, orjson.loads(data), path)
+        return len(data)
     if tokens[: len(origin)] == origin and len(tokens) > len(origin):
         raise _refused("move", path, "a value cannot be moved into itself")
     _add(box, tokens, _remove(box, origin, source), path)
+    return 0
 
 
 def _refused(name: str, path: str, why: str) -> Invalid:

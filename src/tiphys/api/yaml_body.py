@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-# Deeper than any object that a schema could describe.
-_MAX_DEPTH = 1000
+from tiphys.api.bounds import MAX_DEPTH
+
 # Values in one body, each use of an alias counted with all that it holds.
 _MAX_VALUES = 1_000_000
 
@@ -96,8 +96,8 @@ class _Builder:
     def _start(self, value: Any, event: Any) -> None:
         if self._waits_for_key():
             raise _refused(event, "a key must be a scalar")
-        if len(self._open) >= _MAX_DEPTH:
-            raise _refused(event, f"exceeded max depth of {_MAX_DEPTH}")
+        if len(self._open) >= MAX_DEPTH:
+            raise _refused(event, f"exceeded max depth of {MAX_DEPTH}")
         self._open.append(_Open(value, event.anchor, self._count))
 
     def _end(self, event: Any) -> None:

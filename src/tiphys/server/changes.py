@@ -102,9 +102,8 @@ class Apply(Change):
         if not isinstance(body, dict):
             raise errors.BadRequest("the object to apply must be a JSON or YAML object")
         if not call.request.param("fieldManager"):
-            raise errors.BadRequest(
-                'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
-            )
+            missing = errors.required("fieldManager", "is required for apply patch")
+            raise errors.invalid_object("meta.k8s.io", "PatchOptions", "", [missing])
         for name in ("apiVersion", "kind"):
             if not body.get(name):
                 raise errors.BadRequest(f"the object to apply has no {name}; it must be set")

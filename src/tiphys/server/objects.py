@@ -51,7 +51,7 @@ def parse_strict(call: Call, body: bytes, content_type: str) -> tuple[Any, list[
 
 
 def _json(body: bytes) -> tuple[Any, list[str]]:
-    return orjson.loads(body), []
+    return check.loads(body), []
 
 
 def _parse(body: bytes, content_type: str, loads: Callable[[bytes], tuple[Any, list[str]]]) -> tuple[Any, list[str]]:

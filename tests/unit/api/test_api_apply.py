@@ -388,3 +388,34 @@ def test_sets_of_fields():
     assert set(fieldset.paths(left)) == {".a", ".b", ".b.c", ".d.e"}
     with pytest.raises(ValueError, match=r"none of"):
         fieldset.parse({"a": {}})
+
+
+def client_side(data):
+    """What `kubectl apply` without --server-side leaves: its annotation, and an update by its own manager."""
+    annotation = orjson.dumps(config_map(data)).decode() + "\n"
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": annotation}
+    return put(None, config_map(data, annotations=annotations), manager="kubectl-client-side-apply")
+
+
+def test_kubectl_takes_over_what_it_applied_from_the_client_side():
+    live = client_side({"a": "1", "b": "1"})
+    made = serve(live, config_map({"a": "2", "b": "1"}), manager="kubectl", now=2.0)
+    assert made["data"] == {"a": "2", "b": "1"}
+    annotations = made["metadata"]["annotations"]
+    recorded = orjson.loads(annotations["kubectl.kubernetes.io/last-applied-configuration"])
+    assert recorded == config_map({"a": "2", "b": "1"})
+    assert serve(made, config_map({"a": "2", "b": "1"}), manager="kubectl", now=3.0) == made
+
+
+def test_other_managers_do_not_inherit_from_the_client_side():
+    with pytest.raises(Conflict):
+        serve(client_side({"a": "1"}), config_map({"a": "2"}), manager="argo", now=2.0)
+
+
+def test_what_somebody_changed_since_is_not_kubectls_any_more():
+    live = client_side({"a": "1"})
+    changed = copy.deepcopy(live)
+    changed["data"]["a"] = "other"
+    live = put(live, changed, manager="editor", now=2.0)
+    with pytest.raises(Conflict):
+        serve(live, config_map({"a": "2"}), manager="kubectl", now=3.0)

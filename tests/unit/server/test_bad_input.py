@@ -131,3 +131,39 @@ async def test_a_store_that_cannot_write_says_so_and_keeps_what_it_has(api):
     assert "disk full" in status["message"]
     store.put = kept
     await api.ok("POST", CM, config("b"))
+
+
+def nested(levels: int) -> bytes:
+    return b'{"metadata":{"name":"deep"},"data":' + b'{"a":' * levels + b"1" + b"}" * levels + b"}"
+
+
+@pytest.mark.parametrize("levels", [300, 1000, 10_000, 100_000])
+@pytest.mark.parametrize(
+    ("method", "path", "media"),
+    [
+        ("POST", "/api/v1/namespaces/default/configmaps", "application/json"),
+        ("POST", "/api/v1/namespaces/default/configmaps", "application/yaml"),
+        ("PATCH", "/api/v1/namespaces/default/configmaps/x", "application/merge-patch+json"),
+        ("PATCH", "/api/v1/namespaces/default/configmaps/x", "application/strategic-merge-patch+json"),
+        ("PATCH", "/api/v1/namespaces/default/configmaps/x", "application/apply-patch+yaml"),
+        ("DELETE", "/api/v1/namespaces/default/configmaps/x", "application/json"),
+        ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "application/json"),
+        ("PUT", "/apis/apps/v1/namespaces/default/deployments/x/scale", "application/json"),
+    ],
+)
+async def test_bodies_of_many_levels_are_refused(api, levels, method, path, media):
+    await api.ok("POST", "/api/v1/namespaces/default/configmaps", {"metadata": {"name": "x"}})
+    code, status = await api(method, path, nested(levels), content_type=media, fieldManager="m")
+    assert code in (400, 404), status
+
+
+async def test_a_json_patch_can_neither_deepen_nor_multiply_an_object_without_end(api):
+    path = "/api/v1/namespaces/default/configmaps"
+    await api.ok("POST", path, {"metadata": {"name": "x"}, "data": {"a": "b" * 1000}})
+    copies = [{"op": "copy", "from": "/data", "path": f"/data/{number}"} for number in range(40)]
+    media = "application/json-patch+json"
+    code, status = await api("PATCH", f"{path}/x", copies, content_type=media)
+    assert (code, "accumulated size" in status["message"]) == (422, True)
+    deeper = [{"op": "add", "path": "/data" + "/a" * levels, "value": {}} for levels in range(1, 800)]
+    code, _ = await api("PATCH", f"{path}/x", deeper, content_type=media)
+    assert code == 400
