@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tiphys.api.cel import types as t
+from tiphys.api.cel.access import MISSING
 from tiphys.api.cel.ast import Node
 from tiphys.api.cel.calls import PER_CALL_LIMIT
 from tiphys.api.cel.checker import Checker, ResolveKind
@@ -14,7 +15,7 @@ from tiphys.api.cel.errors import CompileError, CostExceeded, EvalError, Issue, 
 from tiphys.api.cel.library.operators import OPERATORS
 from tiphys.api.cel.library.standard import STANDARD
 from tiphys.api.cel.parser import parse
-from tiphys.api.cel.planner import MISSING, Planner
+from tiphys.api.cel.planner import Planner
 from tiphys.api.cel.types import Type
 from tiphys.api.cel.validators import validate
 

@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tiphys.api.cel import calls, loops
-from tiphys.api.cel.ast import Call, Comprehension, Entry, Ident, ListNode, Literal, MapNode, Node, Select, StructNode
+from tiphys.api.cel import access, calls, loops
+from tiphys.api.cel.ast import Call, Comprehension, Ident, ListNode, Literal, MapNode, Node, Select, StructNode
 from tiphys.api.cel.calls import Frame, Run
 from tiphys.api.cel.errors import EvalError
 from tiphys.api.cel.types import Struct
-from tiphys.api.cel.values import NONE as ABSENT
-from tiphys.api.cel.values import Optional, Typed, contains, key, type_of
+from tiphys.api.cel.values import Optional, Typed
 
-MISSING: Any = object()
 _CONVERSIONS = frozenset({
     "bool", "bytes", "double", "duration", "dyn", "int", "string", "timestamp", "type", "uint",
 })  # fmt: skip
@@ -65,8 +63,8 @@ class Planner:
             return self._type_name(node.constant)
         for scope in reversed(self._locals):
             if node.name in scope:
-                return _local(scope[node.name])
-        return _variable(self.slots[node.name], node.name)
+                return access.local(scope[node.name])
+        return access.variable(self.slots[node.name], node.name)
 
     def _type_name(self, value: Any) -> Run:
         def named(frame: Frame) -> Any:
@@ -78,7 +76,7 @@ class Planner:
         if node.constant is not None:
             return self._type_name(node.constant)
         if node.variable:
-            return _variable(self.slots[node.variable], node.variable)
+            return access.variable(self.slots[node.variable], node.variable)
         operand = self._operand(node.operand)
         name = node.field
         kind = node.operand.type
@@ -86,9 +84,9 @@ class Planner:
             field = kind.field(name)
             name = field.name if field is not None else name
             if kind.nulls:
-                return _test(operand, name) if node.test else _selection(operand, name)
-            return _test_field(operand, name) if node.test else _field(operand, name)
-        return _test(operand, name) if node.test else _selection(operand, name)
+                return access.test(operand, name) if node.test else access.selection(operand, name)
+            return access.test_field(operand, name) if node.test else access.field(operand, name)
+        return access.test(operand, name) if node.test else access.selection(operand, name)
 
     def _call(self, node: Call) -> Run:
         special = _SPECIAL.get(node.function)
@@ -110,12 +108,12 @@ class Planner:
         run = self.plan(node)
         if _is_attribute(node) or (isinstance(node, Call) and node.function == "_?_:_") or run in self._constants:
             return run
-        return _charged(run, 1)
+        return access.charged(run, 1)
 
     def _free(self, node: Node) -> Run:
         """A branch of a choice or an index: cel-go does not count the variable at its root."""
         run = self.plan(node)
-        return _charged(run, -1) if _is_attribute(node) else run
+        return access.charged(run, -1) if _is_attribute(node) else run
 
     def _fold(self, run: Run) -> Run:
         try:
@@ -126,9 +124,9 @@ class Planner:
     def _list(self, node: ListNode) -> Run:
         elements = [self.plan(each) for each in node.elements]
         if node.optional:
-            return _optional_list(elements, node.optional)
+            return access.optional_list(elements, node.optional)
         if all(each in self._constants for each in elements):
-            return self._fixed([self._constants[each] for each in elements]) if elements else _empty_list(self)
+            return self._fixed([self._constants[each] for each in elements]) if elements else self._fixed([])
 
         def make(frame: Frame) -> Any:
             found = [each(frame) for each in elements]
@@ -139,7 +137,7 @@ class Planner:
 
     def _map(self, node: MapNode) -> Run:
         entries = [(self.plan(entry.key), self.plan(entry.value), entry.optional) for entry in node.entries]
-        run = _map_maker(entries)
+        run = access.map_maker(entries)
         if all(one in self._constants and two in self._constants for one, two, _ in entries):
             return self._fold(run)
         return run
@@ -192,7 +190,7 @@ class Planner:
                 constants = self._constants[items]
                 kinds = {type(each) for each in constants}
                 if len(kinds) == 1 and kinds <= {str, int}:
-                    return _look_up(value, frozenset(constants), kinds.pop())
+                    return access.look_up(value, frozenset(constants), kinds.pop())
         return calls.plan(node, [each.type for each in node.args], [self.plan(each) for each in node.args])
 
     def _opt_select(self, node: Call) -> Run:
@@ -206,7 +204,7 @@ class Planner:
         if isinstance(kind, Struct):
             field_found = kind.field(name)
             name = field_found.name if field_found is not None else name
-        return _optional_selection(operand, name, declared=isinstance(kind, Struct) and not kind.nulls)
+        return access.optional_selection(operand, name, declared=isinstance(kind, Struct) and not kind.nulls)
 
     def _or_value(self, node: Call) -> Run:
         """`a.or(b)` and `a.orValue(b)` look at the second only where the first is missing."""
@@ -231,166 +229,6 @@ def _is_attribute(node: Node) -> bool:
     return isinstance(node, (Ident, Select)) and node.constant is None and not (isinstance(node, Select) and node.test)
 
 
-def _charged(run: Run, units: int) -> Run:
-    def charged(frame: Frame) -> Any:
-        frame[0] += units
-        return run(frame)
-
-    return charged
-
-
-def _look_up(value: Run, constants: frozenset[Any], kind: type) -> Run:
-    def look(frame: Frame) -> Any:
-        found = value(frame)
-        if type(found) is kind:
-            return found in constants
-        return contains(list(constants), found)
-
-    return look
-
-
-def _empty_list(planner: Planner) -> Run:
-    return planner._fixed([])
-
-
-def _variable(slot: int, name: str) -> Run:
-    def variable(frame: Frame) -> Any:
-        frame[0] += 1
-        value = frame[slot]
-        if value is MISSING:
-            raise EvalError(f"no such attribute(s): {name}")
-        return value
-
-    return variable
-
-
-def _local(slot: int) -> Run:
-    def local(frame: Frame) -> Any:
-        frame[0] += 1
-        return frame[slot]
-
-    return local
-
-
-def _selection(operand: Run, name: str) -> Run:
-    def select(frame: Frame) -> Any:
-        value = operand(frame)
-        frame[0] += 1
-        try:
-            return value[name]
-        except KeyError:
-            raise EvalError(f"no such key: {name}") from None
-        except (TypeError, IndexError):
-            return _odd_selection(value, name)
-
-    return select
-
-
-def _field(operand: Run, name: str) -> Run:
-    """A declared field: null means that it is not there."""
-
-    def select(frame: Frame) -> Any:
-        value = operand(frame)
-        frame[0] += 1
-        try:
-            found = value[name]
-        except KeyError:
-            raise EvalError(f"no such key: {name}") from None
-        except (TypeError, IndexError):
-            return _odd_selection(value, name)
-        if found is None:
-            raise EvalError(f"no such key: {name}")
-        return found
-
-    return select
-
-
-def _test_field(operand: Run, name: str) -> Run:
-    def test(frame: Frame) -> Any:
-        value = operand(frame)
-        if type(value) is Optional:
-            value = value.value
-        return isinstance(value, dict) and value.get(name) is not None
-
-    return test
-
-
-def _odd_selection(value: Any, name: str) -> Any:
-    """Selection from what is no map: optionals select inside themselves."""
-    if type(value) is Optional:
-        if not value.present:
-            return ABSENT
-        if not isinstance(value.value, dict):
-            raise EvalError(f"no such key: {name}")
-        return Optional(value.value[name]) if name in value.value else ABSENT
-    if isinstance(value, list):
-        raise EvalError("unsupported index type 'string' in list")
-    raise EvalError(f"no such key: {name}")
-
-
-def _test(operand: Run, name: str) -> Run:
-    def test(frame: Frame) -> Any:
-        value = operand(frame)
-        if type(value) is Optional:
-            value = value.value
-        return isinstance(value, dict) and name in value
-
-    return test
-
-
-def _optional_selection(operand: Run, name: str, *, declared: bool) -> Run:
-    def select(frame: Frame) -> Any:
-        value = operand(frame)
-        if type(value) is Optional:
-            value = value.value
-        if isinstance(value, dict) and name in value and not (declared and value[name] is None):
-            frame[0] += 1
-            return Optional(value[name])
-        return ABSENT
-
-    return select
-
-
-def _optional_list(elements: list[Run], optional: frozenset[int]) -> Run:
-    def make(frame: Frame) -> Any:
-        found = []
-        for index, run in enumerate(elements):
-            value = run(frame)
-            if index in optional:
-                if type(value) is not Optional:
-                    raise EvalError(f"cannot initialize optional list element from non-optional value {value}")
-                if not value.present:
-                    continue
-                value = value.value
-            found.append(value)
-        frame[0] += 10
-        return found
-
-    return make
-
-
-def _map_maker(entries: list[tuple[Run, Run, bool]]) -> Run:
-    def make(frame: Frame) -> Any:
-        found: dict[Any, Any] = {}
-        for key_run, value_run, optional in entries:
-            name = key(key_run(frame))
-            value = value_run(frame)
-            if optional:
-                if type(value) is not Optional:
-                    raise EvalError(f"cannot initialize optional entry '{name}' from non-optional {type_of(value)}")
-                if not value.present:
-                    found.pop(name, None)
-                    continue
-                value = value.value
-            if name in found:
-                raise EvalError(f"Failed with repeated key: {name}")
-            found[name] = value
-        frame[0] += 30
-        return found
-
-    return make
-
-
 _PLANS: dict[type[Node], Callable[..., Run]] = {
     Literal: Planner._literal, Ident: Planner._ident, Select: Planner._select, Call: Planner._call,
     ListNode: Planner._list, MapNode: Planner._map, StructNode: Planner._struct,
@@ -400,4 +238,3 @@ _SPECIAL: dict[str, Callable[..., Run]] = {
     "_&&_": Planner._and, "_||_": Planner._or, "_?_:_": Planner._conditional, "_?._": Planner._opt_select,
     "@in": Planner._in, "or": Planner._or_value, "orValue": Planner._or_value,
 }  # fmt: skip
-__all__ = ["MISSING", "Entry", "Planner"]
