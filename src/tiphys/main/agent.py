@@ -8,7 +8,7 @@ import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from tiphys.base import looplag
+from tiphys.base import looplag, process_metrics
 from tiphys.base.clock import Clock, SystemClock
 from tiphys.base.log import Log
 from tiphys.base.tasks import Supervisor
@@ -49,6 +49,7 @@ async def serve(cluster: Cluster) -> None:
         client = Client(Https([settings.server_url], tls, agent="tiphys-agent"), manager="kubelet")
         stack.push_async_callback(client.close)
         supervisor = await stack.enter_async_context(Supervisor(clock))
+        process_metrics.install()
         supervisor.start("looplag", lambda: looplag.monitor(clock))
         agent = _Agent(cluster, settings, client, clock)
         supervisor.start("agent", agent.run)

@@ -7,7 +7,7 @@ import signal
 from contextlib import AsyncExitStack
 
 from tiphys.api.http import User
-from tiphys.base import looplag
+from tiphys.base import looplag, process_metrics
 from tiphys.base.clock import Clock, SystemClock
 from tiphys.base.log import Log
 from tiphys.base.tasks import Supervisor
@@ -73,8 +73,9 @@ async def serve(cluster: Cluster) -> None:
     async with AsyncExitStack() as stack:
         store = await SqliteStore.open(cluster.store)
         stack.push_async_callback(store.close)
+        admission = Selected(settings.enable_admission_plugins, settings.disable_admission_plugins, installed())
         chosen = Settings(
-            settings.services, ISSUER, load_key(pki.key("sa")), admission=Selected(outside=installed()),
+            settings.services, ISSUER, load_key(pki.key("sa")), admission=admission,
             front_proxy=Identity(pki.certificate(FRONT_PROXY), pki.key(FRONT_PROXY)),
         )  # fmt: skip
         registry = builtin()
@@ -84,6 +85,7 @@ async def serve(cluster: Cluster) -> None:
         stack.push_async_callback(assembled.aggregation.close)
         supervisor = await stack.enter_async_context(Supervisor(clock))
         supervisor.start("cache", assembled.cache.run)
+        process_metrics.install()
         supervisor.start("looplag", lambda: looplag.monitor(clock))
         transport = InProcess(assembled.server.handle, _SUPERUSER, "tiphys-server")
         await bootstrap(transport, settings.services)

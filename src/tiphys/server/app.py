@@ -17,7 +17,6 @@ from tiphys.api.http import JSON, Request, Response, User
 from tiphys.api.registry import AnyResource, Registry
 from tiphys.base.clock import Clock
 from tiphys.base.log import Log
-from tiphys.base.metrics import Counter, Histogram
 from tiphys.server.admission import Chain
 from tiphys.server.authz import Authorizer, refusal
 from tiphys.server.cache import Cache
@@ -26,16 +25,12 @@ from tiphys.server.deletion import Deletion
 from tiphys.server.discovery import Discovery
 from tiphys.server.negotiation import encoded, form_of
 from tiphys.server.reads import Reads
+from tiphys.server.request_metrics import RequestMetrics
 from tiphys.server.route import Target, target_of
 from tiphys.server.watches import Watches
 from tiphys.server.writes import Writes
 
 _log = Log("server")
-_REQUESTS = Counter("apiserver_request_total", "Requests by verb, resource and code.", ("verb", "resource", "code"))
-_BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
-_SECONDS = Histogram(
-    "apiserver_request_duration_seconds", "Time from request to answer.", ("verb", "resource"), buckets=_BUCKETS
-)
 ANONYMOUS = User("system:anonymous", groups=("system:unauthenticated",))
 # Open to everybody: whether the server lives, and what it is.
 PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
@@ -68,7 +63,8 @@ class ApiServer:
         self.cache, self.registry, self.authorizer, self.clock = cache, registry, authorizer, clock
         self.admission = admission
         self.extensions = Extensions()
-        self.watches = Watches(cache, clock)
+        self.metrics = RequestMetrics(registry)
+        self.watches = Watches(cache, clock, self.metrics)
         self.reads = Reads(cache, clock, self.watches)
         self.writes = Writes(cache, self.reads, admission, clock)
         self.deletion = Deletion(cache, self.reads, self.writes, admission)
@@ -88,6 +84,16 @@ class ApiServer:
         """Answer a request; never raises but for cancellation."""
         started = self.clock.monotonic()
         target = target_of(request)
+        begun = self.metrics.begin(request, target)
+        code = 499  # what a proxy writes for a client that did not wait
+        try:
+            response = await self._handled(request, target)
+            code = response.status
+            return response
+        finally:
+            self.metrics.end(begun, request, target, (code, self.clock.monotonic() - started))
+
+    async def _handled(self, request: Request, target: Target) -> Response:
         # Authorization, admission and reads all look at the cache: it must show every write acknowledged before.
         await self.cache.fresh()
         try:
@@ -97,11 +103,7 @@ class ApiServer:
         except Exception as error:  # noqa: BLE001 - the boundary: a defect becomes a 500 and a trace in the log
             _log.error("request failed", method=request.method, path=request.path, error=error)
             response = failure(errors.InternalError(f"Internal error occurred: {type(error).__name__}: {error}"))
-        response = await self._encoded(request, response)
-        _REQUESTS.inc(target.verb.upper(), target.resource, str(response.status))
-        if response.stream is None:
-            _SECONDS.observe(self.clock.monotonic() - started, target.verb.upper(), target.resource)
-        return response
+        return await self._encoded(request, response)
 
     async def _encoded(self, request: Request, response: Response) -> Response:
         """The answer in the encoding that the client accepts; what has no such form stays JSON."""

@@ -71,7 +71,7 @@ class Deletion:
         if not call.dry_run:
             gone = self._writes.attributes(call, "DELETE", None, entry.decode())
             async with self._admission.reserved(gone):
-                await durable(self._store.delete(entry.key, entry.revision))
+                await durable(self._store.delete(entry.key, entry.revision), "delete", call.hub)
         return self._writes.answer(call, entry.key, objects.encode(new), entry.revision)
 
     async def _delete(self, call: Call, entry: Entry, options: Options, *, admitted: bool = False) -> Response:
@@ -97,7 +97,7 @@ class Deletion:
     async def _remove(self, call: Call, entry: Entry, meta: Json) -> Response:
         revision = entry.revision
         if not call.dry_run:
-            revision = await durable(self._store.delete(entry.key, entry.revision))
+            revision = await durable(self._store.delete(entry.key, entry.revision), "delete", call.hub)
         details: Json = {"name": entry.name, "kind": call.resource.plural, "uid": meta.get("uid", "")}
         if call.resource.group:
             details["group"] = call.resource.group
@@ -121,7 +121,7 @@ class Deletion:
         data = objects.encode(new)
         if call.dry_run:
             return self._writes.answer(call, entry.key, data, entry.revision)
-        revision = await durable(self._store.put(entry.key, data, entry.revision))
+        revision = await durable(self._store.put(entry.key, data, entry.revision), "update", call.hub)
         return self._writes.answer(call, entry.key, data, revision)
 
 

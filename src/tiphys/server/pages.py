@@ -20,13 +20,14 @@ from tiphys import KUBERNETES_VERSION, __version__
 from tiphys.api.http import Request, Response
 from tiphys.api.time import rfc3339
 from tiphys.base import metrics
-from tiphys.server.app import Extensions
+from tiphys.server import debug
+from tiphys.server.app import ApiServer
 from tiphys.server.tokens import Tokens
 
 _TEXT = "text/plain; charset=utf-8"
 
 
-def install(extensions: Extensions, ready: Callable[[], str], tokens: Tokens) -> None:
+def install(server: ApiServer, ready: Callable[[], str], tokens: Tokens) -> None:
     """`ready` names what the server still waits for, or is empty."""
 
     async def live(request: Request) -> Response:
@@ -39,6 +40,7 @@ def install(extensions: Extensions, ready: Callable[[], str], tokens: Tokens) ->
         return Response(200, b"[+]store ok\nreadyz check passed\n" if "verbose" in request.query else b"ok", _TEXT)
 
     async def scrape(request: Request) -> Response:
+        server.metrics.count_objects(server.cache)
         return Response(200, metrics.render(), metrics.CONTENT_TYPE)
 
     async def keys(request: Request) -> Response:
@@ -47,7 +49,8 @@ def install(extensions: Extensions, ready: Callable[[], str], tokens: Tokens) ->
     async def issuer(request: Request) -> Response:
         return Response(200, orjson.dumps(_issuer(tokens.issuer)))
 
-    pages = extensions.pages
+    pages = server.extensions.pages
+    pages |= {"/debug/pprof": debug.page, "/debug/pprof/": debug.page}
     pages |= {"/healthz": live, "/livez": live, "/healthz/": live, "/livez/": live}
     pages |= {"/readyz": readyz, "/readyz/": readyz, "/version": _version, "/metrics": scrape}
     pages |= {"/openid/v1/jwks": keys, "/.well-known/openid-configuration": issuer, "/": _root}

@@ -18,16 +18,15 @@ from tiphys import store
 from tiphys.api import errors
 from tiphys.api.selectors import FieldSelector
 from tiphys.base.clock import Clock
-from tiphys.base.metrics import Gauge
 from tiphys.server import output
 from tiphys.server.cache import Cache, Change, Collection, Entry, Finished, Overflow, Watcher
 from tiphys.server.call import Call
 from tiphys.server.negotiation import Form
+from tiphys.server.request_metrics import RequestMetrics
 from tiphys.store import Record
 
 _BOOKMARK_SECONDS = 60.0
 _MIN_TIMEOUT = 1800
-_WATCHERS = Gauge("apiserver_longrunning_requests", "Watches that are open now.", ("group", "resource"))
 Line = Callable[[str, Entry], bytes]
 
 
@@ -41,8 +40,8 @@ class Chosen(Protocol):
 class Watches:
     """The open watches of one server; `drain` ends them all, for a clean stop."""
 
-    def __init__(self, cache: Cache, clock: Clock) -> None:
-        self.cache, self.clock = cache, clock
+    def __init__(self, cache: Cache, clock: Clock, metrics: RequestMetrics) -> None:
+        self.cache, self.clock, self.metrics = cache, clock, metrics
         self.open: set[Watcher] = set()
 
     def drain(self) -> None:
@@ -168,14 +167,13 @@ def _watcher(call: Call, chosen: Chosen) -> Watcher:
 class _Stream:
     def __init__(self, watches: Watches, call: Call, watcher: Watcher, line: Line) -> None:
         self._watches, self._call, self._watcher, self._line = watches, call, watcher, line
-        self._labels = (call.resource.group, call.resource.plural)
 
     async def live(self, head: list[bytes], bookmark: Callable[[int], bytes] | None) -> AsyncGenerator[bytes]:
         """Lines until the request's timeout, the client's leaving or the server's stop."""
         clock, cache, loop = self._watches.clock, self._watches.cache, asyncio.get_running_loop()
         ends = clock.monotonic() + _timeout(self._call)
         sent = cache.revision
-        _WATCHERS.inc(*self._labels)
+        self._watches.metrics.watching(self._call.target, 1)
         # One timer at a time serves bookmarks and the end; one for each event would cost as much as its delivery.
         timer = loop.call_later(min(_timeout_left(ends, clock), _BOOKMARK_SECONDS), self._watcher.poke)
         try:
@@ -200,11 +198,11 @@ class _Stream:
             yield _error_line(errors.Expired("the watch fell too far behind; list again"))
         finally:
             timer.cancel()
-            _WATCHERS.inc(*self._labels, by=-1)
+            self._watches.metrics.watching(self._call.target, -1)
 
     async def replay(self, past: AsyncIterator[Sequence[store.Event]], collection: Collection) -> AsyncGenerator[bytes]:
         """A watch that begins before the cache's history is fed by the store for as long as it lasts."""
-        _WATCHERS.inc(*self._labels)
+        self._watches.metrics.watching(self._call.target, 1)
         try:
             async with asyncio.timeout(_timeout(self._call)):
                 async for batch in past:
@@ -219,7 +217,7 @@ class _Stream:
             yield _error_line(errors.Expired(f"the watch fell behind what is kept; list again: {error}"))
         finally:
             await past.aclose()  # type: ignore[attr-defined]
-            _WATCHERS.inc(*self._labels, by=-1)
+            self._watches.metrics.watching(self._call.target, -1)
 
 
 def _change(event: store.Event, collection: Collection) -> Change:

@@ -8,11 +8,13 @@ named a resourceVersion). Source: https://kubernetes.io/docs/reference/using-api
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 
 from tiphys import store
 from tiphys.api import errors
 from tiphys.api.apply import update_managed
 from tiphys.api.http import Response
+from tiphys.api.registry import AnyResource
 from tiphys.api.resource import Json
 from tiphys.api.time import rfc3339
 from tiphys.base.clock import Clock
@@ -22,15 +24,19 @@ from tiphys.server.cache import Cache, Entry, splice
 from tiphys.server.call import Call
 from tiphys.server.changes import Change, changer
 from tiphys.server.reads import Reads
+from tiphys.server.request_metrics import stored
 from tiphys.store import Record, Revision, Store
 
 _TRIES = 5
 
 
-async def durable(write: Awaitable[Revision]) -> Revision:
+async def durable(write: Awaitable[Revision], operation: str, resource: AnyResource) -> Revision:
     """Await a write of the store; what it cannot do becomes an API error. Conflict is the caller's to understand."""
+    began = perf_counter()
     try:
-        return await write
+        revision = await write
+        stored(operation, resource.group_resource, perf_counter() - began)
+        return revision
     except store.Unavailable as error:
         raise errors.InternalError(f"the store did not take the write, nothing was changed: {error.reason}") from error
 
@@ -74,7 +80,7 @@ class Writes:
                 raise errors.exists(call.resource.group, call.resource.plural, name)
             return self.answer(call, key, data, 0, 201)
         try:
-            revision = await durable(self._store.put(key, data, store.ABSENT))
+            revision = await durable(self._store.put(key, data, store.ABSENT), "create", call.hub)
         except store.Conflict:
             if "generateName" in obj["metadata"]:
                 raise errors.AlreadyExists(
@@ -156,7 +162,7 @@ class Writes:
                 return removed
         if call.dry_run or splice(data, entry.revision) == entry.data:
             return self.answer(call, entry.key, data, entry.revision)
-        revision = await durable(self._store.put(entry.key, data, entry.revision))
+        revision = await durable(self._store.put(entry.key, data, entry.revision), "update", call.hub)
         return self.answer(call, entry.key, data, revision)
 
     async def admit_body(self, call: Call, body: Json, operation: str = "CREATE") -> None:
