@@ -32,7 +32,7 @@ from tiphys.kinds.core.resourcequota import RESOURCE_QUOTAS, ResourceQuota
 _log = Log("resourcequota")
 _BACKOFF = Backoff(0.1, 30.0)
 # Admission charges before the object is there: a count in between would miss it. By then it is there or failed.
-_SETTLED = 1.0
+_SETTLED = 5.0
 # A resource that a quota counts and nobody serves may be served later.
 _UNSERVED = 30.0
 Kind = tuple[str, str]

@@ -36,6 +36,9 @@ class Settings(msgspec.Struct, frozen=True):
     kubelet_port: int
     address: str
     node: str
+    # Admission plugins by upstream's names, besides those that are on by default, and of those that are.
+    enable_admission_plugins: list[str] = []
+    disable_admission_plugins: list[str] = []
 
     @property
     def pods(self) -> ipaddress.IPv4Network:

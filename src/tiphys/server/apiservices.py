@@ -60,17 +60,19 @@ class ApiServices:
         self._changed.set()
         try:
             async with asyncio.TaskGroup() as group:
-                for _, watcher in watchers:
-                    group.create_task(self._follow(watcher))
+                for index, (_, watcher) in enumerate(watchers):
+                    group.create_task(self._follow(watcher, own=index == 0))
                 await self._keep()
         finally:
             for collection, watcher in watchers:
                 collection.remove(watcher)
 
-    async def _follow(self, watcher: Watcher) -> None:
+    async def _follow(self, watcher: Watcher, *, own: bool) -> None:
+        """Services and their endpoints, which change often, matter only to those behind one."""
         while True:
             await watcher.next()
-            self._changed.set()
+            if own or self._aggregation.remotes():
+                self._changed.set()
 
     async def _keep(self) -> None:
         while True:

@@ -418,3 +418,40 @@ async def test_match_conditions_choose_and_fail_as_the_failure_policy_says(setup
     code, answer = await setup.api("POST", f"{_GROUP}/validatingwebhookconfigurations", body)
     assert code == 422
     assert answer["details"]["causes"][0]["field"] == "webhooks[0].matchConditions[0].expression"
+
+
+async def test_custom_resources_are_asked_about_and_pruned_after_a_change(setup: Setup) -> None:
+    data = {"type": "object", "properties": {"kept": {"type": "string"}, "start": {"type": "string"}}}
+    schema = {"openAPIV3Schema": {"type": "object", "properties": {"data": data}}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": schema}
+    names = {"plural": "ships", "kind": "Ship"}
+    spec = {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]}
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    await setup.api.ok("POST", definitions, {"metadata": {"name": "ships.example.com"}, "spec": spec})
+    ships = "/apis/example.com/v1/namespaces/default/ships"
+    while (await setup.api("GET", ships))[0] != 200:
+        await asyncio.sleep(0)
+    rule = {"operations": ["*"], "apiGroups": ["example.com"], "apiVersions": ["v1"], "resources": ["ships"]}
+    added = [{"op": "add", "path": f"/data/{name}", "value": "yes"} for name in ("kept", "pruned")]
+    await setup.hook("mutating", "a", patch(*added), rules=[rule | {"operations": ["CREATE"]}])
+    ship = {"apiVersion": "example.com/v1", "kind": "Ship", "metadata": {"name": "argo"}, "data": {"start": "yes"}}
+    made = await setup.api.ok("POST", ships, ship)
+    assert made["data"] == {"start": "yes", "kept": "yes"}
+    await setup.hook("validating", "v", deny(message="not this ship"), rules=[rule])
+    for method, path, body in (
+        ("POST", ships, ship),
+        ("PUT", f"{ships}/argo", made),
+        ("DELETE", f"{ships}/argo", None),
+    ):
+        code, answer = await setup.api(method, path, body)
+        assert (code, answer["message"]) == (
+            400, 'admission webhook "v.example.com" denied the request: not this ship',
+        ), method  # fmt: skip
+
+
+async def test_a_condition_that_does_not_compile_is_told_of(setup: Setup) -> None:
+    wrong = webhook("y", matchConditions=[{"name": "wrong", "expression": "... [] bad expression"}])
+    body = {"metadata": {"name": "y"}, "webhooks": [wrong]}
+    code, answer = await setup.api("POST", f"{_GROUP}/mutatingwebhookconfigurations", body)
+    assert code == 422
+    assert "compilation failed" in answer["message"]
