@@ -73,3 +73,30 @@ async def test_old_values_cannot_be_used_where_they_cannot_be_told_apart(api):
     numbers = {"type": "array", "maxItems": 3, "items": item}
     message = await refused(api, "POST", CRDS, ruled(numbers=numbers))
     assert "oldSelf cannot be used on the uncorrelatable portion of the schema within spec.validation" in message
+
+
+async def test_a_default_must_keep_the_rules(api):
+    colour = {"type": "string", "default": "red", "x-kubernetes-validations": [{"rule": "self != 'red'"}]}
+    message = await refused(api, "POST", CRDS, ruled(colour=colour))
+    assert "properties[colour].default: Invalid value" in message
+    assert "failed rule: self != 'red'" in message
+
+
+async def test_rules_wait_for_an_object_of_the_right_shape(api):
+    await define(api, ruled({"rule": "self.size <= 5"}))
+    message = await refused(api, "POST", WIDGETS, widget(size="many"))
+    assert "some validation rules were not checked because the object was invalid" in message
+    assert "failed rule" not in message
+
+
+async def test_rules_are_run_on_each_item_and_value(api):
+    item = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    item["x-kubernetes-validations"] = [{"rule": "self.n > 0", "message": "positive"}]
+    items = {"type": "array", "items": item}
+    values = {"type": "object", "additionalProperties": {"type": "string", "x-kubernetes-validations": [
+        {"rule": "self != ''", "message": "not empty"},
+    ]}}  # fmt: skip
+    await define(api, ruled(items=items, values=values))
+    message = await refused(api, "POST", WIDGETS, widget(size=1, items=[{"n": 1}, {"n": 0}], values={"a": ""}))
+    assert "spec.items[1]: Invalid value: positive" in message
+    assert 'spec.values[a]: Invalid value: "": not empty' in message

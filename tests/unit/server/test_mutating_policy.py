@@ -76,3 +76,34 @@ async def test_a_policy_that_does_not_compile_is_refused(api):
     assert code == 422
     assert "spec.mutations[0].applyConfiguration.expression: Invalid value" in status["message"]
     assert "must evaluate to Object but got int" in status["message"]
+
+
+async def test_what_is_only_replaced_as_a_whole_cannot_be_applied(api):
+    rule = {**RULE, "apiGroups": ["apps"], "resources": ["deployments"]}
+    spec = 'Object.spec.template.spec{containers: [Object.spec.template.spec.containers{name: "c", command: ["x"]}]}'
+    expression = f"Object{{spec: Object.spec{{template: Object.spec.template{{spec: {spec}}}}}}}"
+    await enforce(api, policy("p", applied(expression), matchConstraints={"resourceRules": [rule]}))
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    deployment = {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template},
+    }  # fmt: skip
+    _, status = await api("POST", "/apis/apps/v1/namespaces/default/deployments", deployment)
+    why = "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs"
+    assert f"{why}: .spec.template.spec.containers[0].command" in status["message"]
+
+
+async def test_parameters_are_one_invocation_each(api):
+    kind = {"apiVersion": "v1", "kind": "ConfigMap"}
+    add = "[JSONPatch{op: 'add', path: '/data/' + params.data.key, value: 'x'}]"
+    await api.ok("POST", POLICIES, policy("p", patched(add), paramKind=kind))
+    for name in ("one", "two"):
+        body = config_map(name, key=name) | {"metadata": {"name": name, "labels": {"param": "yes"}}}
+        await api.ok("POST", "/api/v1/namespaces/kube-system/configmaps", body)
+    selector = {"matchLabels": {"param": "yes"}}
+    reference = {"selector": selector, "namespace": "kube-system", "parameterNotFoundAction": "Deny"}
+    await api.ok("POST", BINDINGS, {
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding",
+        "metadata": {"name": "b"}, "spec": {"policyName": "p", "paramRef": reference},
+    })  # fmt: skip
+    assert (await api.ok("POST", MAPS, config_map(a="b")))["data"] == {"a": "b", "one": "x", "two": "x"}

@@ -55,7 +55,7 @@ def apply_configuration(schema: Schema | None, obj: Json, made: Any) -> Json:
     except EvalError as error:
         raise PolicyError(f"type mismatch: {error}") from None
     node = schema or ANYTHING
-    atomics = sorted(_atomics(node, wanted, ""))
+    atomics = list(_atomics(node, wanted, ""))
     if atomics:
         why = f"may not mutate atomic arrays, maps or structs: {', '.join(atomics)}"
         raise PolicyError(f"error applying patch: invalid ApplyConfiguration: {why}")
@@ -69,13 +69,13 @@ def _atomics(node: Schema, value: Any, path: str) -> Iterator[str]:
         return
     if node.atomic and path:
         yield path
-        return
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _atomics(node.field(key) or ANYTHING, inner, f"{path}.{key}")
+            if key in node.properties:
+                yield from _atomics(node.properties[key], inner, f"{path}.{key}")
     elif node.items is not None:
-        for item in value:
-            yield from _atomics(node.items, item, f"{path}[]")
+        for index, item in enumerate(value):
+            yield from _atomics(node.items, item, f"{path}[{index}]")
 
 
 def json_patch(obj: Json, made: list[Any]) -> Json:

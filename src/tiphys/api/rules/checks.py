@@ -13,8 +13,11 @@ from tiphys.api import schema as s
 from tiphys.api.cel.decl import Decl, declare
 from tiphys.api.cel.errors import EvalError
 from tiphys.api.cel.escaping import escape
+from tiphys.api.cel.kubernetes import RUNTIME_BUDGET
 from tiphys.api.errors import FieldError, forbidden, invalid, not_supported, required
-from tiphys.api.rules.compiled import Rule, cardinality, compile_rules
+from tiphys.api.rules import has_rules
+from tiphys.api.rules.compiled import Rule, cardinality, compile_rules, tree
+from tiphys.api.rules.evaluate import Evaluation, Place
 from tiphys.api.rules.paths import field_path
 from tiphys.api.schema import Schema
 
@@ -37,13 +40,28 @@ class _Scope(NamedTuple):
 def check_rules(schema: Schema, path: str) -> Iterator[FieldError]:
     """Complaints about the rules below `path`, which is where the definition keeps this schema."""
     walk = _Walk()
-    yield from walk.visit(schema, declare(schema, root=True), _Scope(path, 1))
+    problems = list(walk.visit(schema, declare(schema, root=True), _Scope(path, 1)))
+    yield from problems or _defaults(schema, path)
     if walk.total > DEFINITION_LIMIT:
         for place, _ in sorted(walk.expensive, key=lambda each: -each[1])[:4]:
             text = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"
             yield forbidden(place, text)
         name = f"{_KEY} estimated rule cost total for entire OpenAPIv3 schema"
         yield forbidden(path, _excess(name, walk.total, DEFINITION_LIMIT))
+
+
+def _defaults(node: Schema, path: str) -> Iterator[FieldError]:
+    """What the rules say about the defaults that stand where there are rules."""
+    if node.default is not None and has_rules(node):
+        found = tree(node, root=node.embedded_resource)
+        if found is not None:
+            yield from Evaluation(RUNTIME_BUDGET).run(found, Place(f"{path}.default", node.default, None))
+    for name, child in node.properties.items():
+        yield from _defaults(child, f"{path}.properties[{name}]")
+    if node.items is not None:
+        yield from _defaults(node.items, f"{path}.items")
+    if node.additional is not None and node.additional is not s.ANYTHING:
+        yield from _defaults(node.additional, f"{path}.additionalProperties")
 
 
 class _Walk:
