@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from kubernetes import client
+from served import served
 
 from conformance.marks import upstream
+from conformance.rest import Answer, Rest
 
 pytestmark = pytest.mark.root
+
+TEMPLATES = "/api/v1/namespaces/default/podtemplates"
+POD = {"spec": {"containers": [{"name": "test", "image": "test2"}]}}
 
 
 @upstream(
@@ -13,9 +21,8 @@ pytestmark = pytest.mark.root
 def test_a_list_comes_in_chunks(rest, namespace):
     templates = f"/api/v1/namespaces/{namespace}/podtemplates"
     names = [f"template-{number:04}" for number in range(400)]
-    pod = {"spec": {"containers": [{"name": "test", "image": "test2"}]}}
     for name in names:
-        rest.ok("POST", templates, {"metadata": {"name": name}, "template": pod})
+        rest.ok("POST", templates, {"metadata": {"name": name}, "template": POD})
     found, token, version = [], "", ""
     for limit in (15, 37, 400):
         chunk = rest.ok("GET", templates, limit=limit, **({"continue": token} if token else {}))
@@ -61,6 +68,37 @@ def test_every_group_is_found_with_its_resources(rest):
             listed = rest.ok("GET", f"/apis/{version['groupVersion']}")
             assert listed["groupVersion"] == version["groupVersion"]
             assert listed["resources"]
+
+
+@upstream(
+    "[sig-api-machinery] Servers with support for API chunking should support continue listing from the last key if the original version has been compacted away, though the list is inconsistent [Slow] [Conformance]"
+)
+async def test_a_list_goes_on_after_its_version_was_compacted(tmp_path):
+    def chunk(rest: Rest, limit: int, token: str = "") -> Answer:
+        return rest("GET", TEMPLATES, limit=limit, **({"continue": token} if token else {}))
+
+    async with served(tmp_path) as server:
+        settings = client.Configuration(host=server.url)
+        settings.ssl_ca_cert = str(server.pki.ca)
+        settings.cert_file, settings.key_file = str(server.pki.certificate("admin")), str(server.pki.key("admin"))
+        rest = Rest(client.ApiClient(settings))
+        for number in range(40):
+            await server.ok("POST", TEMPLATES, {"metadata": {"name": f"template-{number:04}"}, "template": POD})
+        first = (await asyncio.to_thread(chunk, rest, 10)).body
+        store = server.assembled.cache.store
+        await server.ok("DELETE", f"{TEMPLATES}/template-0039")
+        await store.compact(store.revision)
+        gone = await asyncio.to_thread(chunk, rest, 10, first["metadata"]["continue"])
+        assert (gone.code, gone.body["reason"]) == (410, "Expired")
+        token, found, versions = gone.body["metadata"]["continue"], 10, set()
+        while token:
+            page = (await asyncio.to_thread(chunk, rest, 10, token)).body
+            found += len(page["items"])
+            versions.add(page["metadata"]["resourceVersion"])
+            token = page["metadata"].get("continue", "")
+        assert found == 39
+        assert len(versions) == 1
+        assert first["metadata"]["resourceVersion"] not in versions
 
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
