@@ -40,8 +40,8 @@ class Registry:
 
     def same(self, resource: AnyResource) -> list[AnyResource]:
         """Every served resource that shows the objects of `resource`, itself included: its versions."""
-        hub = resource.hub or resource
-        return [other for other in self._by_plural.values() if (other.hub or other) is hub]
+        prefix = (resource.hub or resource).prefix
+        return [other for other in self._by_plural.values() if (other.hub or other).prefix == prefix]
 
     def versions(self, group: str) -> list[str]:
         """Versions of `group`, in order of registration, which is order of preference."""

@@ -113,6 +113,14 @@ class ResourceType(Generic[T]):
     own_finalizers: Callable[[Json], Sequence[str]] | None = None
     # Not stored: `create` is answered by a handler of the server (reviews, tokens).
     virtual: bool = False
+    # A custom resource's way from the store's objects to this version (`server.custom.view`), where that is one.
+    view: Any = None
+    # The custom resource's definition is being deleted: no new objects.
+    terminating: bool = False
+    # Said to everyone who uses the version.
+    deprecation_warning: str = ""
+    # The `openAPIV3Schema` of a custom resource as it was written, to be published.
+    openapi: Callable[[], Json] | None = None
 
     @property
     def api_version(self) -> str:

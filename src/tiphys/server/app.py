@@ -166,7 +166,10 @@ class ApiServer:
         resource = self.registry.get(target.group, target.version, target.resource)
         if resource is None:
             raise errors.NotFound("the server could not find the requested resource")
-        return Call(request, target, resource, user, self.clock.time(), form_of(request, resource))
+        call = Call(request, target, resource, user, self.clock.time(), form_of(request, resource))
+        if resource.deprecation_warning:
+            call.warnings.append(resource.deprecation_warning)
+        return call
 
     def _handler(self, call: Call) -> CallHandler:
         target, resource = call.target, call.resource

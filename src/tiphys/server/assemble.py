@@ -21,7 +21,7 @@ from tiphys.server.app import ApiServer
 from tiphys.server.authn import Authenticator
 from tiphys.server.authz import Rbac, Union
 from tiphys.server.cache import Cache, Readers
-from tiphys.server.crds import CustomResources
+from tiphys.server.custom.controller import CustomResources
 from tiphys.server.node_authorizer import NodeAuthorizer
 from tiphys.server.openapi import OpenApi
 from tiphys.server.plugins.order import Parts, Selected, build
@@ -87,7 +87,7 @@ async def assemble(store: Store, registry: Registry, settings: Settings, clock: 
     openapi = OpenApi(registry)
     openapi.join(aggregation)
     openapi.install(server.extensions)
-    custom = CustomResources(server, cache)
+    custom = CustomResources(server, cache, webhooks)
     custom.load()
     return Assembled(
         server, cache, tokens, Authenticator(tokens), custom, addresses, webhooks, remotes,

@@ -54,7 +54,7 @@ def unspliced(entry: Entry) -> Record:
 class Entry:
     """One object at one revision. `data` is what clients get, of the stored version."""
 
-    __slots__ = ("_forms", "created", "data", "fields", "key", "labels", "name", "namespace", "revision")
+    __slots__ = ("_forms", "complete", "created", "data", "fields", "key", "labels", "name", "namespace", "revision")
 
     def __init__(self, record: Record, readers: Readers) -> None:
         self.key, self.revision, self.created = record.key, record.revision, record.created
@@ -63,9 +63,14 @@ class Entry:
         self.name, self.namespace, self.labels = meta.name, meta.namespace, meta.labels
         self.fields: Mapping[str, str] = {}
         if readers:
-            obj = orjson.loads(record.value)
-            self.fields = {name: read(obj) for name, read in readers.items()}
+            self.read(readers)
         self._forms: dict[str, bytes] | None = None
+        # The `server.custom.View` that has nothing to change about this entry.
+        self.complete: object = None
+
+    def read(self, readers: Readers) -> None:
+        obj = orjson.loads(self.data) if readers else {}
+        self.fields = {name: read(obj) for name, read in readers.items()}
 
     def field(self, name: str) -> str:
         if name == "metadata.name":
@@ -201,6 +206,14 @@ class Collection:
         if not watchers:
             self._watchers.pop(slot, None)
 
+    def reread(self, readers: Readers) -> None:
+        self.readers = readers
+        for entry in self.items.values():
+            entry.read(readers)
+        for watchers in list(self._watchers.values()):
+            for watcher in watchers:
+                watcher.finish()
+
     @property
     def watcher_count(self) -> int:
         return sum(map(len, self._watchers.values()))
@@ -271,11 +284,9 @@ class Cache:
     def collections(self) -> Iterator[tuple[str, Collection]]:
         return iter(self._collections.items())
 
-    def forget(self, prefix: str) -> None:
-        """Read the entries of a resource anew, after its definition changed."""
-        collection = self._collections.get(prefix)
-        if collection is not None:
-            collection.readers = self._readers(prefix)
+    def forget(self, prefix: str, readers: Readers) -> None:
+        """Read the entries of a resource anew, after its definition changed; its watches end, to begin anew."""
+        self.of(prefix).reread(readers)
 
     async def load(self) -> None:
         page = await self.store.list("/registry/")

@@ -49,8 +49,9 @@ class Change:
             for name, value in old.items():
                 if name not in ("metadata", "status"):
                     new[name] = value
-            meta = {name: value for name, value in old["metadata"].items() if name not in _STATUS_METADATA}
-            new["metadata"] = meta | {k: v for k, v in new["metadata"].items() if k in _STATUS_METADATA}
+            own = _STATUS_METADATA if call.hub.structural is None else ("managedFields",)
+            meta = {name: value for name, value in old["metadata"].items() if name not in own}
+            new["metadata"] = meta | {k: v for k, v in new["metadata"].items() if k in own}
         elif call.hub.status:
             if "status" in old:
                 new["status"] = old["status"]

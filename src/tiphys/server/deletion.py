@@ -50,18 +50,21 @@ class Deletion:
         options = _options(call)
         chosen = selection_of(call)
         await self._cache.fresh()
-        entries = [entry for entry in self._reads.collection(call).scan(chosen.prefix) if chosen.matches(entry)]
+        entries = list(self._reads.collection(call).scan(chosen.prefix))
+        if not chosen.is_plain:
+            entries = [entry for entry in await self._reads.shown(call, entries) if chosen.matches(entry)]
         for entry in entries:
             target = replace(call.target, name=entry.name, namespace=entry.namespace or call.target.namespace)
             one = replace(call, target=target)
             try:
-                await self._delete(one, entry, options)
+                await self._delete(one, (await self._reads.shown(call, [entry]))[0], options)
             except store.Conflict:
                 await self.delete(one)
             except errors.NotFound:
                 continue
         meta = {"resourceVersion": str(self._cache.revision)}
-        return Response(200, output.list_body(call.resource, entries, meta, call.form, call.now))
+        shown = await self._reads.shown(call, entries)
+        return Response(200, output.list_body(call.resource, shown, meta, call.form, call.now))
 
     async def finish(self, call: Call, entry: Entry, new: Json) -> Response | None:
         """An update of an object that is being deleted: remove it once nothing holds it any more."""
@@ -72,7 +75,7 @@ class Deletion:
             gone = self._writes.attributes(call, "DELETE", None, entry.decode())
             async with self._admission.reserved(gone):
                 await durable(self._store.delete(entry.key, entry.revision), "delete", call.hub)
-        return self._writes.answer(call, entry.key, objects.encode(new), entry.revision)
+        return await self._writes.answer(call, entry.key, await self._writes.encoded(call, new), entry.revision)
 
     async def _delete(self, call: Call, entry: Entry, options: Options, *, admitted: bool = False) -> Response:
         old = entry.decode()
@@ -108,6 +111,9 @@ class Deletion:
 
     async def _mark(self, call: Call, entry: Entry, finalizers: list[str], grace: int) -> Response:
         """Set the deletionTimestamp: the end of the grace period, in whole seconds."""
+        if call.resource.view is not None:
+            # Only metadata changes, so what is stored stays of the version that it is.
+            entry = self._reads.collection(call).items.get(entry.key) or entry
         new = entry.decode()
         meta = new["metadata"]
         meta["deletionTimestamp"] = rfc3339(call.now + grace)
@@ -120,9 +126,9 @@ class Deletion:
         call.hub.strategy.prepare(new, entry.decode())
         data = objects.encode(new)
         if call.dry_run:
-            return self._writes.answer(call, entry.key, data, entry.revision)
+            return await self._writes.answer(call, entry.key, data, entry.revision)
         revision = await durable(self._store.put(entry.key, data, entry.revision), "update", call.hub)
-        return self._writes.answer(call, entry.key, data, revision)
+        return await self._writes.answer(call, entry.key, data, revision)
 
 
 def _options(call: Call) -> Options:

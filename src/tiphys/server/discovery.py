@@ -16,6 +16,7 @@ from tiphys.api import errors
 from tiphys.api.http import JSON, Request, Response
 from tiphys.api.registry import AnyResource, Registry
 from tiphys.api.resource import Json
+from tiphys.api.versions import preference
 
 _AGGREGATED = ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _SCALE_VERBS = ("get", "patch", "update")
@@ -83,7 +84,9 @@ class Discovery:
     def _versions(self, group: str) -> list[str]:
         """Ours first, in order of preference, then those of other servers by their priority."""
         offers = sorted((o for o in self.remote() if o.group == group), key=lambda o: (-o.priority, o.version))
-        return list(dict.fromkeys([*self._registry.versions(group), *(offer.version for offer in offers)]))
+        found = list(dict.fromkeys([*self._registry.versions(group), *(offer.version for offer in offers)]))
+        custom = any(resource.structural is not None for resource in self._registry if resource.group == group)
+        return sorted(found, key=preference) if custom else found
 
     def _resources(self, group: str, version: str) -> Json:
         listed: list[Json] = []
@@ -145,7 +148,7 @@ def _subresources(resource: AnyResource) -> list[tuple[str, str, str, str, tuple
 def _entry(resource: AnyResource) -> Json:
     entry: Json = {
         "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced,
-        "kind": resource.kind, "verbs": list(resource.verbs),
+        "kind": resource.kind, "verbs": _verbs(resource),
     }  # fmt: skip
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)
@@ -167,6 +170,10 @@ def _sub_entry(resource: AnyResource, name: str, kind: str, group: str, version:
     return entry
 
 
+def _verbs(resource: AnyResource) -> list[str]:
+    return [verb for verb in resource.verbs if not resource.terminating or verb not in ("create", "patch", "update")]
+
+
 def _kind(group: str, version: str, kind: str) -> Json:
     return {"group": group, "version": version, "kind": kind}
 
@@ -177,7 +184,7 @@ def _discovered(resource: AnyResource) -> Json:
         "responseKind": _kind(resource.group, resource.version, resource.kind),
         "scope": "Namespaced" if resource.namespaced else "Cluster",
         "singularResource": resource.singular,
-        "verbs": list(resource.verbs),
+        "verbs": _verbs(resource),
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)

@@ -179,9 +179,11 @@ def carry_over(new: Json, old: Json) -> None:
         meta["generateName"] = before["generateName"]
 
 
-def spec_changed(new: Json, old: Json) -> bool:
-    """Whether anything but metadata and status differs: what `generation` counts."""
-    skip = ("metadata", "status", "apiVersion", "kind")
+def spec_changed(call: Call, new: Json, old: Json) -> bool:
+    """Whether anything but metadata (and a status that is written apart) differs: what `generation` counts."""
+    skip: tuple[str, ...] = ("metadata", "apiVersion", "kind")
+    if call.hub.status or call.hub.structural is None:
+        skip += ("status",)
     return {k: v for k, v in new.items() if k not in skip} != {k: v for k, v in old.items() if k not in skip}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -37,6 +37,10 @@ class Selection:
     prefix: str
     labels: LabelSelector | None
     fields: FieldSelector | None
+
+    @property
+    def is_plain(self) -> bool:
+        return self.labels is None and self.fields is None
 
     def matches(self, entry: Entry) -> bool:
         if not entry.key.startswith(self.prefix):
@@ -74,7 +78,18 @@ class Reads:
         return self._cache.of(call.hub.prefix)
 
     async def entry(self, call: Call) -> Entry:
-        """The object as it stands now. Raises NotFound."""
+        """The object as it stands now, as the request's version shows it. Raises NotFound."""
+        found = await self.stored(call)
+        view = call.resource.view
+        return found if view is None else await view.one(found)
+
+    async def shown(self, call: Call, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Stored entries as the request's version shows them."""
+        view = call.resource.view
+        return entries if view is None else await view.show(entries)
+
+    async def stored(self, call: Call) -> Entry:
+        """The object as it is in the store. Raises NotFound."""
         await self._cache.fresh()
         found = self.collection(call).items.get(call.hub.key(call.target.name, call.target.namespace))
         if found is None:
@@ -117,7 +132,7 @@ class Reads:
                 },
             ) from None
 
-    async def _page(self, call: Call, chosen: Selection, limit: int) -> tuple[list[Entry], Json]:
+    async def _page(self, call: Call, chosen: Selection, limit: int) -> tuple[Sequence[Entry], Json]:
         token = call.request.param("continue")
         match = call.request.param("resourceVersionMatch")
         revision = call.revision()
@@ -129,29 +144,44 @@ class Reads:
             return await self._at(call, chosen, limit, revision, "")
         await self._reach(revision)
         entries = self.collection(call).scan(chosen.prefix)
-        return _take(entries, chosen, limit, self._cache.revision)
+        return await self._take(call, entries, (chosen, limit, self._cache.revision))
+
+    async def _take(
+        self, call: Call, entries: Iterable[Entry], page: tuple[Selection, int, int]
+    ) -> tuple[Sequence[Entry], Json]:
+        """The page (what is chosen, its limit, its revision) of stored entries, as the request's version shows them."""
+        chosen, limit, revision = page
+        view = call.resource.view
+        if view is None:
+            return _take(entries, chosen, limit, revision)
+        if not chosen.is_plain:
+            # Labels and fields are those that this version shows.
+            return _take(await view.show(list(entries)), chosen, limit, revision)
+        taken, meta = _take(entries, chosen, limit, revision)
+        return await view.show(taken), meta
 
     async def _at(
         self, call: Call, chosen: Selection, limit: int, revision: int, after: str
-    ) -> tuple[list[Entry], Json]:
+    ) -> tuple[Sequence[Entry], Json]:
         """A page of the past: from the cache if nothing changed since, or else from the store's history."""
         collection = self.collection(call)
         if revision < 0:
             # An inconsistent continuation: go on from the key in what is there now.
             await self._cache.fresh()
-            return _take(collection.scan(chosen.prefix, after), chosen, limit, self._cache.revision)
+            return await self._take(call, collection.scan(chosen.prefix, after), (chosen, limit, self._cache.revision))
         await self._reach(revision)
         if collection.changed <= revision:
-            return _take(collection.scan(chosen.prefix, after), chosen, limit, revision)
+            return await self._take(call, collection.scan(chosen.prefix, after), (chosen, limit, revision))
         try:
             page = await self._cache.store.list(chosen.prefix, after=after, revision=revision)
         except store.Compacted:
             raise _expired(after, chosen.prefix) from None
-        return _take((Entry(record, collection.readers) for record in page.records), chosen, limit, revision)
+        entries = (Entry(record, collection.readers) for record in page.records)
+        return await self._take(call, entries, (chosen, limit, revision))
 
 
 def _take(entries: Iterable[Entry], chosen: Selection, limit: int, revision: int) -> tuple[list[Entry], Json]:
-    plain = chosen.labels is None and chosen.fields is None
+    plain = chosen.is_plain
     matching: Iterator[Entry] = iter(entries) if plain else filter(chosen.matches, entries)
     if not limit:
         return list(matching), {"resourceVersion": str(revision)}

@@ -23,6 +23,7 @@ from tiphys.server.cache import Cache, Change, Collection, Entry, Finished, Over
 from tiphys.server.call import Call
 from tiphys.server.negotiation import Form
 from tiphys.server.request_metrics import RequestMetrics
+from tiphys.server.shown_watcher import ShownWatcher
 from tiphys.store import Record
 
 _BOOKMARK_SECONDS = 60.0
@@ -55,15 +56,14 @@ async def start_watch(watches: Watches, call: Call, chosen: Chosen, form: Form) 
     resource, cache = call.resource, watches.cache
     collection = cache.of(call.hub.prefix)
     initial, ended = _initial_events(call)
-    watcher = _watcher(call, chosen)
+    view = resource.view
+    watcher = _watcher(call, chosen) if view is None else _shown_watcher(call, chosen)
     line = output.watch_lines(resource, form, watches.clock.time)
     revision = call.revision() or 0
-    head: list[bytes] = []
     past: AsyncIterator[Sequence[store.Event]] | None = None
+    present: Sequence[Entry] = ()
     if initial:
-        head = [line("ADDED", entry) for entry in collection.scan(chosen.prefix) if chosen.matches(entry)]
-        if ended:
-            head.append(output.bookmark(resource, cache.revision, form, initial_end=True))
+        present = [entry for entry in collection.scan(chosen.prefix) if view is not None or chosen.matches(entry)]
     elif revision >= collection.since:
         for change in collection.history:
             if change.revision > revision:
@@ -73,6 +73,7 @@ async def start_watch(watches: Watches, call: Call, chosen: Chosen, form: Form) 
     stream = _Stream(watches, call, watcher, line)
     if past is not None:
         return stream.replay(past, collection)
+    now = cache.revision
     collection.add(watcher)
     watches.open.add(watcher)
 
@@ -80,6 +81,15 @@ async def start_watch(watches: Watches, call: Call, chosen: Chosen, form: Form) 
         collection.remove(watcher)
         watches.open.discard(watcher)
 
+    try:
+        if view is not None:
+            present = [entry for entry in await view.show(present) if chosen.matches(entry)]
+    except BaseException:
+        close()
+        raise
+    head = [line("ADDED", entry) for entry in present]
+    if ended:
+        head.append(output.bookmark(resource, now, form, initial_end=True))
     mark = (lambda at: output.bookmark(resource, at, form)) if call.request.flag("allowWatchBookmarks") else None
     return _Closing(stream.live(head, mark), close)
 
@@ -164,6 +174,22 @@ def _watcher(call: Call, chosen: Chosen) -> Watcher:
     return Watcher(matches, namespace, name, exact)
 
 
+def _shown_watcher(call: Call, chosen: Chosen) -> ShownWatcher:
+    name = call.target.name
+    if chosen.fields is not None and not name:
+        wanted = [
+            value
+            for field, operator, value in chosen.fields.requirements
+            if (field, operator) == ("metadata.name", "=")
+        ]
+        name = wanted[0] if wanted else ""
+
+    def within(entry: Entry) -> bool:
+        return entry.key.startswith(chosen.prefix) and (not name or entry.name == name)
+
+    return ShownWatcher(call.resource.view, chosen.matches, within, (call.target.namespace, name))
+
+
 class _Stream:
     def __init__(self, watches: Watches, call: Call, watcher: Watcher, line: Line) -> None:
         self._watches, self._call, self._watcher, self._line = watches, call, watcher, line
@@ -194,6 +220,8 @@ class _Stream:
                     yield bookmark(sent)
         except Finished:
             return
+        except errors.ApiError as error:
+            yield _error_line(error)
         except Overflow:
             yield _error_line(errors.Expired("the watch fell too far behind; list again"))
         finally:
@@ -209,10 +237,14 @@ class _Stream:
                     for event in batch:
                         self._watcher.offer(_change(event, collection))
                     if self._watcher.pending:
+                        # So that it does not wait where nothing of this is selected.
+                        self._watcher.poke()
                         lines = [self._line(kind, entry) for kind, entry in await self._watcher.next()]
                         yield b"".join(lines)
         except TimeoutError:
             return
+        except errors.ApiError as error:
+            yield _error_line(error)
         except store.Compacted as error:
             yield _error_line(errors.Expired(f"the watch fell behind what is kept; list again: {error}"))
         finally:

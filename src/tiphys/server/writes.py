@@ -54,6 +54,11 @@ class Writes:
 
     async def create_object(self, call: Call, obj: Json, *, managed: bool = False) -> Response:
         """Store a new object, given in the request's version; `managed` tells that it brings its own bookkeeping."""
+        if call.resource.terminating:
+            raise errors.denied(
+                call.resource.group, call.resource.plural, obj["metadata"].get("name", ""),
+                "create not allowed while custom resource definition is terminating",
+            )  # fmt: skip
         objects.place(obj, call)
         objects.stamp_new(obj, call, self.now())
         obj = to_hub(call, obj)
@@ -74,11 +79,11 @@ class Writes:
     async def _insert(self, call: Call, obj: Json) -> Response:
         name = obj["metadata"]["name"]
         key = call.hub.key(name, call.target.namespace)
-        data = objects.encode(obj)
+        data = await self.encoded(call, obj)
         if call.dry_run:
             if key in self._reads.collection(call).items:
                 raise errors.exists(call.resource.group, call.resource.plural, name)
-            return self.answer(call, key, data, 0, 201)
+            return await self.answer(call, key, data, 0, 201)
         try:
             revision = await durable(self._store.put(key, data, store.ABSENT), "create", call.hub)
         except store.Conflict:
@@ -88,7 +93,7 @@ class Writes:
                     "unique name for the object"
                 ) from None
             raise errors.exists(call.resource.group, call.resource.plural, name) from None
-        return self.answer(call, key, data, revision, 201)
+        return await self.answer(call, key, data, revision, 201)
 
     async def update(self, call: Call) -> Response:
         new = objects.decode_object(call, call.request.body)
@@ -144,7 +149,7 @@ class Writes:
             objects.carry_over(new, old)
             change.confine(call, new, old)
         call.hub.strategy.prepare(new, old)
-        if "generation" in old["metadata"] and objects.spec_changed(new, old):
+        if "generation" in old["metadata"] and objects.spec_changed(call, new, old):
             new["metadata"]["generation"] = old["metadata"]["generation"] + 1
         self.check(call, new, old)
         if not change.admitted:
@@ -155,15 +160,25 @@ class Writes:
             return await self._store_change(call, entry, new)
 
     async def _store_change(self, call: Call, entry: Entry, new: Json) -> Response:
-        data = objects.encode(new)
+        data = await self.encoded(call, new)
         if self.remove is not None and new["metadata"].get("deletionTimestamp"):
             removed = await self.remove(call, entry, new)
             if removed is not None:
                 return removed
-        if call.dry_run or splice(data, entry.revision) == entry.data:
-            return self.answer(call, entry.key, data, entry.revision)
+        if call.dry_run or self._is_stored(call, entry, data):
+            return await self.answer(call, entry.key, data, entry.revision)
         revision = await durable(self._store.put(entry.key, data, entry.revision), "update", call.hub)
-        return self.answer(call, entry.key, data, revision)
+        return await self.answer(call, entry.key, data, revision)
+
+    def _is_stored(self, call: Call, entry: Entry, data: bytes) -> bool:
+        """Whether these very bytes are in the store; what is shown may be more than that."""
+        stored = entry if call.resource.view is None else self._reads.collection(call).items.get(entry.key)
+        return stored is not None and splice(data, entry.revision) == stored.data
+
+    async def encoded(self, call: Call, obj: Json) -> bytes:
+        """The bytes to store of an object of the request's version."""
+        view = call.resource.view
+        return objects.encode(obj if view is None else await view.to_store(obj))
 
     async def admit_body(self, call: Call, body: Json, operation: str = "CREATE") -> None:
         """Admission of a request that stores no object of its own; `body` may be changed."""
@@ -203,7 +218,13 @@ class Writes:
         )  # fmt: skip
         new["metadata"]["managedFields"] = managed
 
-    def answer(self, call: Call, key: str, data: bytes, revision: Revision, status: int = 200) -> Response:
+    async def answer(self, call: Call, key: str, data: bytes, revision: Revision, status: int = 200) -> Response:
+        """What was made of a write, given the bytes for the store; revision 0 tells that they were not stored."""
+        view = call.resource.view
+        if view is not None:
+            [entry] = await view.show([Entry(Record(key, data, revision, revision), {})])
+            body = output.object_body(call.resource, entry, call.form, self._clock.time())
+            return Response(status, body if revision else body.replace(b'"resourceVersion":"0",', b"", 1))
         if call.form.shape == "object" and call.resource.from_hub is None:
             # A dry run stored nothing, so the object has no resourceVersion to show.
             return Response(status, splice(data, revision) if revision else data)

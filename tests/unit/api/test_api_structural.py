@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tiphys.api import check
+from tiphys.api import check, validation
 from tiphys.api.errors import BadRequest
 from tiphys.api.schema import from_openapi_v3
 
 
 def errors(spec_schema, value):
     schema = from_openapi_v3({"properties": {"spec": spec_schema}})
-    return [str(error) for error in check.validate(schema, {"spec": value})]
+    obj = {"spec": value}
+    return [str(error) for error in (*check.validate(schema, obj), *validation.repeated(schema, obj))]
 
 
 @pytest.mark.parametrize(

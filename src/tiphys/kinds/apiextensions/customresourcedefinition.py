@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tiphys.api.meta import Model, ObjectMeta
-from tiphys.kinds.apiextensions.strategy import CrdStrategy
+from tiphys.kinds.apiextensions.strategy import CrdStrategy, unmarked
 from tiphys.kinds.columns import CREATED_AT, NAME
 from tiphys.kinds.declare import declare
 
@@ -66,5 +66,5 @@ CUSTOM_RESOURCE_DEFINITIONS = declare(
     CustomResourceDefinition, group="apiextensions.k8s.io", version="v1", kind="CustomResourceDefinition",
     plural="customresourcedefinitions", short_names=("crd", "crds"), categories=("api-extensions",),
     namespaced=False, status=True,
-    strategy=CrdStrategy(), columns=(NAME, CREATED_AT),
+    strategy=CrdStrategy(), own_finalizers=unmarked, columns=(NAME, CREATED_AT),
 )  # fmt: skip

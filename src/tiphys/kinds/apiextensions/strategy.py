@@ -17,6 +17,13 @@ from tiphys.kinds.checks import Errors, follows, has, immutable, one_of
 from tiphys.kinds.fields import dig, put_default, put_text
 from tiphys.kinds.strategy import StatusStrategy
 
+CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
+
+
+def unmarked(definition: Json) -> list[str]:
+    """What holds a definition that nobody deleted yet: its deletion begins with a wait for its objects."""
+    return [] if dig(definition, "metadata", "deletionTimestamp") else [CLEANUP]
+
 
 class CrdStrategy(StatusStrategy):
     """`status.storedVersions` remembers every version that objects may be stored in."""
@@ -41,6 +48,7 @@ class CrdStrategy(StatusStrategy):
         if old is None:
             new["status"] = {"storedVersions": stored}
             return
+        begin_deletion(new, old)
         status = new.get("status") or {}
         missing = [name for name in stored if name not in (status.get("storedVersions") or ())]
         if missing:
@@ -60,6 +68,22 @@ class CrdStrategy(StatusStrategy):
         yield from _check_rules(spec.get("versions") or [], dig(old or {}, "spec", "versions") or [])
         if old is not None:
             yield from immutable(new, old, "spec.group", "spec.scope", "spec.names.plural", "spec.names.kind")
+
+
+def begin_deletion(new: Json, old: Json) -> None:
+    """A definition about to be deleted waits for its objects."""
+    meta = new["metadata"]
+    if not meta.get("deletionTimestamp") or dig(old, "metadata", "deletionTimestamp"):
+        return
+    meta["finalizers"] = [name for name in meta.get("finalizers") or () if name != CLEANUP] + [CLEANUP]
+    status = new["status"] = {**(new.get("status") or {})}
+    told = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"
+    condition = {
+        "type": "Terminating", "status": "True", "reason": "InstanceDeletionPending", "message": told,
+        "lastTransitionTime": meta["deletionTimestamp"],
+    }  # fmt: skip
+    conditions = [each for each in status.get("conditions") or () if each["type"] != "Terminating"]
+    status["conditions"] = [*conditions, condition]
 
 
 def _check_group(group: str) -> Errors:

@@ -1,0 +1,101 @@
+"""How a version of a custom resource sees what is stored: converted, pruned and with today's defaults.
+
+A definition changes while objects of its former self stay in the store. A View makes them what they would be if they
+were written now; it is asked at every read, so it remembers which entries need nothing (a mark on the entry) and what
+came out for those that do (bounded). Definitions under which nothing can be incomplete have no View at all.
+Source: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definition-versioning/
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+
+import orjson
+
+from tiphys.api import structural
+from tiphys.api.resource import Json
+from tiphys.api.schema import Schema
+from tiphys.server.cache import Entry, Readers
+from tiphys.server.custom.conversion import ConversionFailed, Converter
+from tiphys.store import Record
+
+# Bytes of shown objects that a view keeps.
+_KEPT = 8 * 1024 * 1024
+
+
+class View:
+    """`own` and `stored` are apiVersions; `schemas` are those of every version, served or not."""
+
+    def __init__(
+        self, own: str, stored: str, schemas: Mapping[str, Schema], converter: Converter, *, readers: Readers
+    ) -> None:
+        self.own, self._stored, self._schemas, self.converter = own, stored, schemas, converter
+        self._readers = readers
+        self._shown: OrderedDict[tuple[str, int], Entry] = OrderedDict()
+        self._size = 0
+
+    async def show(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """The entries as this version shows them. Raises ConversionFailed."""
+        found = [entry if entry.complete is self else self._shown.get((entry.key, entry.revision)) for entry in entries]
+        missing = [entry for entry, shown in zip(entries, found, strict=True) if shown is None]
+        made = iter(await self._make(missing) if missing else ())
+        return [next(made) if shown is None else shown for shown in found]
+
+    async def one(self, entry: Entry) -> Entry:
+        if entry.complete is self:
+            return entry
+        return (await self.show([entry]))[0]
+
+    async def to_store(self, obj: Json) -> Json:
+        """An object of this version as the stored one. Raises ConversionFailed."""
+        return obj if self.own == self._stored else await self.convert(obj, self._stored)
+
+    async def convert(self, obj: Json, api_version: str) -> Json:
+        """An object of any version in another, pruned by that."""
+        [made] = await self.converter.convert([obj], api_version)
+        if made is not obj:
+            structural.prune(self._schemas[api_version], made)
+        return made
+
+    async def _make(self, entries: Sequence[Entry]) -> list[Entry]:
+        """The entries as shown, in order; what turns out to be complete is marked so."""
+        made = list(entries)
+        changed: list[tuple[int, Json]] = []
+        for at, entry in enumerate(entries):
+            obj = self._refreshed(entry)
+            if obj is None:
+                entry.complete = self
+            else:
+                changed.append((at, obj))
+        converted = await self.converter.convert([obj for _, obj in changed], self.own)
+        for (at, before), obj in zip(changed, converted, strict=True):
+            if obj is not before:
+                structural.prune(self._schemas[self.own], obj)
+            entry = entries[at]
+            record = Record(entry.key, orjson.dumps(obj), entry.revision, entry.created)
+            made[at] = shown = Entry(record, self._readers)
+            self._keep(shown)
+        return made
+
+    def _refreshed(self, entry: Entry) -> Json | None:
+        """The object, pruned and defaulted by its stored version; None where it is right as it is."""
+        obj = entry.decode()
+        version = obj["apiVersion"]
+        schema = self._schemas.get(version)
+        if schema is None:
+            raise ConversionFailed(f"request to convert CR from an invalid group/version: {version}")
+        structural.prune(schema, obj)
+        structural.default(schema, obj)
+        if version == self.own == self._stored and orjson.dumps(obj) == entry.data:
+            return None
+        # Webhooks are shown what is stored, and that has no resourceVersion.
+        del obj["metadata"]["resourceVersion"]
+        return obj
+
+    def _keep(self, shown: Entry) -> None:
+        self._shown[shown.key, shown.revision] = shown
+        self._size += len(shown.data)
+        while self._size > _KEPT and len(self._shown) > 1:
+            _, oldest = self._shown.popitem(last=False)
+            self._size -= len(oldest.data)
