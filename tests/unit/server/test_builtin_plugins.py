@@ -148,3 +148,26 @@ async def test_only_a_bound_claim_of_a_class_that_allows_it_grows(api: Api, phas
         made["spec"]["resources"]["requests"]["storage"] = "2Gi"
         code, _ = await api("PUT", f"{CLAIMS}/{name}", made)
         assert (code == 200) == wanted
+
+
+async def test_a_bound_pod_learns_its_zone(api: Api) -> None:
+    await account(api)
+    zone = {"topology.kubernetes.io/zone": "a"}
+    await api.ok("POST", "/api/v1/nodes", {"metadata": {"name": "n", "labels": zone | {"other": "x"}}})
+    await api.ok("POST", PODS, pod())
+    await api.ok("POST", f"{PODS}/p/binding", {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}})
+    assert (await api.ok("GET", f"{PODS}/p"))["metadata"]["labels"] == zone
+
+
+async def test_external_addresses_can_be_denied_and_extended_resources_tolerated() -> None:
+    names = ["DenyServiceExternalIPs", "ExtendedResourceToleration"]
+    async with serving(admission=Selected(enable=names)) as api:
+        await account(api)
+        spec = {"ports": [{"port": 80}], "externalIPs": ["192.0.2.1"]}
+        service = {"metadata": {"name": "s"}, "spec": spec}
+        code, answer = await api("POST", "/api/v1/namespaces/default/services", service)
+        assert (code, "Use of external IPs is denied" in answer["message"]) == (403, True)
+        amounts = {"example.com/gpu": "1"}
+        container = {"name": "c", "image": "i", "resources": {"requests": amounts, "limits": amounts}}
+        made = await api.ok("POST", PODS, {"metadata": {"name": "p"}, "spec": {"containers": [container]}})
+        assert {"key": "example.com/gpu", "operator": "Exists"} in made["spec"]["tolerations"]

@@ -38,6 +38,7 @@ from tiphys.server.plugins.pod_security import PodSecurity
 from tiphys.server.plugins.rbac_escalation import RbacEscalation
 from tiphys.server.plugins.resource_quota import ResourceQuota
 from tiphys.server.plugins.runtime_class import RuntimeClass
+from tiphys.server.plugins.scheduling import DenyServiceExternalIPs, ExtendedResourceToleration, PodTopologyLabels
 from tiphys.server.plugins.service_account import ServiceAccount
 from tiphys.server.plugins.validating_policy import ValidatingAdmissionPolicy
 from tiphys.server.plugins.webhooks import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
@@ -81,6 +82,7 @@ _FIRST: Makers = {
     "PodSecurity": lambda parts: PodSecurity(parts.cache),
     "Priority": lambda parts: Priority(parts.cache),
     "DefaultTolerationSeconds": lambda parts: DefaultTolerationSeconds(),
+    "ExtendedResourceToleration": lambda parts: ExtendedResourceToleration(),
     "EventRateLimit": lambda parts: EventRateLimit(parts.event_limits, parts.clock),
     "DefaultStorageClass": lambda parts: DefaultStorageClass(parts.cache),
     "StorageObjectInUseProtection": lambda parts: StorageObjectInUseProtection(),
@@ -90,6 +92,8 @@ _FIRST: Makers = {
     "CertificateSigning": lambda parts: CertificateSigning(parts.authorizer),
     "CertificateSubjectRestriction": lambda parts: CertificateSubjectRestriction(),
     "DefaultIngressClass": lambda parts: DefaultIngressClass(parts.cache),
+    "PodTopologyLabels": lambda parts: PodTopologyLabels(parts.cache),
+    "DenyServiceExternalIPs": lambda parts: DenyServiceExternalIPs(),
     # Not plugins upstream but parts of its storage, so that nothing switches them off there either.
     "CertificateRequester": lambda parts: CertificateRequester(),
     "RbacEscalation": lambda parts: RbacEscalation(parts.cache, parts.rbac, parts.authorizer),
@@ -109,7 +113,7 @@ _LAST: Makers = {
     ),
     "ResourceQuota": lambda parts: ResourceQuota(parts.cache, parts.clock),
 }
-_OFF = frozenset({"AlwaysPullImages", "EventRateLimit"})
+_OFF = frozenset({"AlwaysPullImages", "DenyServiceExternalIPs", "EventRateLimit", "ExtendedResourceToleration"})
 _ALWAYS = frozenset({"CertificateRequester", "RbacEscalation"})
 
 
