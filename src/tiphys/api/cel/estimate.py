@@ -78,7 +78,11 @@ class _Local(NamedTuple):
 
 def estimate(node: Node, root: Decl | None) -> Range:
     """The cost of a checked tree whose variables `self` and `oldSelf` are declared by `root`."""
-    return Coster(root).cost(node)
+    try:
+        return Coster(root).cost(node)
+    except RecursionError:
+        # Nobody knows what an expression costs that is nested too deeply.
+        return UNKNOWN
 
 
 class Coster:

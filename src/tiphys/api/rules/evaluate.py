@@ -48,8 +48,11 @@ def evaluate_rules(tree: RuleTree, new: Any, old: Any = None, *, budget: int = R
 
 
 class Evaluation:
+    """One walk over an object. `forgiven` collects the failures that ratcheting forgave, which upstream warns of."""
+
     def __init__(self, budget: int) -> None:
         self._left = budget
+        self.forgiven: list[FieldError] = []
 
     def run(self, tree: RuleTree, place: Place) -> Iterator[FieldError]:
         if place.new is None or self._left < 0:
@@ -133,12 +136,16 @@ class Evaluation:
                 why = f"'{error}': {signature}: {rule.shown}"
             yield invalid(path, kind, why)
             return
-        if value is True or (not rule.uses_old and place.unchanged()):
+        if value is True:
             return
         at = place.path
         if rule.path:
             at = f"{at}.{rule.path}" if at else rule.path
-        yield _failure(at or "<nil>", place.new, self._message(rule, bindings), rule.raw.get("reason"))
+        failure = _failure(at or "<nil>", place.new, self._message(rule, bindings), rule.raw.get("reason"))
+        if not rule.uses_old and place.unchanged():
+            self.forgiven.append(failure)
+        else:
+            yield failure
 
     def _evaluate(self, program: Any, bindings: dict[str, Any]) -> Any:
         meter = _Meter()
