@@ -108,9 +108,9 @@ class _Walk:
         cost = _times(rule.cost, scope.often if scope.often is not None else cardinality(decl)) or 0
         yield from self._spend(f"{path}.rule", "estimated rule cost", cost)
         if rule.error:
-            yield invalid(f"{path}.rule", dict(rule.raw), rule.error)
+            yield invalid(f"{path}.rule", _shown(rule.raw), rule.error)
         if rule.message_error:
-            yield invalid(f"{path}.messageExpression", dict(rule.raw), rule.message_error)
+            yield invalid(f"{path}.messageExpression", _shown(rule.raw), rule.message_error)
         elif rule.message is not None:
             yield from self._spend(f"{path}.messageExpression", "estimated messageExpression cost", rule.message_cost)
         if rule.uses_old and scope.fixed:
@@ -126,6 +126,13 @@ class _Walk:
         self.total = min(self.total + cost, _MOST)
         if cost >= DEFINITION_LIMIT // 100:
             self.expensive.append((path, cost))
+
+
+def _shown(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule as upstream prints it: its internal type, with all fields."""
+    texts = {name: raw.get(name[0].lower() + name[1:]) or "" for name in ("Rule", "Message", "MessageExpression")}
+    rest = {"Reason": raw.get("reason"), "FieldPath": raw.get("fieldPath") or ""}
+    return {**texts, **rest, "OptionalOldSelf": raw.get("optionalOldSelf")}
 
 
 def _times(one: int | None, two: int | None) -> int | None:

@@ -184,9 +184,10 @@ def _failure(path: str, value: Any, detail: str, reason: str | None) -> FieldErr
         return forbidden(path, detail)
     if reason == "FieldValueRequired":
         return required(path, detail)
+    composite = isinstance(value, (dict, list))
     if reason == "FieldValueDuplicate":
-        return duplicate(path, value)
-    if isinstance(value, (dict, list)):
+        return FieldError(path, reason, "Duplicate value") if composite else duplicate(path, value)
+    if composite:
         return FieldError(path, "FieldValueInvalid", f"Invalid value: {detail}")
     return invalid(path, value, detail)
 
