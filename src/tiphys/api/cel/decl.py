@@ -18,7 +18,7 @@ from tiphys.api.cel.errors import EvalError
 from tiphys.api.cel.escaping import escape
 from tiphys.api.cel.temporal import parse_duration, parse_timestamp
 from tiphys.api.cel.values import MapList, SetList
-from tiphys.api.schema import Schema
+from tiphys.api.schema import Limits, Schema
 
 MAX_REQUEST = 3 * 1024 * 1024
 
@@ -145,17 +145,27 @@ def _properties(node: Schema, *, root: bool) -> dict[str, Schema]:
         return node.properties
     text = Schema(s.STRING)
     metadata = Schema(s.OBJECT)
-    metadata.properties = _metadata(node) or {"name": text, "generateName": text}
+    metadata.properties = _metadata(node)
     return {**node.properties, "apiVersion": text, "kind": text, "metadata": metadata}
 
 
-def _metadata(node: Schema) -> dict[str, Schema] | None:
-    """What the author declared of the metadata, where that includes the names; the rest was added for decoding."""
+def _metadata(node: Schema) -> dict[str, Schema]:
+    """What the author declared of the metadata, where that includes the names; else the names, which are bounded."""
     known = facts.schema("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta").properties
     metadata = node.properties.get("metadata")
     found = metadata.properties if metadata is not None else {}
     declared = {name: child for name, child in found.items() if child is not known.get(name)}
-    return declared if "name" in declared and "generateName" in declared else None
+    if "name" in declared and "generateName" in declared:
+        return declared
+    # A generated suffix has one character at least.
+    return {"name": _name(declared.get("name"), 253), "generateName": _name(declared.get("generateName"), 252)}
+
+
+def _name(declared: Schema | None, longest: int) -> Schema:
+    limit = _maximum(declared, "max_length") if declared is not None else None
+    text = Schema(s.STRING)
+    text.limits = Limits({"maxLength": longest if limit is None else min(limit, longest)})
+    return text
 
 
 def _object(node: Schema, name: str, *, root: bool) -> Decl:
