@@ -118,9 +118,9 @@ def _decode_custom(schema: Schema, obj: dict[str, Any]) -> list[str]:
 
 
 def _clean(node: Schema, obj: dict[str, Any]) -> bool:
-    """Whether `obj` holds nothing that needs a path to talk about; nulls are dropped, scalars made canonical."""
+    """Whether `obj` holds nothing that needs a path to talk about; nulls and empties are dropped, scalars made canonical."""
     fields = node.properties
-    nulls = None
+    absent = None
     for key, value in obj.items():
         field = fields.get(key)
         if field is None:
@@ -128,7 +128,7 @@ def _clean(node: Schema, obj: dict[str, Any]) -> bool:
         code = field.code
         if type(value) is not _PYTHON[code]:
             if value is None:
-                nulls = [*nulls, key] if nulls else [key]
+                absent = [*absent, key] if absent else [key]
                 continue
             scalar = READERS[code]
             if scalar is None:
@@ -140,12 +140,20 @@ def _clean(node: Schema, obj: dict[str, Any]) -> bool:
         elif code <= s.BOOLEAN:
             if code == s.INTEGER and not -_INT32 <= value < _INT32 and not fits(field, value):
                 return False
+        elif not value and code != s.OBJECT and key not in node.required:
+            # Go's `omitempty`: a list or map that holds nothing is as good as absent.
+            absent = [*absent, key] if absent else [key]
         elif not _CLEAN[code](field, value):
             return False
-    if nulls:
-        for key in nulls:
+    if absent:
+        for key in absent:
             del obj[key]
     return True
+
+
+def _omitted(field: Schema, value: Any) -> bool:
+    """A list or map that holds nothing."""
+    return field.code in (s.MAP, s.ARRAY) and type(value) is _PYTHON[field.code] and not value
 
 
 def _clean_map(node: Schema, obj: dict[str, Any]) -> bool:
@@ -218,6 +226,8 @@ class _Walk:
             elif obj[key] is None:
                 if field.code != s.ANY:
                     del obj[key]
+            elif _omitted(field, obj[key]) and key not in node.required:
+                del obj[key]
             else:
                 self._fields.append(key)
                 obj[key] = self.value(field, obj[key], at, node)

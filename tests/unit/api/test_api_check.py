@@ -202,3 +202,15 @@ def test_prose_has_the_descriptions():
     prose = facts.prose()
     assert prose is not None
     assert prose["io.k8s.api.core.v1.Pod"]["description"]
+
+
+def test_lists_and_maps_that_hold_nothing_are_left_out_as_go_leaves_them_out():
+    obj = pod(containers=[{"name": "c", "image": "i", "env": [], "resources": {}}], nodeSelector={}, tolerations=[])
+    obj["metadata"] |= {"labels": {}, "annotations": {}, "finalizers": []}
+    assert check.decode(POD, obj) == []
+    assert obj["metadata"] == pod()["metadata"]
+    # A struct stays, and so does what must be there.
+    assert obj["spec"] == {"containers": [{"name": "c", "image": "i", "resources": {}}]}
+    empty = pod(containers=[])
+    check.decode(POD, empty)
+    assert empty["spec"] == {"containers": []}
