@@ -18,7 +18,6 @@ from served import listening
 
 from tiphys.main.pki import Leaf, Pki
 
-
 pytestmark = pytest.mark.root
 
 
