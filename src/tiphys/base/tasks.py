@@ -28,6 +28,7 @@ class Supervisor:
         self._clock = clock or SystemClock()
         self._backoff = backoff or Backoff()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._failing: dict[str, str] = {}
         self._group = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
@@ -44,6 +45,10 @@ class Supervisor:
     def start(self, name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Run `run()` until it returns; start it again whenever it raises."""
         return self._spawn(name, self._keep(name, run))
+
+    def problem(self, name: str) -> str:
+        """Why the task of this name is not running just now; empty if it is."""
+        return self._failing.get(name, "")
 
     def once(self, name: str, work: Awaitable[None]) -> asyncio.Task[None]:
         """Run `work` once; a failure is logged and ends only this task."""
@@ -79,6 +84,8 @@ class Supervisor:
                     return
                 _RESTARTS.inc(name)
                 _log.error("task crashed, starting it again", task=name, delay=round(delay, 2), error=error)
+                self._failing[name] = f"{type(error).__name__}: {error}"
                 await self._clock.sleep(delay)
+                del self._failing[name]
             else:
                 return

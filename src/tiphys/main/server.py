@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from tiphys.api.http import User
@@ -21,7 +22,7 @@ from tiphys.main.cluster import Cluster
 from tiphys.main.controllers import Facts, build
 from tiphys.main.pki import FRONT_PROXY, Pki, load_key
 from tiphys.scheduler.scheduler import Scheduler
-from tiphys.server import metrics_api
+from tiphys.server import component_status, metrics_api
 from tiphys.server.aggregation_client import Identity
 from tiphys.server.assemble import Assembled, Settings, assemble
 from tiphys.server.bootstrap import bootstrap, publish_authentication, publish_endpoint
@@ -43,8 +44,8 @@ def component(assembled: Assembled, name: str) -> Client:
     return Client(InProcess(assembled.server.handle, user, name), manager=name)
 
 
-def _start_components(assembled: Assembled, facts: Facts, supervisor: Supervisor, clock: Clock) -> None:
-    """The scheduler and the controllers, over informers that they share."""
+def _start_components(assembled: Assembled, facts: Facts, supervisor: Supervisor, clock: Clock) -> list[str]:
+    """Start the scheduler and the controllers, over informers that they share; the names of the controllers."""
     informers = Informers(component(assembled, "kube-controller-manager"), clock)
     timers = Timers(clock)
     supervisor.start("controller timers", timers.run)
@@ -59,6 +60,15 @@ def _start_components(assembled: Assembled, facts: Facts, supervisor: Supervisor
     supervisor.start("scheduler", scheduler.run)
     for controller, its_context in controllers:
         supervisor.start(controller.name, Runner(controller, its_context).run)
+    return [controller.name for controller, _ in controllers]
+
+
+def _checks(supervisor: Supervisor, controllers: Sequence[str]) -> component_status.Checks:
+    return {
+        "scheduler": lambda: supervisor.problem("scheduler"),
+        "controller-manager": lambda: next(filter(None, map(supervisor.problem, controllers)), ""),
+        "etcd-0": lambda: supervisor.problem("cache"),
+    }
 
 
 async def serve(cluster: Cluster) -> None:
@@ -96,10 +106,11 @@ async def serve(cluster: Cluster) -> None:
         upkeep = Upkeep(assembled.cache, clock)
         supervisor.start("compaction", upkeep.compact)
         supervisor.start("event expiry", upkeep.expire_events)
-        _start_components(assembled, Facts(settings.pods, pki.ca.read_text()), supervisor, clock)
+        controllers = _start_components(assembled, Facts(settings.pods, pki.ca.read_text()), supervisor, clock)
         connect = Connect(assembled.server, pki.client_tls("server-client"))
         stack.push_async_callback(connect.close)
         metrics_api.install(assembled.server, connect.summary)
+        component_status.install(assembled.server, _checks(supervisor, controllers))
         front = Front(assembled.server, assembled.authenticator, connect, assembled.remote_upgrades)
         await front.start("0.0.0.0", settings.api_port, pki.server_tls("server"))  # noqa: S104 - TLS and RBAC guard it
         stack.push_async_callback(front.stop)

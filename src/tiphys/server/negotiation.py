@@ -55,7 +55,7 @@ def form_of(request: Request, resource: AnyResource | None = None) -> Form:
 
 
 def _has(resource: AnyResource, form: Form, request: Request) -> bool:
-    if form.shape == "table" and resource.virtual:
+    if form.shape == "table" and "get" not in resource.verbs:
         # Reviews have no metadata that rows could be about.
         return False
     if form.media == PROTOBUF:

@@ -127,8 +127,7 @@ def _paths(resource: AnyResource, definitions: Definitions, *, v3: bool) -> Json
     if resource.namespaced:
         root = root.replace(f"/{resource.plural}", f"/namespaces/{{namespace}}/{resource.plural}")
     paths: dict[str, Json] = {}
-    verbs = ("create",) if resource.virtual else resource.verbs
-    for verb in verbs:
+    for verb in resource.verbs:
         if verb not in _ACTIONS:
             continue
         method, action, named = _ACTIONS[verb]

@@ -1,4 +1,4 @@
-"""ComponentStatus, deprecated since v1.19 and read only. Nobody here reports any, so its lists are empty.
+"""ComponentStatus, deprecated since v1.19 and read only: the server computes it when it is asked for.
 
 Source: https://kubernetes.io/docs/reference/kubernetes-api/
 """
@@ -21,7 +21,7 @@ def _status(obj: Json) -> str:
 
 COMPONENT_STATUSES = declare(
     group="", version="v1", kind="ComponentStatus", plural="componentstatuses",
-    short_names=("cs",), namespaced=False, verbs=("get", "list"),
+    short_names=("cs",), namespaced=False, verbs=("get", "list"), virtual=True,
     columns=(
         NAME, column("Status", _status), column("Message", lambda obj: _healthy(obj).get("message") or ""),
         column("Error", lambda obj: _healthy(obj).get("error") or ""),
