@@ -48,7 +48,7 @@ def errors(spec_schema, value):
         (
             {"type": "array", "items": {"type": "string"}, "maxItems": 1},
             ["a", "b"],
-            "spec: Too many: 2: must have at most 1 items",
+            "spec: Too many: 2: must have at most 1 item",
         ),
         (
             {"type": "array", "items": {"type": "string"}, "uniqueItems": True},

@@ -238,8 +238,9 @@ def test_definitions(created: Any, problems: Any) -> None:
     assert problems(CUSTOM_RESOURCE_DEFINITIONS, crd(group="other.example.com")) == [
         'metadata.name: Invalid value: "ships.example.com": must be spec.names.plural+"."+spec.group'
     ]
-    (found,) = problems(CUSTOM_RESOURCE_DEFINITIONS, crd(versions=[{**crd()["spec"]["versions"][0], "storage": False}]))
-    assert found.endswith("must have exactly one version marked as storage version")
+    found = problems(CUSTOM_RESOURCE_DEFINITIONS, crd(versions=[{**crd()["spec"]["versions"][0], "storage": False}]))
+    assert found[0].endswith("must have exactly one version marked as storage version")
+    assert found[1] == "status.storedVersions: Invalid value: []: must have at least one stored version"
 
 
 def test_a_definition_remembers_every_stored_version(created: Any) -> None:

@@ -1,6 +1,7 @@
-"""Defaults and validation of CustomResourceDefinitions; the schemas in them are compiled, and refused, by the server.
+"""Defaults and validation of CustomResourceDefinitions.
 
-Source: upstream's `apiextensions-apiserver/pkg/apis/apiextensions/{v1/defaults.go,validation/validation.go}`.
+What an update leaves as it was is not judged again. Source: upstream's
+`apiextensions-apiserver/pkg/apis/apiextensions/{v1/defaults.go,validation/validation.go}`.
 """
 
 from __future__ import annotations
@@ -8,16 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tiphys.api import names
-from tiphys.api.errors import FieldError, duplicate, invalid, required
+from tiphys.api import check, facts, formats
+from tiphys.api.approval import APPROVED, approval_state, is_protected
+from tiphys.api.errors import FieldError, invalid, required
 from tiphys.api.resource import Json
 from tiphys.api.rules import has_rules
 from tiphys.api.schema import from_openapi_v3
-from tiphys.kinds.checks import Errors, follows, has, immutable, one_of
+from tiphys.kinds.apiextensions import spec as parts
+from tiphys.kinds.apiextensions.conversion import check_conversion
+from tiphys.kinds.apiextensions.default_values import check_defaults
+from tiphys.kinds.apiextensions.schemas import check_root, check_schema
+from tiphys.kinds.apiextensions.structural import check_structural, children, unconvertible
+from tiphys.kinds.checks import Errors, immutable
 from tiphys.kinds.fields import dig, put_default, put_text
 from tiphys.kinds.strategy import StatusStrategy
 
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
+_PROPS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
 
 
 def unmarked(definition: Json) -> list[str]:
@@ -30,44 +38,61 @@ class CrdStrategy(StatusStrategy):
 
     def default(self, new: Json) -> None:
         spec = new.setdefault("spec", {})
-        put_text(spec, "scope", "Namespaced")
         crd_names = spec.setdefault("names", {})
         kind = crd_names.get("kind") or ""
         if kind:
             put_text(crd_names, "singular", kind.lower())
             put_text(crd_names, "listKind", f"{kind}List")
-        conversion = spec.setdefault("conversion", {})
-        put_text(conversion, "strategy", "None")
-        service = dig(conversion, "webhook", "clientConfig", "service")
+        put_default(spec, "conversion", {"strategy": "None"})
+        service = dig(spec, "conversion", "webhook", "clientConfig", "service")
         if service:
             put_default(service, "port", 443)
+        for version in spec.get("versions") or ():
+            schema = dig(version, "schema", "openAPIV3Schema")
+            if isinstance(schema, dict):
+                _decode_inner(schema)
 
     def prepare(self, new: Json, old: Json | None) -> None:
         versions = dig(new, "spec", "versions") or ()
         stored = [version.get("name", "") for version in versions if version.get("storage")]
         if old is None:
-            new["status"] = {"storedVersions": stored}
+            new["status"] = {"storedVersions": stored[:1]}
             return
         begin_deletion(new, old)
         status = new.get("status") or {}
-        missing = [name for name in stored if name not in (status.get("storedVersions") or ())]
-        if missing:
+        missing = [name for name in stored[:1] if name not in (status.get("storedVersions") or ())]
+        if missing and new.get("spec") != old.get("spec"):
             new["status"] = {**status, "storedVersions": [*(status.get("storedVersions") or ()), *missing]}
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        spec, name = new.get("spec") or {}, dig(new, "metadata", "name") or ""
-        crd_names = spec.get("names") or {}
-        expected = f"{crd_names.get('plural') or ''}.{spec.get('group') or ''}"
-        if name != expected:
-            yield invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
-        yield from _check_group(spec.get("group") or "")
-        yield from one_of(spec, "spec", "scope", ("Cluster", "Namespaced"))
-        yield from _check_names(crd_names)
-        yield from _check_versions(spec.get("versions") or [])
-        yield from _check_conversion(spec.get("conversion") or {})
-        yield from _check_rules(spec.get("versions") or [], dig(old or {}, "spec", "versions") or [])
-        if old is not None:
-            yield from immutable(new, old, "spec.group", "spec.scope", "spec.names.plural", "spec.names.kind")
+        spec = new.get("spec") or {}
+        accepted = dig(new, "status", "acceptedNames") or {}
+        if old is None or spec != old.get("spec"):
+            yield from _check_spec(spec, dig(new, "metadata", "name") or "", old)
+            stored = dig(new, "status", "storedVersions") or []
+            yield from parts.check_names(accepted, "status.acceptedNames", needed=False)
+            yield from parts.check_stored_versions(stored, spec.get("versions") or [])
+        else:
+            yield from parts.check_names(accepted, "status.acceptedNames", needed=False)
+        yield from _check_approval(new, old)
+        if spec.get("preserveUnknownFields") and not dig(old or {}, "spec", "preserveUnknownFields"):
+            told = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in"
+            yield invalid("spec.preserveUnknownFields", True, f"{told} spec.versions[*].schema instead")
+
+    def warnings(self, new: Json, old: Json | None) -> Iterator[str]:
+        known = set(_unknown_formats(old)) if old is not None else set()
+        for name in _unknown_formats(new):
+            if name not in known:
+                yield f'unrecognized format "{name}"'
+
+
+def _decode_inner(schema: Json) -> None:
+    """Decode the schemas in fields that may hold something else as well. Raises BadRequest."""
+    for name in ("items", "additionalProperties"):
+        if isinstance(schema.get(name), dict):
+            check.decode(facts.schema(_PROPS), schema[name])
+    for _, child in children(schema):
+        _decode_inner(child)
 
 
 def begin_deletion(new: Json, old: Json) -> None:
@@ -86,75 +111,97 @@ def begin_deletion(new: Json, old: Json) -> None:
     status["conditions"] = [*conditions, condition]
 
 
-def _check_group(group: str) -> Errors:
-    if not group:
-        yield required("spec.group")
-        return
-    yield from follows(group, "spec.group", names.dns1123_subdomain)
-    if "." not in group:
-        yield invalid("spec.group", group, "should be a domain with at least one dot")
-
-
-def _check_names(crd_names: Json) -> Errors:
-    for field in ("plural", "singular", "kind", "listKind"):
-        value = crd_names.get(field) or ""
-        if not value:
-            yield required(f"spec.names.{field}")
-        else:
-            yield from follows(value.lower(), f"spec.names.{field}", names.dns1035_label)
-    if crd_names.get("kind") and crd_names.get("kind") == crd_names.get("listKind"):
-        yield invalid("spec.names.listKind", crd_names["listKind"], "kind and listKind may not be the same")
-    for field in ("shortNames", "categories"):
-        for index, value in enumerate(crd_names.get(field) or ()):
-            yield from follows(value, f"spec.names.{field}[{index}]", names.dns1035_label)
-
-
-def _check_versions(versions: list[Json]) -> Errors:
-    if not versions:
-        yield required("spec.versions", "must have at least one version")
-        return
-    seen: set[str] = set()
+def _check_spec(spec: Json, name: str, old: Json | None) -> Errors:
+    crd_names, versions = spec.get("names") or {}, spec.get("versions") or []
+    if old is None and name != f"{crd_names.get('plural') or ''}.{spec.get('group') or ''}":
+        yield invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
+    yield from parts.check_group(spec.get("group") or "")
+    yield from parts.check_scope(spec.get("scope") or "")
     for index, version in enumerate(versions):
-        where, name = f"spec.versions[{index}]", version.get("name") or ""
-        yield from follows(name, f"{where}.name", names.dns1035_label)
-        if name in seen:
-            yield duplicate(f"{where}.name", name)
-        seen.add(name)
         if dig(version, "schema", "openAPIV3Schema") is None:
-            yield required(f"{where}.schema.openAPIV3Schema", "schemas are required")
-        elif dig(version, "schema", "openAPIV3Schema", "type") != "object":
-            kind = dig(version, "schema", "openAPIV3Schema", "type") or ""
-            yield invalid(f"{where}.schema.openAPIV3Schema.type", kind, "must be object at the root")
-        for position, column in enumerate(version.get("additionalPrinterColumns") or ()):
-            yield from has(column, f"{where}.additionalPrinterColumns[{position}]", "name", "type", "jsonPath")
-    if sum(1 for version in versions if version.get("storage")) != 1:
-        yield invalid("spec.versions", versions, "must have exactly one version marked as storage version")
+            yield required(f"spec.versions[{index}].schema.openAPIV3Schema")
+    yield from parts.check_versions(versions)
+    yield from parts.check_names(crd_names, "spec.names", needed=True)
+    before = dig(old or {}, "spec", "versions") or []
+    yield from _check_schemas(versions, before)
+    yield from parts.check_subresources(versions)
+    yield from parts.check_columns(versions)
+    yield from parts.check_selectable_fields(versions, before)
+    yield from check_conversion(spec.get("conversion") or {}, old)
+    if old is not None:
+        if any(c["type"] == "Established" and c["status"] == "True" for c in dig(old, "status", "conditions") or ()):
+            yield from immutable({"spec": spec}, old, "spec.scope", "spec.names.kind")
+        yield from immutable({"spec": spec}, old, "spec.group", "spec.names.plural")
 
 
-def _check_rules(versions: list[Json], old: list[Json]) -> Errors:
-    """Validation rules. Versions that share one schema have it, for upstream's errors, beside them."""
-    raws = [dig(version, "schema", "openAPIV3Schema") for version in versions]
-    shared = all(raw == raws[0] for raw in raws)
-    for index, raw in enumerate(raws[:1] if shared else raws):
-        path = "spec.validation.openAPIV3Schema" if shared else f"spec.versions[{index}].schema.openAPIV3Schema"
-        if not isinstance(raw, dict) or any(raw == dig(each, "schema", "openAPIV3Schema") for each in old):
-            continue
-        try:
-            schema = from_openapi_v3(raw)
-        except (ValueError, TypeError, AttributeError, re.error):
-            continue
-        if has_rules(schema):
-            # Only definitions that have rules load the language.
-            from tiphys.api.rules.checks import check_rules
-
-            yield from check_rules(schema, path)
+def _check_schemas(versions: list[Json], before: list[Json]) -> Errors:
+    with_status = any(dig(version, "subresources", "status") is not None for version in versions)
+    known = [(dig(v, "schema", "openAPIV3Schema"), dig(v, "subresources", "status") is not None) for v in before]
+    for path, wrapped, version in parts.places(versions, "schema", "validation"):
+        schema = (wrapped or {}).get("openAPIV3Schema")
+        status = with_status if path == "spec.validation" else dig(version, "subresources", "status") is not None
+        if isinstance(schema, dict) and (schema, status) not in known:
+            yield from _check_schema(schema, f"{path}.openAPIV3Schema", status=status)
 
 
-def _check_conversion(conversion: Json) -> Errors:
-    yield from one_of(conversion, "spec.conversion", "strategy", ("None", "Webhook"))
-    if conversion.get("strategy") == "Webhook":
-        webhook = conversion.get("webhook")
-        if webhook is None:
-            yield required("spec.conversion.webhook.clientConfig", "required when strategy is set to Webhook")
-        else:
-            yield from has(webhook, "spec.conversion.webhook", "clientConfig", "conversionReviewVersions")
+def _check_schema(schema: Json, path: str, *, status: bool) -> Errors:
+    found = list(check_root(schema, path, status=status))
+    odd, usable = unconvertible(schema), False
+    if not odd:
+        problems = check_structural(schema, path)
+        if not problems:
+            problems = list(_check_compiled(schema, path))
+            usable = not problems
+        found += problems
+    found += check_schema(schema, path)
+    if odd and not found:
+        found.append(invalid(path, "", odd))
+    if usable and not found:
+        found += _check_rules(schema, path)
+    yield from found
+
+
+def _check_compiled(schema: Json, path: str) -> Errors:
+    try:
+        yield from check_defaults(from_openapi_v3(schema), path)
+    except (ValueError, TypeError, AttributeError, re.error) as error:
+        yield invalid(path, "", f"error building validator: {error}")
+
+
+def _check_rules(schema: Json, path: str) -> Errors:
+    compiled = from_openapi_v3(schema)
+    if has_rules(compiled):
+        # Only definitions that have rules load the language.
+        from tiphys.api.rules.checks import check_rules
+
+        yield from check_rules(compiled, path)
+
+
+def _check_approval(new: Json, old: Json | None) -> Errors:
+    """Definitions in Kubernetes' own groups need an approval, unless they had none before."""
+    if not is_protected(dig(new, "spec", "group") or ""):
+        return
+    annotation = (dig(new, "metadata", "annotations") or {}).get(APPROVED) or ""
+    state, reason = approval_state(annotation)
+    if old is not None and approval_state((dig(old, "metadata", "annotations") or {}).get(APPROVED) or "")[0] == state:
+        return
+    path = f"metadata.annotations[{APPROVED}]"
+    if state == "Missing":
+        yield required(path, reason)
+    elif state == "Invalid":
+        yield invalid(path, annotation, reason)
+
+
+def _unknown_formats(definition: Json) -> Iterator[str]:
+    for version in dig(definition, "spec", "versions") or ():
+        schema = dig(version, "schema", "openAPIV3Schema")
+        if isinstance(schema, dict):
+            yield from _formats_in(schema)
+
+
+def _formats_in(schema: Json) -> Iterator[str]:
+    name = schema.get("format")
+    if name and not formats.is_known(name, schema.get("type") or ""):
+        yield name
+    for _, child in children(schema):
+        yield from _formats_in(child)
