@@ -43,8 +43,13 @@ def list_body(resource: AnyResource, entries: Sequence[Entry], meta: Json, form:
     else:
         kind, version = resource.list_kind, resource.api_version
         items = [as_version(resource, entry) for entry in entries]
-    head = orjson.dumps({"kind": kind, "apiVersion": version, "metadata": meta})
-    return b'%b,"items":[%b]}' % (head[:-1], b",".join(items))
+    head = orjson.dumps({"kind": kind, "apiVersion": version, "metadata": meta})[:-1] + b',"items":['
+    if not items:
+        return head + b"]}"
+    # The frame goes around the first and the last item, so that the whole is copied only once.
+    items[0] = head + items[0]
+    items[-1] += b"]}"
+    return b",".join(items)
 
 
 def watch_lines(resource: AnyResource, form: Form, clock: Callable[[], float]) -> Callable[[str, Entry], bytes]:
