@@ -18,7 +18,7 @@ from tiphys.api.registry import AnyResource, Registry
 from tiphys.api.resource import Json
 from tiphys.server.aggregation import Aggregation
 from tiphys.server.app import Extensions
-from tiphys.server.openapi_schemas import Definitions
+from tiphys.server.openapi_schemas import V2, V3, Definitions
 
 _INFO = {"title": "Kubernetes", "version": KUBERNETES_VERSION}
 _ACTIONS = {
@@ -86,7 +86,7 @@ class OpenApi:
             raise errors.NotAcceptable("OpenAPI v2 is served as application/json only")
         body = self._made.get("v2")
         if body is None:
-            definitions = Definitions("#/definitions/")
+            definitions = Definitions(V2)
             paths: Json = {}
             for resource in self._registry:
                 paths |= _paths(resource, definitions, v3=False)
@@ -101,15 +101,19 @@ class OpenApi:
 
     def _fingerprint(self, group: str, version: str) -> bytes:
         """Changes whenever the document would: built-ins never do, custom ones are compared by what they declare."""
+        kept = self._made.get(f"of {group}/{version}")
+        if kept is not None:
+            return kept
         parts = []
         for resource in self._registry:
             if (resource.group, resource.version) == (group, version):
                 own = Definitions("").own(resource) if resource.structural is not None else ""
                 parts.append([resource.plural, resource.kind, own])
-        return orjson.dumps(parts)
+        made = self._made[f"of {group}/{version}"] = orjson.dumps(parts)
+        return made
 
     def _document(self, group: str, version: str) -> Json:
-        definitions = Definitions("#/components/schemas/")
+        definitions = Definitions(V3)
         paths: Json = {}
         for resource in self._registry:
             if (resource.group, resource.version) == (group, version):

@@ -9,9 +9,11 @@ from tiphys.api import schema as s
 from tiphys.api.registry import AnyResource
 from tiphys.api.resource import Json
 from tiphys.api.schema import Schema
+from tiphys.server.openapi_custom import published, published_list
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _DEFS = "#/$defs/"
+V2, V3 = "#/definitions/", "#/components/schemas/"
 
 
 class Definitions:
@@ -36,7 +38,10 @@ class Definitions:
         else:
             name = ".".join([*reversed(resource.group.split(".")), resource.version, resource.kind])
             self._builtin(_META + "ObjectMeta")
+            self._builtin(_META + "ListMeta")
             self._found[name] = self.own(resource)
+            listed = published_list(resource, self.reference(name), self.reference(_META + "ListMeta"))
+            self._found[f"{name.rpartition('.')[0]}.{resource.list_kind}"] = listed
         gvk = {"group": resource.group, "version": resource.version, "kind": resource.kind}
         known = self._found[name].setdefault("x-kubernetes-group-version-kind", [])
         if gvk not in known:
@@ -45,10 +50,7 @@ class Definitions:
 
     def own(self, resource: AnyResource) -> Json:
         """The definition of a custom resource."""
-        assert resource.structural is not None
-        body = self._node(resource.structural)
-        body.setdefault("properties", {})["metadata"] = self.reference(_META + "ObjectMeta")
-        return body
+        return published(resource, self.reference(_META + "ObjectMeta"), v2=self._prefix == V2)
 
     def _builtin(self, name: str) -> None:
         if name in self._found:

@@ -211,7 +211,7 @@ def check_stored_versions(stored: list[str], versions: list[Json]) -> Errors:
         if name not in known:
             told = (
                 f"missing from spec.versions; {name} was previously a storage version, and must remain in "
-                f"spec.versions until a storage migration ensures no data remains persisted in {name} and removes {name} "
-                "from status.storedVersions"
+                f"spec.versions until a storage migration ensures no data remains persisted in {name} and removes "
+                f"{name} from status.storedVersions"
             )
             yield invalid(f"{path}[{index}]", name, told)
