@@ -63,7 +63,8 @@ def json_patch(obj: Any, operations: Any) -> Any:
                 f"Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit "
                 f"{MAX_COPIED}"
             )
-    return bounded(box[""])
+    # A patch may remove the root itself.
+    return bounded(box.get(""))
 
 
 def _apply(box: dict[str, Any], operation: Any) -> int:

@@ -144,7 +144,7 @@ def _devices(claim: Json) -> Amounts:
 
 def matches(quota: Json, group: str, plural: str, obj: Json) -> bool:
     """Whether the object is in the scopes of the quota, all of them."""
-    spec = quota["spec"]
+    spec = quota.get("spec") or {}
     terms = [{"scopeName": name, "operator": "Exists"} for name in spec.get("scopes") or ()]
     terms += (spec.get("scopeSelector") or {}).get("matchExpressions") or ()
     if not terms:

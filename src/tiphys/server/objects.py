@@ -117,6 +117,14 @@ def _decode(resource: AnyResource, obj: Json) -> list[str]:
     return check.decode(schema, obj) if schema is not None else []
 
 
+def with_spec(resource: AnyResource, obj: Json) -> None:
+    """Give a built-in object the spec that it has in Go even where nothing is in it."""
+    if "spec" not in obj and resource.structural is None:
+        schema = schema_of(resource)
+        if schema is not None and "spec" in schema.properties:
+            obj["spec"] = {}
+
+
 def encode(obj: Json) -> bytes:
     """The bytes to store: without resourceVersion, which is the store's to give."""
     obj["metadata"].pop("resourceVersion", None)

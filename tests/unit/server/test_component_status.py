@@ -17,9 +17,7 @@ async def test_components_say_whether_they_work(api):
         "etcd-0": "False", "scheduler": "True"
     }  # fmt: skip
     rows = (await api.ok("GET", PATH, accept=TABLE))["rows"]
-    assert [row["cells"][:3] for row in rows] == [
-        ["etcd-0", "Unhealthy", "disk is full"],
-        ["scheduler", "Healthy", "ok"],
-    ]
+    cells = [row["cells"][:3] for row in rows]
+    assert cells == [["etcd-0", "Unhealthy", "disk is full"], ["scheduler", "Healthy", "ok"]]
     assert (await api.ok("GET", f"{PATH}/scheduler"))["conditions"][0]["message"] == "ok"
     assert (await api("GET", f"{PATH}/none"))[0] == 404

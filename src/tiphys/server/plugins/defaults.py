@@ -60,10 +60,11 @@ class DefaultIngressClass(Plugin):
             return
         obj = attributes.obj or {}
         said = "kubernetes.io/ingress.class" in (obj["metadata"].get("annotations") or {})
-        if not said and obj["spec"].get("ingressClassName") is None:
+        spec = obj.setdefault("spec", {})
+        if not said and spec.get("ingressClassName") is None:
             name = _default(self._classes, _DEFAULT_INGRESS)
             if name:
-                obj["spec"]["ingressClassName"] = name
+                spec["ingressClassName"] = name
 
 
 class StorageObjectInUseProtection(Plugin):
