@@ -74,7 +74,7 @@ class Patch(Change):
 
     def __init__(self, media: str, body: Any) -> None:
         self._media, self._body = media, body
-        self.conditional = isinstance(body, dict) and bool((body.get("metadata") or {}).get("resourceVersion"))
+        self.conditional = bool(_metadata(body).get("resourceVersion"))
 
     def apply(self, call: Call, current: Json) -> Json:
         if self._media == JSON_PATCH:
@@ -108,7 +108,7 @@ class Apply(Change):
         for name in ("apiVersion", "kind"):
             if not body.get(name):
                 raise errors.BadRequest(f"the object to apply has no {name}; it must be set")
-        if (body.get("metadata") or {}).get("managedFields"):
+        if _metadata(body).get("managedFields"):
             raise errors.BadRequest("metadata.managedFields must be nil")
         self._body = objects.check_object(call, body, duplicates)
         objects.place(self._body, call)
@@ -129,6 +129,12 @@ class Apply(Change):
             current, self._body, manager=call.manager, force=self._force, api_version=call.resource.api_version,
             subresource=call.target.subresource, schema=schema, now=call.now, ignored=_not_owned(call),
         )  # fmt: skip
+
+
+def _metadata(body: Any) -> Json:
+    """The metadata of a patch, if there is such a thing in it."""
+    metadata = body.get("metadata") if isinstance(body, dict) else None
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _not_owned(call: Call) -> tuple[str, ...]:
