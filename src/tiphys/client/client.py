@@ -213,5 +213,5 @@ async def _events(lines: AsyncIterator[bytes]) -> AsyncIterator[tuple[str, bytes
     async for line in lines:
         event = _watch_lines.decode(line)
         if event.type == "ERROR":
-            raise from_status(orjson.loads(event.object))
+            raise from_status(orjson.loads(bytes(event.object)))
         yield event.type, bytes(event.object)
