@@ -21,7 +21,7 @@ from tiphys.base.tasks import Supervisor
 from tiphys.client.inprocess import InProcess
 from tiphys.kinds.registry import builtin
 from tiphys.main.pki import FRONT_PROXY, Leaf, Pki, load_key
-from tiphys.server.aggregation_client import Identity
+from tiphys.server.aggregation.client import Identity
 from tiphys.server.assemble import Assembled, Settings, assemble
 from tiphys.server.bootstrap import bootstrap
 from tiphys.server.connect import Connect

@@ -17,7 +17,7 @@ from tiphys.api.http import JSON, Request, Response, User
 from tiphys.api.registry import AnyResource, Registry
 from tiphys.base.clock import Clock
 from tiphys.base.log import Log
-from tiphys.server.admission import Chain
+from tiphys.server.admission.chain import Chain
 from tiphys.server.authz import Authorizer, refusal
 from tiphys.server.cache import Cache
 from tiphys.server.call import Call

@@ -11,12 +11,14 @@ from tiphys.api.registry import Registry
 from tiphys.api.resource import Json
 from tiphys.base.clock import Clock
 from tiphys.server import pages, reviews
-from tiphys.server.admission import Chain
-from tiphys.server.admission_rules import Matching
-from tiphys.server.aggregation import Aggregation
-from tiphys.server.aggregation_client import AggregationClient, Identity
-from tiphys.server.aggregation_upgrade import RemoteUpgrades
-from tiphys.server.apiservices import ApiServices
+from tiphys.server.admission.chain import Chain
+from tiphys.server.admission.matching import Matching
+from tiphys.server.admission.plugins.order import Parts, Selected, build
+from tiphys.server.admission.plugins.service_addresses import Network, ServiceAddresses
+from tiphys.server.aggregation.apiservices import ApiServices
+from tiphys.server.aggregation.client import AggregationClient, Identity
+from tiphys.server.aggregation.remotes import Aggregation
+from tiphys.server.aggregation.upgrade import RemoteUpgrades
 from tiphys.server.app import ApiServer
 from tiphys.server.authn import Authenticator
 from tiphys.server.authz import Rbac, Union
@@ -24,8 +26,6 @@ from tiphys.server.cache import Cache, Readers
 from tiphys.server.custom.controller import CustomResources
 from tiphys.server.node_authorizer import NodeAuthorizer
 from tiphys.server.openapi import OpenApi
-from tiphys.server.plugins.order import Parts, Selected, build
-from tiphys.server.plugins.service_addresses import Network, ServiceAddresses
 from tiphys.server.subresources import other, pods, scale
 from tiphys.server.tokens import Tokens
 from tiphys.server.webhook_client import Post, WebhookClient

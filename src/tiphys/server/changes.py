@@ -12,7 +12,7 @@ from tiphys.api.http import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATC
 from tiphys.api.resource import Json
 from tiphys.api.strategic import strategic_patch
 from tiphys.server import objects
-from tiphys.server.admission import Shape
+from tiphys.server.admission.chain import Shape
 from tiphys.server.call import Call
 
 _ACCEPTED = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)

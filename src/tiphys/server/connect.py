@@ -18,7 +18,7 @@ from tiphys.api import errors
 from tiphys.api.http import Request
 from tiphys.api.resource import Json
 from tiphys.client.tunnel import TunnelFailed, tunnel
-from tiphys.server.admission_connect import admit_connect
+from tiphys.server.admission.connect import admit_connect
 from tiphys.server.app import ApiServer
 from tiphys.server.authz import refusal
 from tiphys.server.call import Call

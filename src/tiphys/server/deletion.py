@@ -18,7 +18,7 @@ from tiphys.api.http import Response
 from tiphys.api.resource import Json
 from tiphys.api.time import rfc3339
 from tiphys.server import objects, output
-from tiphys.server.admission import Chain
+from tiphys.server.admission.chain import Chain
 from tiphys.server.cache import Cache, Entry
 from tiphys.server.call import Call, Options
 from tiphys.server.reads import Reads, selection_of

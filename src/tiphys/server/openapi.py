@@ -16,7 +16,7 @@ from tiphys.api import errors
 from tiphys.api.http import JSON, Request, Response
 from tiphys.api.registry import AnyResource, Registry
 from tiphys.api.resource import Json
-from tiphys.server.aggregation import Aggregation
+from tiphys.server.aggregation.remotes import Aggregation
 from tiphys.server.app import Extensions
 from tiphys.server.openapi_schemas import V2, V3, Definitions
 

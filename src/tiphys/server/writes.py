@@ -19,7 +19,7 @@ from tiphys.api.resource import Json
 from tiphys.api.time import rfc3339
 from tiphys.base.clock import Clock
 from tiphys.server import objects, output
-from tiphys.server.admission import Attributes, Chain
+from tiphys.server.admission.chain import Attributes, Chain
 from tiphys.server.cache import Cache, Entry, splice
 from tiphys.server.call import Call
 from tiphys.server.changes import Change, changer

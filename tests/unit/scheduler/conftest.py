@@ -18,9 +18,9 @@ from tiphys.client.inprocess import InProcess
 from tiphys.kinds.core.serviceaccount import SERVICE_ACCOUNTS
 from tiphys.kinds.registry import builtin
 from tiphys.scheduler.scheduler import Scheduler
+from tiphys.server.admission.plugins.order import Selected
 from tiphys.server.assemble import Settings, assemble
 from tiphys.server.bootstrap import bootstrap
-from tiphys.server.plugins.order import Selected
 from tiphys.store.memory import MemoryStore
 
 

@@ -9,8 +9,8 @@ import pytest
 from tests.unit.server.conftest import ADMIN, Api
 from tiphys.api.errors import NotFound
 from tiphys.kinds.registry import builtin
-from tiphys.server.admission import Attributes
-from tiphys.server.admission_rules import Criteria, Matching, exempt
+from tiphys.server.admission.chain import Attributes
+from tiphys.server.admission.matching import Criteria, Matching, exempt
 
 REGISTRY = builtin(beta=True)
 

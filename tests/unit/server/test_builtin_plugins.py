@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.unit.server.conftest import ADMIN, Api, serving
 from tiphys.api.http import User
-from tiphys.server.plugins.event_rate_limit import EventLimit
-from tiphys.server.plugins.order import Selected
+from tiphys.server.admission.plugins.event_rate_limit import EventLimit
+from tiphys.server.admission.plugins.order import Selected
 
 PODS = "/api/v1/namespaces/default/pods"
 CLAIMS = "/api/v1/namespaces/default/persistentvolumeclaims"

@@ -11,19 +11,63 @@ from tiphys.kinds.registry import builtin
 
 RESOURCES = sorted(builtin(), key=lambda r: (r.group, r.version, r.plural))
 ODD = [
-    b"", b"null", b"[]", b"{}", b'"x"', b"5", b"{", b"\xff", b'{"metadata":null}', b'{"metadata":[]}',
-    b'{"metadata":{"name":5}}', b'{"metadata":{"name":"a","labels":[]}}', b'{"metadata":{"name":"a","labels":{"a":1}}}',
-    b'{"metadata":{"name":"a","managedFields":[{}]}}', b'{"metadata":{"name":"a","ownerReferences":[{}]}}',
-    b'{"metadata":{"name":"a","finalizers":["x"]}}', b'{"metadata":{"name":"a"},"spec":null}',
-    b'{"metadata":{"name":"a"},"spec":[]}', b'{"metadata":{"name":"a"},"spec":{}}', b'{"metadata":{"name":"a"},"status":{}}',
+    b"",
+    b"null",
+    b"[]",
+    b"{}",
+    b'"x"',
+    b"5",
+    b"{",
+    b"\xff",
+    b'{"metadata":null}',
+    b'{"metadata":[]}',
+    b'{"metadata":{"name":5}}',
+    b'{"metadata":{"name":"a","labels":[]}}',
+    b'{"metadata":{"name":"a","labels":{"a":1}}}',
+    b'{"metadata":{"name":"a","managedFields":[{}]}}',
+    b'{"metadata":{"name":"a","ownerReferences":[{}]}}',
+    b'{"metadata":{"name":"a","finalizers":["x"]}}',
+    b'{"metadata":{"name":"a"},"spec":null}',
+    b'{"metadata":{"name":"a"},"spec":[]}',
+    b'{"metadata":{"name":"a"},"spec":{}}',
+    b'{"metadata":{"name":"a"},"status":{}}',
     b'{"metadata":{"name":"a","generateName":"b","resourceVersion":"x","uid":"y"}}',
-]  # fmt: skip
+]
 PATCHES = {
-    JSON_PATCH: [b"{}", b"[]", b"[1]", b'[{"op":"add"}]', b'[{"op":"remove","path":""}]', b'[{"op":"replace","path":"","value":1}]'],
-    MERGE_PATCH: [b"[]", b"null", b'{"metadata":null}', b'{"metadata":{"name":"b"}}', b'{"spec":null}', b'{"spec":[]}', b'{"kind":"X"}'],
-    STRATEGIC_PATCH: [b"[]", b'{"$patch":"delete"}', b'{"metadata":{"$patch":"replace"}}', b'{"spec":{"$patch":"x"}}', b'{"$retainKeys":5}'],
-    APPLY_PATCH: [b"[]", b"{}", b"a: b", b"kind: X\napiVersion: v1", b"- 1", b"a: [", b'{"metadata":{"managedFields":[1]}}'],
-}  # fmt: skip
+    JSON_PATCH: [
+        b"{}",
+        b"[]",
+        b"[1]",
+        b'[{"op":"add"}]',
+        b'[{"op":"remove","path":""}]',
+        b'[{"op":"replace","path":"","value":1}]',
+    ],
+    MERGE_PATCH: [
+        b"[]",
+        b"null",
+        b'{"metadata":null}',
+        b'{"metadata":{"name":"b"}}',
+        b'{"spec":null}',
+        b'{"spec":[]}',
+        b'{"kind":"X"}',
+    ],
+    STRATEGIC_PATCH: [
+        b"[]",
+        b'{"$patch":"delete"}',
+        b'{"metadata":{"$patch":"replace"}}',
+        b'{"spec":{"$patch":"x"}}',
+        b'{"$retainKeys":5}',
+    ],
+    APPLY_PATCH: [
+        b"[]",
+        b"{}",
+        b"a: b",
+        b"kind: X\napiVersion: v1",
+        b"- 1",
+        b"a: [",
+        b'{"metadata":{"managedFields":[1]}}',
+    ],
+}
 
 
 def wrong(field: s.Schema, depth: int):
@@ -35,9 +79,16 @@ def wrong(field: s.Schema, depth: int):
     if field.code == s.MAP:
         return {"-bad key": wrong(field.additional, depth + 1)} if depth < 6 else {}
     return {
-        s.STRING: "", s.INTEGER: -1, s.NUMBER: -1.5, s.BOOLEAN: True, s.QUANTITY: "-1", s.BYTES: "", s.INT_OR_STRING: "x%",
-        s.TIME: "2026-01-02T03:04:05Z", s.MICRO_TIME: "2026-01-02T03:04:05.000000Z",
-    }.get(field.code, {})  # fmt: skip
+        s.STRING: "",
+        s.INTEGER: -1,
+        s.NUMBER: -1.5,
+        s.BOOLEAN: True,
+        s.QUANTITY: "-1",
+        s.BYTES: "",
+        s.INT_OR_STRING: "x%",
+        s.TIME: "2026-01-02T03:04:05Z",
+        s.MICRO_TIME: "2026-01-02T03:04:05.000000Z",
+    }.get(field.code, {})
 
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda r: f"{r.group_resource}/{r.version}")
@@ -70,11 +121,22 @@ async def test_odd_requests_are_refused(api, resource):
             await send("POST", collection, {"metadata": {"name": "a"}})
             await send("PATCH", named, body, content_type=media, fieldManager="m")
     for query in (
-        {"limit": "x"}, {"limit": "-1"}, {"continue": "x"}, {"continue": "eyJ2IjoxfQ"}, {"resourceVersion": "x"},
-        {"resourceVersion": "99999999999999999999"}, {"labelSelector": "!!"}, {"labelSelector": "a in ("},
-        {"fieldSelector": "x=y"}, {"fieldSelector": "a"}, {"timeoutSeconds": "x", "watch": "1"}, {"watch": "x"},
-        {"resourceVersionMatch": "Exact"}, {"sendInitialEvents": "true", "watch": "1"}, {"dryRun": "x"},
-    ):  # fmt: skip
+        {"limit": "x"},
+        {"limit": "-1"},
+        {"continue": "x"},
+        {"continue": "eyJ2IjoxfQ"},
+        {"resourceVersion": "x"},
+        {"resourceVersion": "99999999999999999999"},
+        {"labelSelector": "!!"},
+        {"labelSelector": "a in ("},
+        {"fieldSelector": "x=y"},
+        {"fieldSelector": "a"},
+        {"timeoutSeconds": "x", "watch": "1"},
+        {"watch": "x"},
+        {"resourceVersionMatch": "Exact"},
+        {"sendInitialEvents": "true", "watch": "1"},
+        {"dryRun": "x"},
+    ):
         await send("GET", collection, **query)
         await send("DELETE", collection, **query)
     assert found == []

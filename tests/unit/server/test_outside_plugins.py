@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.unit.server.conftest import Api, serving
-from tiphys.server.admission import Attributes, Plugin
-from tiphys.server.plugins import outside
-from tiphys.server.plugins.order import Selected
+from tiphys.server.admission.chain import Attributes, Plugin
+from tiphys.server.admission.plugins import outside
+from tiphys.server.admission.plugins.order import Selected
 
 PAGE = Path(__file__).parents[3] / "docs" / "howto" / "write-an-admission-plugin.md"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
@@ -72,7 +72,7 @@ async def test_plugins_are_switched_off_by_name() -> None:
 
 async def test_a_package_brings_plugins_and_resources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "acme.py").write_text(
-        "from tiphys.api.resource import resource\nfrom tiphys.server.admission import Plugin\n"
+        "from tiphys.api.resource import resource\nfrom tiphys.server.admission.chain import Plugin\n"
         "SHIPS = resource(group='acme.example.com', version='v1', kind='Ship', plural='ships')\n"
         "class Team(Plugin):\n    def __init__(self, lookup): ...\n"
     )

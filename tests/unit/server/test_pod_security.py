@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.server.conftest import Api
 from tiphys.api.http import MERGE_PATCH
-from tiphys.server.plugins.pod_security_checks import violations
+from tiphys.server.admission.plugins.pod_security_checks import violations
 
 PODS = "/api/v1/namespaces/default/pods"
 GOOD = {

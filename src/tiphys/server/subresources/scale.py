@@ -14,7 +14,7 @@ from tiphys.api.http import APPLY_PATCH, JSON_PATCH, Response
 from tiphys.api.resource import Json, ScalePaths
 from tiphys.api.selectors import from_object
 from tiphys.server import objects
-from tiphys.server.admission import Shape
+from tiphys.server.admission.chain import Shape
 from tiphys.server.app import ApiServer
 from tiphys.server.call import Call
 from tiphys.server.changes import Change

@@ -1,0 +1,1 @@
+"""The admission plugins of the house, named as upstream names them."""

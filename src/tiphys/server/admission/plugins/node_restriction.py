@@ -1,0 +1,59 @@
+"""NodeRestriction: a kubelet writes its own Node and the pods bound to it, and none other. And TaintNodesByCondition.
+
+Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction
+"""
+
+from __future__ import annotations
+
+from tiphys.api import errors
+from tiphys.server.admission.chain import Attributes, Plugin
+from tiphys.server.cache import Cache
+
+_NOT_READY = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+_PODS = "/registry/core/pods/"
+_NODES, _PREFIX = "system:nodes", "system:node:"
+
+
+class NodeRestriction(Plugin):
+    def __init__(self, cache: Cache) -> None:
+        self._pods = cache.of(_PODS)
+
+    def _check_eviction(self, attributes: Attributes, node: str) -> None:
+        entry = self._pods.items.get(f"{_PODS}{attributes.namespace}/{attributes.name}")
+        if entry is not None and entry.field("spec.nodeName") != node:
+            why = f'node "{node}" can only evict pods with spec.nodeName set to itself'
+            raise errors.denied("", "pods", attributes.name, why)
+
+    async def validate(self, attributes: Attributes) -> None:
+        user = attributes.user
+        if not user.name.startswith(_PREFIX) or _NODES not in user.groups:
+            return
+        node = user.name[len(_PREFIX) :]
+        resource = attributes.resource
+        if resource.group or resource.plural not in ("nodes", "pods"):
+            return
+        if resource.plural == "nodes" and attributes.name != node:
+            raise errors.denied(
+                "", "nodes", attributes.name, f'node "{node}" is not allowed to modify node "{attributes.name}"'
+            )
+        if resource.plural == "pods" and attributes.subresource == "eviction":
+            self._check_eviction(attributes, node)
+        elif resource.plural == "pods":
+            obj = attributes.old or attributes.obj or {}
+            on = obj.get("spec", {}).get("nodeName", "")
+            mirror = "kubernetes.io/config.mirror" in ((obj.get("metadata") or {}).get("annotations") or {})
+            if on != node or (attributes.operation == "CREATE" and not mirror):
+                raise errors.denied(
+                    "", "pods", attributes.name,
+                    f'node "{node}" can only {attributes.operation.lower()} pods with spec.nodeName set to itself',
+                )  # fmt: skip
+
+
+class TaintNodesByCondition(Plugin):
+    """A new node is given no pods before it says that it is ready."""
+
+    async def admit(self, attributes: Attributes) -> None:
+        if attributes.operation == "CREATE" and attributes.is_for("", "nodes") and attributes.obj is not None:
+            taints = attributes.obj.setdefault("spec", {}).setdefault("taints", [])
+            if not any(t.get("key") == _NOT_READY["key"] and t.get("effect") == _NOT_READY["effect"] for t in taints):
+                taints.append(dict(_NOT_READY))
