@@ -1,1 +1,0 @@
-"""The admission plugins of the house, named as upstream names them."""
