@@ -1,4 +1,4 @@
-"""`tiphys agent`: kubelet, service proxy and node DNS of one node in one asyncio process."""
+"""`tiphys agent`: kubelet, service proxy, overlay network and node DNS of one node in one asyncio process."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ from tiphys.kubelet.cri_runtime import CriRuntime
 from tiphys.kubelet.network import ClusterDns, parse_resolv_conf
 from tiphys.kubelet.runtime import Dns
 from tiphys.kubelet.server.app import KubeletServer
-from tiphys.main.cluster import Cluster, Settings
 from tiphys.main.node import PodNetwork, containerd_of, kubelet_root, record_of, service_table
+from tiphys.main.node_settings import NodeSettings
 from tiphys.main.pki import Pki
 from tiphys.node.images import Images
+from tiphys.overlay.overlay import Overlay
+from tiphys.overlay.plan import Setting as Tunnel
 from tiphys.proxy.proxy import Proxy
 from tiphys.proxy.rules import Setting
 
@@ -36,33 +38,32 @@ _log = Log("main")
 DOMAIN = "cluster.local"
 
 
-async def serve(cluster: Cluster) -> None:
-    """Run the agent of `cluster` until SIGTERM or SIGINT; containers stay as they are."""
-    settings = cluster.settings()
+async def serve(node: NodeSettings) -> None:
+    """Run the agent of a node until SIGTERM or SIGINT; containers stay as they are."""
     clock = SystemClock()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        tls = Pki(cluster.pki).client_tls("agent")
-        client = Client(Https([settings.server_url], tls, agent="tiphys-agent"), manager="kubelet")
+        tls = Pki(node.pki).client_tls(node.client)
+        client = Client(Https([node.server_url], tls, agent="tiphys-agent"), manager="kubelet")
         stack.push_async_callback(client.close)
         supervisor = await stack.enter_async_context(Supervisor(clock))
         process_metrics.install()
         supervisor.start("looplag", lambda: looplag.monitor(clock))
-        agent = _Agent(cluster, settings, client, clock)
+        agent = _Agent(node, client, clock)
         supervisor.start("agent", agent.run)
         await stop.wait()
         _log.info("stopping; containers keep running")
 
 
 class _Agent:
-    def __init__(self, cluster: Cluster, settings: Settings, client: Client, clock: Clock) -> None:
-        self._cluster, self._settings, self._client, self._clock = cluster, settings, client, clock
-        self._record = record_of(cluster)
-        self._network = PodNetwork(cluster, settings, self._record)
-        self._containerd = containerd_of(cluster, clock)
+    def __init__(self, node: NodeSettings, client: Client, clock: Clock) -> None:
+        self._node, self._client, self._clock = node, client, clock
+        self._record = record_of(node)
+        self._network = PodNetwork(node, self._record)
+        self._containerd = containerd_of(node, clock)
 
     async def run(self) -> None:
         async with Supervisor(self._clock) as supervisor:
@@ -72,32 +73,39 @@ class _Agent:
             services, slices = informers.of(SERVICES), informers.of(ENDPOINT_SLICES)
             zone = Zone(DOMAIN, services, slices)
             proxy = self._proxy(informers)
+            overlay = self._overlay(informers)
             for informer in informers:
                 supervisor.start(f"{informer.resource.plural} informer", informer.run)
             supervisor.start("service proxy", proxy.run)
+            supervisor.start("overlay", overlay.run)
             supervisor.start("dns", lambda: self._dns(zone))
             await self._containerd.ensure()
             supervisor.start("containerd", self._containerd.keep)
             await self._pause_image()
             kubelet = self._kubelet(services)
             server = KubeletServer(kubelet, self._client, self._clock)
-            tls = Pki(self._cluster.pki).server_tls("kubelet", client=ssl.CERT_REQUIRED)
-            await server.start("0.0.0.0", self._settings.kubelet_port, tls)  # noqa: S104 - client certificates guard it
+            tls = Pki(self._node.pki).server_tls(self._node.serving, client=ssl.CERT_REQUIRED)
+            await server.start("0.0.0.0", self._node.port, tls)  # noqa: S104 - client certificates guard it
             try:
                 await kubelet.run()
             finally:
                 await server.stop()
 
     def _proxy(self, informers: Informers) -> Proxy:
-        table = service_table(self._cluster)
+        table = service_table(self._node)
         self._record.add("nft_table", f"ip {table}")
-        setting = Setting(table, str(self._settings.pods), self._network.bridge)
-        return Proxy(informers, self._settings.node, setting, self._clock)
+        setting = Setting(table, str(self._node.pods), self._node.bridge)
+        return Proxy(informers, self._node.name, setting, self._clock)
+
+    def _overlay(self, informers: Informers) -> Overlay:
+        node = self._node
+        setting = Tunnel(node.name, node.address, node.tunnel, node.vni, node.mtu)
+        return Overlay(informers, setting, self._record, self._clock)
 
     async def _dns(self, zone: Zone) -> None:
         await self._network.ready.wait()
         resolver = Resolver(zone, _host_dns().servers, self._clock)
-        await DnsServer(resolver, self._settings.dns).run()
+        await DnsServer(resolver, self._node.dns).run()
 
     async def _pause_image(self) -> None:
         images = Images(self._containerd.endpoint, self._clock)
@@ -107,16 +115,16 @@ class _Agent:
             images.close()
 
     def _kubelet(self, services: Informer[Service]) -> Kubelet:
-        root = kubelet_root(self._cluster)
+        node = self._node
         config = KubeletConfig(
-            node_name=self._settings.node,
-            root=root,
-            run=self._cluster.run / "kubelet",
-            logs=self._cluster.state / "log" / "pods",
-            addresses=[self._settings.address],
-            cgroup_root=f"/tiphys-{self._cluster.name}",
-            dns=ClusterDns(DOMAIN, (self._settings.dns,), _host_dns()),
-            port=self._settings.kubelet_port,
+            node_name=node.name,
+            root=kubelet_root(node),
+            run=node.run / "kubelet",
+            logs=node.state / "log" / "pods",
+            addresses=[node.address],
+            cgroup_root=node.cgroup_root,
+            dns=ClusterDns(DOMAIN, (node.dns,), _host_dns()),
+            port=node.port,
         )
         runtime = CriRuntime(self._containerd.endpoint, self._clock)
         hooks = Hooks(pod_cidrs=self._network.configure)

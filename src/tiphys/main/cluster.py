@@ -20,6 +20,7 @@ import msgspec
 DEFAULT_NAME = "tiphys"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?")
 _STATE, _RUN, _ETC = Path("/var/lib/tiphys"), Path("/run/tiphys"), Path("/etc/tiphys")
+MAX_NODES = 100
 _FIRST_API_PORT, _FIRST_NODE_PORT = 6443, 10250
 
 
@@ -36,6 +37,8 @@ class Settings(msgspec.Struct, frozen=True):
     kubelet_port: int
     address: str
     node: str
+    # How many nodes the cluster has on this machine.
+    nodes: int = 1
     # Admission plugins by upstream's names, besides those that are on by default, and of those that are.
     enable_admission_plugins: list[str] = []
     disable_admission_plugins: list[str] = []
@@ -47,6 +50,11 @@ class Settings(msgspec.Struct, frozen=True):
     @property
     def services(self) -> ipaddress.IPv4Network:
         return ipaddress.IPv4Network(f"10.{43 + 2 * self.index}.0.0/16")
+
+    @property
+    def underlay(self) -> ipaddress.IPv4Network:
+        """What the nodes on this machine besides the first have their own addresses from; the machine has its first."""
+        return ipaddress.IPv4Network(f"10.41.{self.index}.0/24")
 
     @property
     def dns(self) -> str:
@@ -98,10 +106,27 @@ class Cluster:
             ) from None
         return msgspec.json.decode(data, type=Settings)
 
-    def create(self) -> Settings:
-        """Choose the numbers of a new cluster, or read those of an old one."""
-        if self.exists:
-            return self.settings()
+    def create(self, nodes: int | None = None) -> Settings:
+        """Choose the numbers of a new cluster, or read those of an old one; it may grow to `nodes`, never shrink."""
+        settings = self.settings() if self.exists else self._choose(nodes or 1)
+        if nodes is not None and nodes < settings.nodes:
+            raise ClusterError(
+                f"cluster {self.name!r} has {settings.nodes} nodes, and nodes are not taken away: `kubectl drain` and "
+                f"`kubectl cordon` keep pods off one, `tiphys down {self.name} --purge` begins anew"
+            )
+        wanted = msgspec.structs.replace(settings, nodes=nodes or settings.nodes)
+        if wanted.nodes > 1 and ipaddress.ip_address(wanted.address).is_loopback:
+            raise ClusterError(
+                f"nodes of {self.name!r} cannot reach each other at {wanted.address}: when it was made this machine "
+                f"had no default route; `tiphys down {self.name} --purge`, then `tiphys up {self.name} --nodes N`"
+            )
+        if wanted != settings or not self.exists:
+            for path in (self.state, self.pki, self.logs):
+                path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_private(self.state / "cluster.json", msgspec.json.encode(wanted))
+        return wanted
+
+    def _choose(self, nodes: int) -> Settings:
         others = [cluster.settings() for cluster in clusters()]
         taken = {settings.index for settings in others}
         index = next(number for number in range(64) if number not in taken)
@@ -110,9 +135,9 @@ class Cluster:
             name=self.name, index=index, api_port=_free_port(_FIRST_API_PORT, used),
             kubelet_port=_free_port(_FIRST_NODE_PORT, used), address=host_address(), node=socket.gethostname().lower(),
         )  # fmt: skip
-        for path in (self.state, self.pki, self.logs):
-            path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_private(self.state / "cluster.json", msgspec.json.encode(settings))
+        if nodes > 1 and ipaddress.ip_address(settings.address).is_loopback:
+            # Without a default route, the machine has still its address on the network of its nodes.
+            settings = msgspec.structs.replace(settings, address=str(settings.underlay[1]))
         return settings
 
     @contextmanager

@@ -8,6 +8,8 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import chain
+from pathlib import Path
 
 from tiphys.main import kubeconfig
 from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError, clusters
@@ -38,18 +40,31 @@ def down(arguments: Sequence[str]) -> int:
 
 
 async def stop(cluster: Cluster, *, purge: bool) -> None:
-    """End the processes, the containers and all that they made on this machine."""
+    """End the processes, the containers and all that they made on this machine. Raises ClusterError."""
+    if not cluster.exists:
+        await _end(cluster.pidfile("agent"), cluster.pidfile("server"))
+        return
+    from tiphys.main.node import undo
+    from tiphys.main.node_settings import nodes_of
+
+    first, *others = nodes_of(cluster, cluster.settings())
+    await _end(*(node.pidfile for node in (first, *others)))
+    await _end(cluster.pidfile("server"))
+    # The first node last: its record has what joins them, and its cgroup has theirs below it.
+    failures = [*chain(*await asyncio.gather(*(undo(node, purge=purge) for node in others)))]
+    failures += await undo(first, purge=purge)
+    if failures:
+        raise ClusterError(f"could not take back: {'; '.join(failures)}; run `tiphys down {cluster.name}` again")
+
+
+async def _end(*pidfiles: Path) -> None:
+    """Stop the processes that pidfiles name, at the same time."""
     from tiphys.node import process
 
-    for role in ("agent", "server"):
-        identity = process.load(cluster.pidfile(role))
-        if identity is not None:
-            await identity.stop(_GRACE)
-        cluster.pidfile(role).unlink(missing_ok=True)
-    if cluster.exists:
-        from tiphys.main.node import undo
-
-        await undo(cluster, purge=purge)
+    found = [identity for identity in map(process.load, pidfiles) if identity is not None]
+    await asyncio.gather(*(identity.stop(_GRACE) for identity in found))
+    for pidfile in pidfiles:
+        pidfile.unlink(missing_ok=True)
 
 
 def remove(cluster: Cluster, *, purge: bool) -> None:

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 # verb -> (module, function, what it does). The function takes the arguments after the verb and returns the exit code.
 OWN = {
-    "up": ("tiphys.main.up", "up", "start a cluster on this machine; returns when it is Ready"),
+    "up": ("tiphys.main.up", "up", "start a cluster on this machine; returns when its nodes are Ready"),
     "down": ("tiphys.main.down", "down", "stop a cluster; with --purge remove all that it was"),
     "ls": ("tiphys.main.show", "ls", "list the clusters of this machine"),
     "status": ("tiphys.main.show", "status", "one screen about a cluster"),
-    "image": ("tiphys.main.image", "image", "import, build or list images of a cluster's node"),
+    "image": ("tiphys.main.image", "image", "import, build or list images of a cluster's nodes"),
     "server": ("tiphys.main.processes", "server", "run the control plane in the foreground"),
     "agent": ("tiphys.main.processes", "agent", "run the node agent in the foreground"),
 }

@@ -11,6 +11,7 @@ import orjson
 
 from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError
 from tiphys.main.node import containerd_of
+from tiphys.main.node_settings import nodes_of
 from tiphys.node.grpc import RpcError
 from tiphys.node.images import Images
 from tiphys.node.oci import ImageError
@@ -28,7 +29,7 @@ def image(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("tiphys image", description="Images of a cluster's node.")
+    parser = argparse.ArgumentParser("tiphys image", description="Images of a cluster's nodes.")
     parser.add_argument("--cluster", default=DEFAULT_NAME, help="the cluster's name (default: %(default)s)")
     verbs = parser.add_subparsers(dest="verb", required=True)
     take = verbs.add_parser("import", help="import an OCI or docker archive")
@@ -43,22 +44,31 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _run(cluster: Cluster, options: argparse.Namespace) -> int:
-    images = Images(containerd_of(cluster).endpoint)
+    every = [Images(containerd_of(node).endpoint) for node in nodes_of(cluster, cluster.settings())]
     try:
-        if options.verb == "import":
-            for name in await images.import_archive(options.archive):
-                print(name)
-        elif options.verb == "build":
-            print(await images.build(options.context, options.tag, options.file))
-        else:
-            await _list(images, options.output)
+        if options.verb == "list":
+            await _list(every, options.output)
+            return 0
+        for number, images in enumerate(every):
+            names = await _add(images, options)
+            if number == 0:
+                print("\n".join(names))
     finally:
-        images.close()
+        for images in every:
+            images.close()
     return 0
 
 
-async def _list(images: Images, output: str | None) -> None:
-    found = sorted(await images.list(), key=lambda info: info.names)
+async def _add(images: Images, options: argparse.Namespace) -> list[str]:
+    if options.verb == "import":
+        return await images.import_archive(options.archive)
+    return [await images.build(options.context, options.tag, options.file)]
+
+
+async def _list(every: Sequence[Images], output: str | None) -> None:
+    """What any of the nodes has, once."""
+    by_id = {info.id: info for images in every for info in await images.list()}
+    found = sorted(by_id.values(), key=lambda info: info.names)
     if output == "json":
         print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
         return

@@ -1,61 +1,59 @@
-"""What a cluster's node is on this machine: its places, its private containerd, its network, and how all of it ends."""
+"""What a node is on this machine: its places, its private containerd, its network, and how all of it ends."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 from tiphys.base.clock import Clock, SystemClock
-from tiphys.base.log import Log
-from tiphys.main.cluster import Cluster, ClusterError, Settings
+from tiphys.main.node_settings import NodeSettings
 from tiphys.node import cni, iproute, mounts
 from tiphys.node.containerd import Containerd, ContainerdConfig
 from tiphys.node.record import Record
 
-_log = Log("node")
-_LINK_KIND, _TABLE_KIND = "link", "nft_table"
+_LINK_KIND = "link"
 
 
-def containerd_of(cluster: Cluster, clock: Clock | None = None) -> Containerd:
+def containerd_of(node: NodeSettings, clock: Clock | None = None) -> Containerd:
     config = ContainerdConfig(
-        root=cluster.state / "containerd",
-        state=cluster.run / "containerd",
-        cni_conf=cluster.run / "cni",
-        cgroup_root=f"/tiphys-{cluster.name}",
+        root=node.state / "containerd",
+        state=node.run / "containerd",
+        cni_conf=node.run / "cni",
+        cgroup_root=node.cgroup_root,
     )
     return Containerd(config, clock)
 
 
-def kubelet_root(cluster: Cluster) -> Path:
-    return cluster.state / "kubelet"
+def kubelet_root(node: NodeSettings) -> Path:
+    return node.state / "kubelet"
 
 
-def service_table(cluster: Cluster) -> str:
+def service_table(node: NodeSettings) -> str:
     """The nftables table of the cluster's Services."""
-    return f"tiphys-{cluster.name}"
+    return f"tiphys-{node.cluster}"
 
 
-def record_of(cluster: Cluster) -> Record:
-    return Record(cluster.run / "effects.jsonl")
+def record_of(node: NodeSettings) -> Record:
+    return Record(node.run / "effects.jsonl")
 
 
 class PodNetwork:
     """The bridge that pods hang on, with the node's address on it and the address of cluster DNS."""
 
-    def __init__(self, cluster: Cluster, settings: Settings, record: Record) -> None:
-        self._cluster, self._settings, self._record = cluster, settings, record
-        self.bridge = cni.bridge_name(cluster.name)
+    def __init__(self, node: NodeSettings, record: Record) -> None:
+        self._node, self._record = node, record
         self._cidrs: Sequence[str] = ()
         self._known = asyncio.Event()
         self.ready = asyncio.Event()
 
     def configure(self, cidrs: Sequence[str]) -> bool:
         """Tell the CNI plugins the node's range; from then on pods can have addresses."""
-        network = cni.PodNetwork(self._cluster.name, cidrs)
-        config = containerd_of(self._cluster).config
-        cni.write(network, config.cni_conf, self._cluster.run / "ipam")
+        network = cni.PodNetwork(self._node.cluster, cidrs, mtu=self._node.mtu)
+        config = containerd_of(self._node).config
+        cni.write(network, config.cni_conf, self._node.run / "ipam")
         self._cidrs = tuple(cidrs)
         self._known.set()
         return True
@@ -63,35 +61,47 @@ class PodNetwork:
     async def run(self) -> None:
         """Make the bridge and its addresses as soon as the node's range is known."""
         await self._known.wait()
-        self._record.add(_LINK_KIND, self.bridge)
+        bridge = self._node.bridge
+        self._record.add(_LINK_KIND, bridge)
         gateways = [f"{ipaddress.ip_network(cidr)[1]}/{ipaddress.ip_network(cidr).prefixlen}" for cidr in self._cidrs]
-        if not await asyncio.to_thread(Path("/sys/class/net", self.bridge).exists):
-            await iproute.batch([f"link add {self.bridge} type bridge"])
+        if not link_exists(bridge):
+            await iproute.batch([f"link add {bridge} type bridge"])
         await iproute.batch(
             [
-                f"link set {self.bridge} up",
-                *(f"addr replace {gateway} dev {self.bridge}" for gateway in gateways),
-                f"addr replace {self._settings.dns}/32 dev {self.bridge}",
+                f"link set {bridge} up",
+                *(f"addr replace {gateway} dev {bridge}" for gateway in gateways),
+                f"addr replace {self._node.dns}/32 dev {bridge}",
                 # Without a default route, nothing would be sent towards Services for the kernel to translate.
-                f"route replace {self._settings.services} dev {self.bridge} src {gateways[0].partition('/')[0]}",
+                f"route replace {self._node.services} dev {bridge} src {gateways[0].partition('/')[0]}",
             ]
         )
-        await asyncio.to_thread(_forward)
+        await asyncio.to_thread(forward)
         self.ready.set()
 
 
-def _forward() -> None:
+def link_exists(name: str) -> bool:
+    """Whether our network namespace has a link; sysfs may show another namespace's."""
+    try:
+        socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True
+
+
+def forward() -> None:
     """Let the kernel pass packets between pods and the world."""
     path = Path("/proc/sys/net/ipv4/ip_forward")
     if path.read_text().strip() != "1":
         path.write_text("1\n")
 
 
-async def undo(cluster: Cluster, *, purge: bool) -> None:
-    """Remove containers, containerd, mounts, links and tables, once the agent has ended. Raises ClusterError."""
-    await containerd_of(cluster, SystemClock()).destroy(purge=purge)
-    failures = await asyncio.to_thread(record_of(cluster).undo)
-    await asyncio.to_thread(mounts.unmount_below, str(cluster.state))
-    await asyncio.to_thread(mounts.unmount_below, str(cluster.run))
-    if failures:
-        raise ClusterError(f"could not take back: {'; '.join(failures)}; run `tiphys down {cluster.name}` again")
+async def undo(node: NodeSettings, *, purge: bool) -> list[str]:
+    """Remove containers, containerd, mounts, links and tables, once the agent has ended; what could not be undone."""
+    await containerd_of(node, SystemClock()).destroy(purge=purge)
+    failures: list[str] = []
+    if not node.network_namespace:
+        failures = await asyncio.to_thread(record_of(node).undo)
+    # What a node in namespaces made inside them is gone with them, so its record is only thrown away.
+    await asyncio.to_thread(mounts.unmount_below, str(node.state))
+    await asyncio.to_thread(mounts.unmount_below, str(node.run))
+    return failures

@@ -6,48 +6,82 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
 
 from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError
 
 
 def server(arguments: Sequence[str]) -> int:
-    return _run("server", arguments)
+    options = _parser("server").parse_args(arguments)
+    return _guarded("server", lambda: run_server(Cluster(options.cluster), options.log_level))
 
 
 def agent(arguments: Sequence[str]) -> int:
-    return _run("agent", arguments)
+    parser = _parser("agent")
+    parser.add_argument("--node", type=int, default=1, help="its number on this machine (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    return _guarded("agent", lambda: run_agent(Cluster(options.cluster), options.node, options.log_level))
 
 
-def _run(role: str, arguments: Sequence[str]) -> int:
+def _parser(role: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(f"tiphys {role}", description=f"Run the {role} of a cluster until it is stopped.")
     parser.add_argument("--cluster", default=DEFAULT_NAME, help="its name (default: %(default)s)")
     parser.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def _guarded(role: str, body: Callable[[], None]) -> int:
     try:
-        run(role, Cluster(options.cluster), options.log_level)
+        body()
     except ClusterError as error:
         print(f"tiphys {role}: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def run(role: str, cluster: Cluster, level: str = "INFO") -> None:
-    """Be the server or the agent of `cluster` until a signal ends it."""
-    import uvloop
+def run_server(cluster: Cluster, level: str = "INFO") -> None:
+    """Be the server of `cluster` until a signal ends it."""
+    _begin(cluster.pidfile("server"), level)
+    from tiphys.main.server import serve
 
+    _loop(serve(cluster))
+
+
+def run_agent(cluster: Cluster, number: int, level: str = "INFO") -> None:
+    """Be the agent of a node of `cluster` on this machine until a signal ends it."""
+    settings = cluster.settings()
+    if not 1 <= number <= settings.nodes:
+        raise ClusterError(f"{cluster.name!r} has no node {number}, but nodes 1 to {settings.nodes}")
+    from tiphys.main.node_settings import node_of
+
+    node = node_of(cluster, settings, number)
+    if node.network_namespace:
+        from tiphys.main import machine
+
+        # Before anything starts a thread: only a process with a single one can move.
+        machine.enter(node)
+    _begin(node.pidfile, level)
+    from tiphys.main.agent import serve
+
+    _loop(serve(node))
+
+
+def _begin(pidfile: Path, level: str) -> None:
     from tiphys.base import log
     from tiphys.node.process import Identity, started
 
     log.setup(level)
     os.umask(0o077)
-    cluster.run.mkdir(parents=True, exist_ok=True, mode=0o755)
-    Identity(os.getpid(), started(os.getpid()) or 0).save(cluster.pidfile(role))
-    if role == "server":
-        from tiphys.main.server import serve as body
-    else:
-        from tiphys.main.agent import serve as body
+    pidfile.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    Identity(os.getpid(), started(os.getpid()) or 0).save(pidfile)
+
+
+def _loop(body: Coroutine[Any, Any, None]) -> None:
+    import uvloop
+
     # What the imports made lives as long as the process; the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    uvloop.run(body(cluster))
+    uvloop.run(body)

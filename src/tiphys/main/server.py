@@ -23,12 +23,12 @@ from tiphys.main.controllers import Facts, build
 from tiphys.main.pki import FRONT_PROXY, Pki, load_key
 from tiphys.scheduler.scheduler import Scheduler
 from tiphys.server import component_status, metrics_api
+from tiphys.server.admission.plugins.order import Selected
+from tiphys.server.admission.plugins.outside import installed, resources
 from tiphys.server.aggregation.client import Identity
 from tiphys.server.assemble import Assembled, Settings, assemble
 from tiphys.server.bootstrap import bootstrap, publish_authentication, publish_endpoint
 from tiphys.server.connect import Connect
-from tiphys.server.admission.plugins.order import Selected
-from tiphys.server.admission.plugins.outside import installed, resources
 from tiphys.server.upkeep import Upkeep
 from tiphys.server.web import Front
 from tiphys.store.sqlite import SqliteStore

@@ -13,10 +13,10 @@ from urllib.request import Request, urlopen
 import orjson
 
 from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError, clusters
+from tiphys.main.node import containerd_of
+from tiphys.main.node_settings import nodes_of
 from tiphys.main.pki import Pki
 from tiphys.node import process
-
-_ROLES = ("server", "agent")
 
 
 def ls(arguments: Sequence[str]) -> int:
@@ -31,17 +31,20 @@ def ls(arguments: Sequence[str]) -> int:
     if options.output == "json":
         print(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
         return 0
-    print(f"{'NAME':<20} {'STATE':<10} {'SERVER':<28} NODE")
+    print(f"{'NAME':<20} {'STATE':<10} {'SERVER':<28} NODES")
     for row in rows:
-        print(f"{row['name']:<20} {row['state']:<10} {row['server']:<28} {row['node']}")
+        print(f"{row['name']:<20} {row['state']:<10} {row['server']:<28} {','.join(row['nodes'])}")
     return 0
 
 
-def _row(cluster: Cluster) -> dict[str, str]:
+def _row(cluster: Cluster) -> dict[str, Any]:
     settings = cluster.settings()
-    running = [role for role in _ROLES if process.load(cluster.pidfile(role)) is not None]
-    state = "running" if len(running) == len(_ROLES) else "partly" if running else "down"
-    return {"name": cluster.name, "state": state, "server": settings.server_url, "node": settings.node}
+    nodes = nodes_of(cluster, settings)
+    pidfiles = [cluster.pidfile("server"), *(node.pidfile for node in nodes)]
+    running = [pidfile for pidfile in pidfiles if process.load(pidfile) is not None]
+    state = "running" if len(running) == len(pidfiles) else "partly" if running else "down"
+    names = [node.name for node in nodes]
+    return {"name": cluster.name, "state": state, "server": settings.server_url, "node": settings.node, "nodes": names}
 
 
 def status(arguments: Sequence[str]) -> int:
@@ -64,7 +67,12 @@ def status(arguments: Sequence[str]) -> int:
 def gather(cluster: Cluster) -> dict[str, Any]:
     """Components, nodes, store, certificates and what is wrong, as plain data."""
     settings = cluster.settings()
-    components = {role: _component(cluster, role) for role in (*_ROLES, "containerd")}
+    components = {"server": _component(cluster.pidfile("server"))}
+    for node in nodes_of(cluster, settings):
+        # The first node's are the cluster's; those of others are told apart by their number.
+        suffix = f"-{node.number}" if node.number > 1 else ""
+        components[f"agent{suffix}"] = _component(node.pidfile)
+        components[f"containerd{suffix}"] = _component(containerd_of(node).config.pidfile)
     warnings = [f"{role} does not run; `tiphys up {cluster.name}` starts it" for role, c in components.items() if not c]
     nodes: list[dict[str, str]] = []
     try:
@@ -82,8 +90,7 @@ def gather(cluster: Cluster) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _component(cluster: Cluster, role: str) -> dict[str, Any] | None:
-    pidfile = cluster.run / "containerd" / "containerd.pid" if role == "containerd" else cluster.pidfile(role)
+def _component(pidfile: Path) -> dict[str, Any] | None:
     identity = process.load(pidfile)
     if identity is None:
         return None

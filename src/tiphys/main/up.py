@@ -1,4 +1,4 @@
-"""`tiphys up`: from nothing, or from whatever is there, to a cluster whose node is Ready."""
+"""`tiphys up`: from nothing, or from whatever is there, to a cluster whose nodes are Ready."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tiphys.main import kubeconfig
-from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError, Settings
+from tiphys.main.cluster import DEFAULT_NAME, MAX_NODES, Cluster, ClusterError, Settings
 from tiphys.main.link import link_kubectl
 from tiphys.main.pki import Leaf, Pki
 from tiphys.main.progress import Progress
+
+if TYPE_CHECKING:
+    from tiphys.client.client import Client
+    from tiphys.main.node_settings import NodeSettings
 
 _READY_SECONDS = 60.0
 _TOOLS = {
@@ -24,9 +29,12 @@ _TOOLS = {
 
 def up(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
-        "tiphys up", description="Start a cluster on this machine. Idempotent; returns when its node is Ready."
+        "tiphys up", description="Start a cluster on this machine. Idempotent; returns when its nodes are Ready."
     )
     parser.add_argument("name", nargs="?", default=DEFAULT_NAME, help="its name (default: %(default)s)")
+    parser.add_argument(
+        "--nodes", type=_node_count, metavar="N", help="how many nodes it has (default: those it has, or 1); may grow"
+    )
     options = parser.parse_args(arguments)
     progress = Progress()
     try:
@@ -35,7 +43,7 @@ def up(arguments: Sequence[str]) -> int:
         with cluster.locked():
             fresh = not cluster.exists
             try:
-                asyncio.run(start(cluster, progress))
+                asyncio.run(start(cluster, progress, options.nodes))
             except (ClusterError, TimeoutError, OSError):
                 if fresh:
                     take_back(cluster)
@@ -44,6 +52,12 @@ def up(arguments: Sequence[str]) -> int:
         progress.fail(str(error))
         return 1
     return 0
+
+
+def _node_count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= MAX_NODES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MAX_NODES}")
+    return int(text)
 
 
 def take_back(cluster: Cluster) -> None:
@@ -70,39 +84,68 @@ def check_machine() -> None:
         raise ClusterError("this kernel has no cgroups mounted under /sys/fs/cgroup; containers need them")
 
 
-def leaves(settings: Settings) -> dict[str, Leaf]:
-    """The certificates of a cluster of one node."""
+def leaves(settings: Settings, nodes: Sequence[NodeSettings]) -> dict[str, Leaf]:
+    """The certificates of a cluster and of its nodes on this machine."""
     services = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
-    names = ["localhost", "127.0.0.1", "::1", settings.node, settings.address, str(settings.services[1]), *services]
-    return {
+    addresses = ["127.0.0.1", "::1", settings.address, str(settings.services[1]), str(settings.underlay[1])]
+    names = ["localhost", settings.node, *addresses, *services]
+    found = {
         "server": Leaf("kube-apiserver", names=list(dict.fromkeys(names))),
         "server-client": Leaf("kube-apiserver-kubelet-client", ["system:masters"]),
         "admin": Leaf("kubernetes-admin", ["system:masters"]),
-        "agent": Leaf(f"system:node:{settings.node}", ["system:nodes"]),
-        "kubelet": Leaf(
-            f"system:node:{settings.node}", ["system:nodes"], [settings.node, settings.address, "127.0.0.1"]
-        ),
     }
+    for node in nodes:
+        user, groups = f"system:node:{node.name}", ["system:nodes"]
+        found[node.client] = Leaf(user, groups)
+        found[node.serving] = Leaf(user, groups, [node.name, node.address, "127.0.0.1"])
+    return found
 
 
-async def start(cluster: Cluster, progress: Progress) -> None:
-    """Start what does not run yet and wait until the node is Ready."""
-    from tiphys.node import process
+async def start(cluster: Cluster, progress: Progress, count: int | None = None) -> None:
+    """Start what does not run yet and wait until the nodes, `count` or as many as there were, are Ready."""
+    from tiphys.main import machine
+    from tiphys.main.node_settings import nodes_of
 
-    settings = cluster.create()
-    Pki(cluster.pki).ensure(cluster.name, leaves(settings))
+    settings = cluster.create(count)
+    nodes = nodes_of(cluster, settings)
+    Pki(cluster.pki).ensure(cluster.name, leaves(settings, nodes))
     kubeconfig.write(cluster, settings)
     progress.step(f"cluster {cluster.name}: API server at {settings.server_url}")
-    for role in ("server", "agent"):
-        if process.load(cluster.pidfile(role)) is None:
-            _check_port(role, settings)
-            command = [sys.executable, "-m", "tiphys.main.entry", role, "--cluster", cluster.name]
-            process.spawn(command, cluster.logs / f"{role}.log").save(cluster.pidfile(role))
-    await _wait_ready(cluster, settings)
+    _start_process(cluster, settings, "server", cluster.pidfile("server"))
+    _start_process(cluster, settings, "agent", nodes[0].pidfile)
+    if len(nodes) > 1:
+        progress.step(f"{len(nodes)} nodes, on network {settings.underlay}")
+        await machine.ensure(cluster, settings, nodes[1:])
+        for node in nodes[1:]:
+            _start_agent(cluster, node)
+    await _wait_ready(cluster, settings, nodes)
     current = kubeconfig.merge_into_home(cluster, settings)
     link_kubectl()
     hint = "kubectl get pods -A" if current == cluster.name else f"kubectl config use-context {cluster.name}"
-    progress.done(f"node {settings.node} is Ready; try `{hint}`")
+    ready = f"node {settings.node} is Ready" if len(nodes) == 1 else f"{len(nodes)} nodes are Ready"
+    progress.done(f"{ready}; try `{hint}`")
+
+
+def _start_process(cluster: Cluster, settings: Settings, role: str, pidfile: Path) -> None:
+    from tiphys.node import process
+
+    if process.load(pidfile) is None:
+        _check_port(role, settings)
+        _spawn([role, "--cluster", cluster.name], cluster.logs / f"{role}.log", pidfile)
+
+
+def _start_agent(cluster: Cluster, node: NodeSettings) -> None:
+    """The agent of a node in namespaces, where every port is free."""
+    from tiphys.node import process
+
+    if process.load(node.pidfile) is None:
+        _spawn(["agent", "--cluster", cluster.name, "--node", str(node.number)], node.log, node.pidfile)
+
+
+def _spawn(words: Sequence[str], log: Path, pidfile: Path) -> None:
+    from tiphys.node import process
+
+    process.spawn([sys.executable, "-m", "tiphys.main.entry", *words], log).save(pidfile)
 
 
 def _check_port(role: str, settings: Settings) -> None:
@@ -120,45 +163,59 @@ def _check_port(role: str, settings: Settings) -> None:
             ) from error
 
 
-async def _wait_ready(cluster: Cluster, settings: Settings) -> None:
-    """Wait for the server, then watch its nodes until ours is Ready."""
-    import msgspec
-
+async def _wait_ready(cluster: Cluster, settings: Settings, nodes: Sequence[NodeSettings]) -> None:
+    """Wait for the server, then watch its nodes until all of ours are Ready."""
     from tiphys.base.backoff import Backoff
     from tiphys.client.client import Client
     from tiphys.client.http import Https
     from tiphys.client.transport import Unreachable
-    from tiphys.kinds.core.node import NODES, Node
 
     client = Client(
         Https([settings.server_url], Pki(cluster.pki).client_tls("admin"), agent="tiphys-up"), manager="tiphys-up"
     )
     backoff, failures = Backoff(0.02, 0.2, 1.3), 0
+    missing = {node.name for node in nodes}
     try:
         async with asyncio.timeout(_READY_SECONDS):
             while True:
-                _check_alive(cluster)
+                _check_alive(cluster, nodes)
                 try:
-                    async with client.of(NODES).watch(fieldSelector=f"metadata.name={settings.node}") as events:
-                        async for _, data in events:
-                            if msgspec.json.decode(data, type=Node).ready:
-                                return
+                    if await _all_ready(client, missing):
+                        return
                 except Unreachable:
                     await asyncio.sleep(backoff.delay(failures))
                     failures += 1
     except TimeoutError:
         raise TimeoutError(
-            f"node {settings.node} was not Ready after {_READY_SECONDS:.0f} s; see {cluster.logs}"
+            f"not Ready after {_READY_SECONDS:.0f} s: {', '.join(sorted(missing))}; see {cluster.logs}"
         ) from None
     finally:
         await client.close()
 
 
-def _check_alive(cluster: Cluster) -> None:
+async def _all_ready(client: Client, missing: set[str]) -> bool:
+    """Strike off `missing` who is Ready until nobody is left; False where the watch ended before."""
+    import msgspec
+
+    from tiphys.kinds.core.node import NODES, Node
+
+    query = {"fieldSelector": f"metadata.name={next(iter(missing))}"} if len(missing) == 1 else {}
+    async with client.of(NODES).watch(**query) as events:
+        async for _, data in events:
+            node = msgspec.json.decode(data, type=Node)
+            if node.ready:
+                missing.discard(node.metadata.name)
+            if not missing:
+                return True
+    return False
+
+
+def _check_alive(cluster: Cluster, nodes: Sequence[NodeSettings]) -> None:
     from tiphys.node import process
 
-    for role in ("server", "agent"):
-        if process.load(cluster.pidfile(role)) is None:
-            log = cluster.logs / f"{role}.log"
+    found = [("server", cluster.pidfile("server"), cluster.logs / "server.log")]
+    found += [(f"agent of {node.name}", node.pidfile, node.log) for node in nodes]
+    for what, pidfile, log in found:
+        if process.load(pidfile) is None:
             last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it wrote nothing"]
-            raise ClusterError(f"the {role} ended while starting ({last[0]}); see {log}")
+            raise ClusterError(f"the {what} ended while starting ({last[0]}); see {log}")

@@ -1,25 +1,46 @@
-"""Links, addresses and routes by iproute2's batch mode: for the few changes of a node's start.
+"""Links, addresses, routes, neighbours and forwarding entries by iproute2's batch mode: for changes that are few.
 
 `links` does the same over netlink and costs the process ten megabytes for as long as it lives; who changes links all
-the time uses that, who does it once uses this.
+the time uses that, who does it once or when a node comes uses this.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any, Literal
+
+import orjson
+
+Program = Literal["ip", "bridge"]
 
 
-async def batch(lines: Sequence[str]) -> None:
-    """Run `ip` commands in order, such as "addr replace 10.0.0.1/24 dev br0". Raises OSError with ip's message."""
+async def batch(lines: Sequence[str], *, program: Program = "ip", namespace: str = "") -> None:
+    """Run commands in order, such as "addr replace 10.0.0.1/24 dev br0", here or in a named network namespace.
+
+    Nothing is started for no lines. Raises OSError with the program's message.
+    """
+    if lines:
+        await _run(program, [*_inside(namespace), "-batch", "-"], "".join(f"{line}\n" for line in lines).encode())
+
+
+async def show(words: Sequence[str], *, program: Program = "ip", namespace: str = "") -> list[dict[str, Any]]:
+    """What a command such as ["route", "show"] lists, as iproute2's JSON has it. Raises OSError."""
+    output = await _run(program, [*_inside(namespace), "-json", *words], b"")
+    found: list[dict[str, Any]] = orjson.loads(output) if output.strip() else []
+    return found
+
+
+def _inside(namespace: str) -> list[str]:
+    return ["-n", namespace] if namespace else []
+
+
+async def _run(program: str, arguments: list[str], text: bytes) -> bytes:
     process = await asyncio.create_subprocess_exec(
-        "ip",
-        "-batch",
-        "-",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    _, complaint = await process.communicate("".join(f"{line}\n" for line in lines).encode())
+        program, *arguments,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, complaint = await process.communicate(text)
     if process.returncode:
-        raise OSError(process.returncode, f"ip: {complaint.decode(errors='replace').strip()}")
+        raise OSError(process.returncode, f"{program}: {complaint.decode(errors='replace').strip()}")
+    return output

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
-MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE, MS_SHARED = 32, 4096, 16384, 1 << 18, 1 << 20
+MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE, MS_SLAVE, MS_SHARED = 32, 4096, 16384, 1 << 18, 1 << 19, 1 << 20
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 _SYS_OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_BENEATH = 0x02, 0x08
@@ -59,6 +59,16 @@ def make_shared(target: str) -> None:
     _mount("", target, "", MS_SHARED | MS_REC)
 
 
+def make_slave(target: str) -> None:
+    """Let mounts made and undone in the namespace that this one was copied from follow here, and none go there."""
+    _mount("", target, "", MS_SLAVE | MS_REC)
+
+
+def make_private(target: str) -> None:
+    """Let mounts made right below `target` be seen here only."""
+    _mount("", target, "", MS_PRIVATE)
+
+
 def overlay_works(directory: str) -> bool:
     """Whether an overlay can be mounted with its upper layer in `directory`: not so inside most containers."""
     with tempfile.TemporaryDirectory(dir=directory, prefix=".overlay-") as root:
@@ -90,10 +100,10 @@ def unmount_below(root: str) -> list[str]:
 
 
 def mounted(below: str = "/") -> list[Mount]:
-    """The mounts of this process at or below a path, in the order they were made."""
+    """The mounts that this thread sees at or below a path, in the order they were made."""
     prefix = below.rstrip("/") + "/"
     found = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in Path("/proc/thread-self/mountinfo").read_text().splitlines():
         fields, _, rest = line.partition(" - ")
         target, options = (_unescape(word) for word in fields.split()[4:6])
         if target == below or target.startswith(prefix):

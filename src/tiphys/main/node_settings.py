@@ -1,0 +1,114 @@
+"""What an agent is told: its node, the networks of the cluster, and the way to the API server.
+
+Nothing in it assumes that the server, or another node, is on the same machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiphys.main.cluster import Cluster, Settings
+from tiphys.node import cni
+
+_FIRST_VNI = 4200
+# Of VXLAN over IPv4: outer IP 20, UDP 8, VXLAN 8, inner Ethernet 14.
+_ETHERNET_MTU, _OVERHEAD = 1500, 50
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """`state` and `run` are the node's own directories; `client` and `serving` name its certificates in `pki`.
+
+    `number` counts the cluster's nodes on this machine from 1; all but the first live in namespaces of their own.
+    """
+
+    cluster: str
+    number: int
+    name: str
+    address: str
+    port: int
+    server_url: str
+    pki: Path
+    client: str
+    serving: str
+    state: Path
+    run: Path
+    log: Path
+    cgroup_root: str
+    pods: ipaddress.IPv4Network
+    services: ipaddress.IPv4Network
+    dns: str
+    vni: int
+
+    @property
+    def pidfile(self) -> Path:
+        return self.run / "agent.pid"
+
+    @property
+    def pins(self) -> Path:
+        """Where the node's mount and UTS namespaces are pinned; unused by a first node."""
+        return self.run / "ns"
+
+    @property
+    def network_namespace(self) -> str:
+        """The name of the node's network namespace; "" for the machine's own."""
+        return f"tiphys-{self.cluster}-{self.number}" if self.number > 1 else ""
+
+    @property
+    def mtu(self) -> int:
+        """Of pods, so that what they send fits into the overlay's packets."""
+        return _ETHERNET_MTU - _OVERHEAD
+
+    @property
+    def bridge(self) -> str:
+        """The link that the node's pods hang on."""
+        return cni.bridge_name(self.cluster)
+
+    @property
+    def tunnel(self) -> str:
+        """The link to other nodes' pods."""
+        return link_name("x", self.cluster)
+
+
+def link_name(role: str, cluster: str) -> str:
+    """A link of one cluster on this machine, short enough for an interface name (15 bytes)."""
+    return f"tph{role}-{hashlib.sha256(cluster.encode()).hexdigest()[:8]}"
+
+
+def node_of(cluster: Cluster, settings: Settings, number: int) -> NodeSettings:
+    """The node with a number, from 1, of a cluster on this machine."""
+    first = number == 1
+    below = Path() if first else Path("nodes", str(number))
+    suffix = "" if first else f"-{number}"
+    return NodeSettings(
+        cluster=cluster.name,
+        number=number,
+        name=settings.node if first else _name(settings, number),
+        address=settings.address if first else str(settings.underlay[number]),
+        port=settings.kubelet_port,
+        server_url=settings.server_url if first else f"https://{settings.underlay[1]}:{settings.api_port}",
+        pki=cluster.pki,
+        client=f"agent{suffix}",
+        serving=f"kubelet{suffix}",
+        state=cluster.state / below,
+        run=cluster.run / below,
+        log=cluster.logs / f"agent{suffix}.log",
+        cgroup_root=f"/tiphys-{cluster.name}" + ("" if first else f"/nodes/{number}"),
+        pods=settings.pods,
+        services=settings.services,
+        dns=settings.dns,
+        vni=_FIRST_VNI + settings.index,
+    )
+
+
+def nodes_of(cluster: Cluster, settings: Settings) -> list[NodeSettings]:
+    """Every node of a cluster on this machine, the first first."""
+    return [node_of(cluster, settings, number) for number in range(1, settings.nodes + 1)]
+
+
+def _name(settings: Settings, number: int) -> str:
+    name = f"{settings.name}-{number}"
+    return f"{name}-node" if name == settings.node else name
