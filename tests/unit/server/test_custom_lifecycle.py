@@ -71,9 +71,8 @@ async def test_a_definition_waits_for_its_objects_finalizers(api):
 
     async def refused() -> bool:
         code, status = await api("POST", WIDGETS, widget("late", size=1))
-        return code == 403 and status["message"] == (
-            'widgets.example.com "late" is forbidden: create not allowed while custom resource definition is terminating'
-        )
+        why = "create not allowed while custom resource definition is terminating"
+        return code == 403 and status["message"] == f'widgets.example.com "late" is forbidden: {why}'
 
     await until(refused)
     listed = await api.ok("GET", "/apis/example.com/v1")
