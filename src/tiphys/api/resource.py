@@ -111,6 +111,10 @@ class ResourceType(Generic[T]):
     grace: Callable[[Json, int | None], int] | None = None
     # Finalizers that the kind keeps outside its metadata (Namespace's spec.finalizers).
     own_finalizers: Callable[[Json], Sequence[str]] | None = None
+    # Whether an update may leave out the resourceVersion that it was made from, and so replace whatever is there.
+    unconditional_update: bool = True
+    # Whether an update of an object that is not there creates it.
+    create_on_update: bool = False
     # Not stored: `create` is answered by a handler of the server (reviews, tokens).
     virtual: bool = False
     # A custom resource's way from the store's objects to this version (`server.custom.view`), where that is one.

@@ -67,6 +67,7 @@ class ApiServer:
         self.watches = Watches(cache, clock, self.metrics)
         self.reads = Reads(cache, clock, self.watches)
         self.writes = Writes(cache, self.reads, admission, clock)
+        self.writes.authorize_create = self._authorize_create
         self.deletion = Deletion(cache, self.reads, self.writes, admission)
         self.discovery = Discovery(registry)
         self._verbs: Mapping[str, CallHandler] = {
@@ -140,6 +141,12 @@ class ApiServer:
         ):
             raise refusal(user, target)
         return user
+
+    def _authorize_create(self, call: Call) -> None:
+        """A patch or update that turns out to create needs the right to create as well."""
+        target = replace(call.target, verb="create")
+        if not self.authorizer.allows(call.user, target):
+            raise refusal(call.user, target)
 
     def _impersonated(self, request: Request, user: User) -> User:
         """The user that an `Impersonate-User` header asks to act as, if `user` may impersonate it."""

@@ -62,9 +62,18 @@ class Change:
 class Replace(Change):
     def __init__(self, call: Call, new: Json) -> None:
         self._new = orjson.dumps(new)
+        self.creates = call.hub.create_on_update
         self.conditional = bool(new["metadata"].get("resourceVersion"))
 
     def apply(self, call: Call, current: Json) -> Json:
+        if not self.conditional and not call.hub.unconditional_update:
+            wrong = errors.FieldError(
+                "metadata.resourceVersion", "FieldValueInvalid", "Invalid value: 0x0: must be specified for an update"
+            )
+            raise errors.invalid_object(call.resource.group, call.resource.kind, call.target.name, [wrong])
+        return self.new_object(call)
+
+    def new_object(self, call: Call) -> Json:
         new: Json = orjson.loads(self._new)
         return new
 

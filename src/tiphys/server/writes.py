@@ -45,6 +45,8 @@ class Writes:
     def __init__(self, cache: Cache, reads: Reads, admission: Chain, clock: Clock) -> None:
         self._cache, self._reads, self._admission, self._clock = cache, reads, admission, clock
         self._store: Store = cache.store
+        # Raises Forbidden where the user may change objects of a kind but not create them.
+        self.authorize_create: Callable[[Call], None] = lambda call: None
         # Called with (call, old, new) for an update that took away the last reason to wait for deletion.
         self.remove: Callable[[Call, Entry, Json], Awaitable[Response | None]] | None = None
 
@@ -115,6 +117,7 @@ class Writes:
             except errors.NotFound:
                 if not create or call.target.subresource:
                     raise
+                self.authorize_create(call)
                 return await self.create_object(call, change.new_object(call), managed=change.manages)
             try:
                 return await self._attempt(call, change, entry)

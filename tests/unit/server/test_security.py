@@ -153,3 +153,22 @@ async def test_impersonation_needs_the_right_to(api):
     assert 'User "jane" cannot list' in orjson.loads(response.body)["message"]
     response = await api.assembled.server.handle(Request("GET", path, {}, request, b"", JANE))
     assert 'cannot impersonate resource "users"' in orjson.loads(response.body)["message"]
+
+
+async def test_who_may_only_patch_creates_nothing_by_applying(api):
+    path = "/api/v1/namespaces/default/configmaps/new"
+    rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "patch", "update"]}
+    role = {"metadata": {"name": "patcher"}, "rules": [rule]}
+    await api.ok("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", role)
+    subject = {"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "patcher"}
+    reference = {"kind": "ClusterRole", "apiGroup": "rbac.authorization.k8s.io", "name": "patcher"}
+    body = {"metadata": {"name": "patcher"}, "roleRef": reference, "subjects": [subject]}
+    await api.ok("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", body)
+    user = User("patcher", groups=("system:authenticated",))
+    applied = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "new"}}
+    options = {"content_type": "application/apply-patch+yaml", "fieldManager": "m"}
+    code, status = await api("PATCH", path, applied, user=user, **options)
+    assert code == 403
+    assert 'User "patcher" cannot create resource "configmaps"' in status["message"]
+    await api.ok("PATCH", path, applied, **options)
+    await api.ok("PATCH", path, applied, user=user, **options)

@@ -278,3 +278,15 @@ async def test_a_deletion_whose_body_asks_for_a_dry_run_deletes_nothing(api):
     code, _ = await api("DELETE", f"{CM}/a", {**options, "dryRun": ["Some"]})
     assert code == 400
     assert (await api("GET", f"{CM}/a"))[0] == 200
+
+
+async def test_some_kinds_want_to_know_what_an_update_was_made_from(api):
+    path = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+    lease = {"metadata": {"name": "l"}, "spec": {"holderIdentity": "me"}}
+    made = await api.ok("PUT", f"{path}/l", lease)
+    code, status = await api("PUT", f"{path}/l", lease)
+    assert code == 422
+    assert "metadata.resourceVersion: Invalid value: 0x0: must be specified for an update" in status["message"]
+    await api.ok("PUT", f"{path}/l", made)
+    await api.ok("POST", CM, config())
+    await api.ok("PUT", f"{CM}/a", config(x="2"))

@@ -9,7 +9,7 @@ from tiphys.kinds.fields import dig
 
 MUTATING_ADMISSION_POLICIES = declare(
     group="admissionregistration.k8s.io", version="v1",
-    kind="MutatingAdmissionPolicy", plural="mutatingadmissionpolicies",
+    kind="MutatingAdmissionPolicy", plural="mutatingadmissionpolicies", unconditional_update=False,
     categories=("api-extensions",), namespaced=False,
     columns=(
         NAME, column("Mutations", lambda obj: len(dig(obj, "spec", "mutations") or ()), "integer"), PARAM_KIND, AGE,

@@ -7,7 +7,7 @@ from tiphys.kinds.declare import declare
 
 MUTATING_ADMISSION_POLICY_BINDINGS = declare(
     group="admissionregistration.k8s.io", version="v1",
-    kind="MutatingAdmissionPolicyBinding", plural="mutatingadmissionpolicybindings",
+    kind="MutatingAdmissionPolicyBinding", plural="mutatingadmissionpolicybindings", unconditional_update=False,
     categories=("api-extensions",), namespaced=False,
     columns=BINDING_COLUMNS, strategy=PolicyBindingStrategy(),
 )  # fmt: skip

@@ -8,7 +8,7 @@ from tiphys.kinds.declare import declare
 
 MUTATING_WEBHOOK_CONFIGURATIONS = declare(
     group="admissionregistration.k8s.io", version="v1",
-    kind="MutatingWebhookConfiguration", plural="mutatingwebhookconfigurations",
+    kind="MutatingWebhookConfiguration", plural="mutatingwebhookconfigurations", unconditional_update=False,
     categories=("api-extensions",), namespaced=False,
     columns=(NAME, column("Webhooks", lambda obj: len(obj.get("webhooks") or ()), "integer"), AGE),
     strategy=WebhookStrategy(mutating=True),

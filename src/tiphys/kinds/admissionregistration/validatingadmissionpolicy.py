@@ -9,7 +9,7 @@ from tiphys.kinds.fields import dig
 
 VALIDATING_ADMISSION_POLICIES = declare(
     group="admissionregistration.k8s.io", version="v1",
-    kind="ValidatingAdmissionPolicy", plural="validatingadmissionpolicies",
+    kind="ValidatingAdmissionPolicy", plural="validatingadmissionpolicies", unconditional_update=False,
     categories=("api-extensions",), namespaced=False, status=True,
     columns=(
         NAME, column("Validations", lambda obj: len(dig(obj, "spec", "validations") or ()), "integer"), PARAM_KIND, AGE,

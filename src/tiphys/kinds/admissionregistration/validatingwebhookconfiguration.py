@@ -8,7 +8,7 @@ from tiphys.kinds.declare import declare
 
 VALIDATING_WEBHOOK_CONFIGURATIONS = declare(
     group="admissionregistration.k8s.io", version="v1",
-    kind="ValidatingWebhookConfiguration", plural="validatingwebhookconfigurations",
+    kind="ValidatingWebhookConfiguration", plural="validatingwebhookconfigurations", unconditional_update=False,
     categories=("api-extensions",), namespaced=False,
     columns=(NAME, column("Webhooks", lambda obj: len(obj.get("webhooks") or ()), "integer"), AGE),
     strategy=WebhookStrategy(mutating=False),

@@ -65,6 +65,7 @@ class CustomResourceDefinition(Model):
 CUSTOM_RESOURCE_DEFINITIONS = declare(
     CustomResourceDefinition, group="apiextensions.k8s.io", version="v1", kind="CustomResourceDefinition",
     plural="customresourcedefinitions", short_names=("crd", "crds"), categories=("api-extensions",),
+    unconditional_update=False,
     namespaced=False, status=True,
     strategy=CrdStrategy(), own_finalizers=unmarked, columns=(NAME, CREATED_AT),
 )  # fmt: skip

@@ -55,7 +55,7 @@ def _available(obj: Json) -> str:
 
 
 API_SERVICES = declare(
-    group="apiregistration.k8s.io", version="v1", kind="APIService", plural="apiservices",
+    group="apiregistration.k8s.io", version="v1", kind="APIService", plural="apiservices", unconditional_update=False,
     categories=("api-extensions",), namespaced=False, status=True,
     columns=(NAME, column("Service", _service), column("Available", _available), AGE),
     strategy=ApiServiceStrategy(),

@@ -26,6 +26,7 @@ class ClusterTrustBundleStrategy(KindStrategy):
 
 CLUSTER_TRUST_BUNDLES = declare(
     group="certificates.k8s.io", version="v1beta1", kind="ClusterTrustBundle", plural="clustertrustbundles",
+    unconditional_update=False,
     namespaced=False,
     columns=(NAME, at("SignerName", "spec", "signerName", empty=NONE)),
     selectable_fields={"spec.signerName": text_at("spec", "signerName")}, strategy=ClusterTrustBundleStrategy(),

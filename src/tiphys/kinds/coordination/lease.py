@@ -40,6 +40,7 @@ class LeaseStrategy(KindStrategy):
 
 
 LEASES = declare(
-    Lease, group="coordination.k8s.io", version="v1", kind="Lease", plural="leases",
+    Lease, group="coordination.k8s.io", version="v1", kind="Lease", plural="leases", unconditional_update=False,
+    create_on_update=True,
     columns=(NAME, at("Holder", "spec", "holderIdentity"), AGE), strategy=LeaseStrategy(),
 )  # fmt: skip

@@ -82,5 +82,6 @@ class EndpointsStrategy(KindStrategy):
 
 ENDPOINTS = declare(
     Endpoints, group="", version="v1", kind="Endpoints", plural="endpoints", short_names=("ep",), singular="endpoints",
+    create_on_update=True,
     columns=(NAME, column("Endpoints", _shown), AGE), strategy=EndpointsStrategy(),
 )  # fmt: skip

@@ -90,6 +90,7 @@ class EventStrategy(KindStrategy):
 
 EVENTS = declare(
     Event, group="", version="v1", kind="Event", plural="events", short_names=("ev",),
+    create_on_update=True,
     selectable_fields={
         **{f"involvedObject.{name}": text_at("involvedObject", name) for name in _INVOLVED},
         # Selectors are matched on the stored form: what events.k8s.io/v1 calls these is known here too.

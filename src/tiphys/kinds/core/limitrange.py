@@ -82,5 +82,6 @@ _SAID = {"min": "min", "max": "max", "default": "default limit", "defaultRequest
 
 LIMIT_RANGES = declare(
     LimitRange, group="", version="v1", kind="LimitRange", plural="limitranges", short_names=("limits",),
+    create_on_update=True,
     columns=(NAME, CREATED_AT), strategy=LimitRangeStrategy(),
 )  # fmt: skip

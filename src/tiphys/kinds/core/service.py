@@ -115,6 +115,7 @@ class ServiceStrategy(StatusStrategy):
 
 SERVICES = declare(
     Service, group="", version="v1", kind="Service", plural="services", short_names=("svc",), categories=("all",),
+    create_on_update=True,
     status=True,
     subresources=(Subresource("proxy", "ServiceProxyOptions", PROXY_VERBS),),
     selectable_fields={"spec.clusterIP": text_at("spec", "clusterIP"), "spec.type": text_at("spec", "type")},

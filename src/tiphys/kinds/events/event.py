@@ -35,6 +35,7 @@ def from_hub(obj: Json) -> Json:
 
 EVENTS_V1 = declare(
     Object, group="events.k8s.io", version="v1", kind="Event", plural="events", short_names=("ev",),
+    create_on_update=True,
     hub=EVENTS, to_hub=to_hub, from_hub=from_hub,
     selectable_fields=EVENTS.selectable_fields,
     columns=through_hub(EVENTS.columns, to_hub),

@@ -41,5 +41,6 @@ class RuntimeClassStrategy(KindStrategy):
 
 RUNTIME_CLASSES = declare(
     RuntimeClass, group="node.k8s.io", version="v1", kind="RuntimeClass", plural="runtimeclasses", namespaced=False,
+    unconditional_update=False,
     columns=(NAME, at("Handler", "handler"), AGE), strategy=RuntimeClassStrategy(),
 )  # fmt: skip

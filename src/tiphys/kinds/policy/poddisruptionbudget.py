@@ -62,6 +62,7 @@ class PodDisruptionBudgetStrategy(StatusStrategy):
 
 POD_DISRUPTION_BUDGETS = declare(
     PodDisruptionBudget, group="policy", version="v1", kind="PodDisruptionBudget", plural="poddisruptionbudgets",
+    unconditional_update=False,
     short_names=("pdb",), status=True,
     columns=(
         NAME, at("Min Available", "spec", "minAvailable", empty="N/A"),

@@ -17,5 +17,6 @@ class ClusterRole(Model):
 
 CLUSTER_ROLES = declare(
     ClusterRole, group=GROUP, version="v1", kind="ClusterRole", plural="clusterroles", namespaced=False,
+    create_on_update=True,
     columns=(NAME, CREATED_AT), strategy=RoleStrategy(namespaced=False),
 )  # fmt: skip

@@ -16,6 +16,7 @@ class ClusterRoleBinding(Model):
 
 CLUSTER_ROLE_BINDINGS = declare(
     ClusterRoleBinding, group=GROUP, version="v1", kind="ClusterRoleBinding", plural="clusterrolebindings",
+    create_on_update=True,
     namespaced=False,
     columns=BINDING_COLUMNS, strategy=BindingStrategy(namespaced=False),
 )  # fmt: skip

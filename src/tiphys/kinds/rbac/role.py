@@ -16,5 +16,6 @@ class Role(Model):
 
 ROLES = declare(
     Role, group=GROUP, version="v1", kind="Role", plural="roles",
+    create_on_update=True,
     columns=(NAME, CREATED_AT), strategy=RoleStrategy(namespaced=True),
 )  # fmt: skip

@@ -16,5 +16,6 @@ class RoleBinding(Model):
 
 ROLE_BINDINGS = declare(
     RoleBinding, group=GROUP, version="v1", kind="RoleBinding", plural="rolebindings",
+    create_on_update=True,
     columns=BINDING_COLUMNS, strategy=BindingStrategy(namespaced=True),
 )  # fmt: skip

@@ -37,7 +37,7 @@ class CsiDriverStrategy(KindStrategy):
 
 
 CSI_DRIVERS = declare(
-    group="storage.k8s.io", version="v1", kind="CSIDriver", plural="csidrivers",
+    group="storage.k8s.io", version="v1", kind="CSIDriver", plural="csidrivers", unconditional_update=False,
     namespaced=False,
     columns=(
         NAME, flag("AttachRequired", "spec", "attachRequired"), flag("PodInfoOnMount", "spec", "podInfoOnMount"),

@@ -8,7 +8,7 @@ from tiphys.kinds.fields import dig
 from tiphys.kinds.strategy import KindStrategy
 
 CSI_NODES = declare(
-    group="storage.k8s.io", version="v1", kind="CSINode", plural="csinodes",
+    group="storage.k8s.io", version="v1", kind="CSINode", plural="csinodes", unconditional_update=False,
     namespaced=False,
     columns=(NAME, column("Drivers", lambda obj: len(dig(obj, "spec", "drivers") or ()), "integer"), AGE),
     strategy=KindStrategy(),

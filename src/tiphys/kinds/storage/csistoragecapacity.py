@@ -21,6 +21,7 @@ class CsiStorageCapacityStrategy(KindStrategy):
 
 CSI_STORAGE_CAPACITIES = declare(
     group="storage.k8s.io", version="v1", kind="CSIStorageCapacity", plural="csistoragecapacities",
+    unconditional_update=False,
     columns=(NAME, at("StorageClassName", "storageClassName"), at("Capacity", "capacity"), AGE),
     strategy=CsiStorageCapacityStrategy(),
 )  # fmt: skip

@@ -20,6 +20,7 @@ class VolumeAttachmentStrategy(StatusStrategy):
 
 VOLUME_ATTACHMENTS = declare(
     group="storage.k8s.io", version="v1", kind="VolumeAttachment", plural="volumeattachments",
+    unconditional_update=False,
     namespaced=False, status=True,
     columns=(
         NAME, at("Attacher", "spec", "attacher"), at("PV", "spec", "source", "persistentVolumeName"),
