@@ -27,8 +27,34 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
     assert leftovers(name) == []
 
 
+@pytest.fixture(scope="session")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
+    """A cluster of two nodes: the machine, and one in namespaces of its own."""
+    if os.geteuid() != 0:
+        pytest.skip("a real cluster needs root")
+    name = f"nodes-{secrets.token_hex(3)}"
+    made = RealCluster(name, Path(f"/etc/tiphys/{name}.kubeconfig"))
+    try:
+        made.tiphys("up", name, "--nodes", "2")
+        build_image(made, tmp_path_factory.mktemp("image"))
+        yield made
+    finally:
+        subprocess.run([TIPHYS, "down", name, "--purge"], check=False, timeout=120)
+    assert leftovers(name) == []
+
+
 @pytest.fixture
 def namespace(cluster: RealCluster) -> Iterator[str]:
+    yield from _namespace(cluster)
+
+
+@pytest.fixture
+def space(nodes: RealCluster) -> Iterator[str]:
+    """A namespace on the cluster of two nodes."""
+    yield from _namespace(nodes)
+
+
+def _namespace(cluster: RealCluster) -> Iterator[str]:
     name = f"ns-{secrets.token_hex(3)}"
     cluster.kubectl("create", "namespace", name)
     until(

@@ -109,13 +109,16 @@ def build_image(cluster: RealCluster, directory: Path, name: str = IMAGE) -> Non
 
 def leftovers(name: str) -> list[str]:
     """What a cluster of this name has on this machine."""
+    from tiphys.main.node_settings import link_name
     from tiphys.node.cni import bridge_name
 
+    tail = link_name("", name).partition("-")[2]
+    assert bridge_name(name).endswith(tail)
     found = [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/tiphys-{name}")]
     found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"tiphys/{name}/" in line]
     found += [str(path) for path in (Path(f"/run/tiphys/{name}"), Path(f"/var/lib/tiphys/{name}")) if path.exists()]
-    if Path("/sys/class/net", bridge_name(name)).exists():
-        found.append(bridge_name(name))
+    found += [path.name for path in Path("/sys/class/net").iterdir() if path.name.endswith(f"-{tail}")]
+    found += [str(path) for path in Path("/run/netns").glob(f"tiphys-{name}-*")]
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
     found += [line for line in tables.splitlines() if f"tiphys-{name}" in line]
     for process in Path("/proc").glob("[0-9]*/cmdline"):

@@ -26,7 +26,7 @@ async def batch(lines: Sequence[str], *, program: Program = "ip", namespace: str
 
 async def show(words: Sequence[str], *, program: Program = "ip", namespace: str = "") -> list[dict[str, Any]]:
     """What a command such as ["route", "show"] lists, as iproute2's JSON has it. Raises OSError."""
-    output = await _run(program, [*_inside(namespace), "-json", *words], b"")
+    output = await _run(program, [*_inside(namespace), "-json", *words])
     found: list[dict[str, Any]] = orjson.loads(output) if output.strip() else []
     return found
 
@@ -35,10 +35,12 @@ def _inside(namespace: str) -> list[str]:
     return ["-n", namespace] if namespace else []
 
 
-async def _run(program: str, arguments: list[str], text: bytes) -> bytes:
+async def _run(program: str, arguments: list[str], text: bytes | None = None) -> bytes:
+    # A program that reads no input may have closed it before it could be written.
+    source = asyncio.subprocess.DEVNULL if text is None else asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         program, *arguments,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        stdin=source, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     output, complaint = await process.communicate(text)
     if process.returncode:
