@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -78,6 +78,14 @@ class Subresource:
     version: str = ""
 
 
+class Written(Protocol):
+    """An `openAPIV3Schema` that is read where it is stored; `digest` changes whenever it does."""
+
+    digest: str
+
+    def read(self) -> Json: ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ResourceType(Generic[T]):
     group: str
@@ -123,8 +131,8 @@ class ResourceType(Generic[T]):
     terminating: bool = False
     # Said to everyone who uses the version.
     deprecation_warning: str = ""
-    # The `openAPIV3Schema` of a custom resource as it was written, to be published.
-    openapi: Callable[[], Json] | None = None
+    # The schema of a custom resource as it was written, to be published.
+    openapi: Written | None = None
 
     @property
     def api_version(self) -> str:

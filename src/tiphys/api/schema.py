@@ -9,7 +9,6 @@ Source: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/cust
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,9 +29,9 @@ class Limits:
     """The value constraints of a CRD node: everything that is checked on a value once its type is right."""
 
     __slots__ = (
-        "all_of", "any_of", "enum", "exclusive_maximum", "exclusive_minimum", "max_items", "max_length",
+        "_compiled", "all_of", "any_of", "enum", "exclusive_maximum", "exclusive_minimum", "max_items", "max_length",
         "max_properties", "maximum", "min_items", "min_length", "min_properties", "minimum", "multiple_of",
-        "negation", "one_of", "pattern", "pattern_text", "unique_items",
+        "negation", "one_of", "pattern", "unique_items",
     )  # fmt: skip
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
@@ -45,9 +44,8 @@ class Limits:
         self.multiple_of: float | None = get("multipleOf")
         self.min_length: int | None = get("minLength")
         self.max_length: int | None = get("maxLength")
-        # The pattern as its author wrote it, for messages, and as Python reads it.
-        self.pattern_text: str = get("pattern") or ""
-        self.pattern = re.compile(_python_pattern(self.pattern_text)) if self.pattern_text else None
+        self.pattern: str = get("pattern") or ""
+        self._compiled: Any = None
         self.min_items: int | None = get("minItems")
         self.max_items: int | None = get("maxItems")
         self.unique_items: bool = bool(get("uniqueItems"))
@@ -57,6 +55,15 @@ class Limits:
         self.any_of: tuple[Schema, ...] = tuple(map(_build, get("anyOf") or ()))
         self.one_of: tuple[Schema, ...] = tuple(map(_build, get("oneOf") or ()))
         self.negation: Schema | None = _build(raw["not"]) if get("not") else None
+
+    def matches(self, text: str) -> bool:
+        """Whether the pattern is found in the text; it is compiled for the first. Raises EvalError for a bad one."""
+        if self._compiled is None:
+            # Only values that have patterns load the library.
+            from tiphys.api.cel.regexes import compiled
+
+            self._compiled = compiled(self.pattern)
+        return self._compiled.search(text) is not None
 
 
 class Schema:
@@ -156,8 +163,7 @@ _LIMITS = frozenset({
 def from_openapi_v3(raw: Mapping[str, Any]) -> Schema:
     """The schema of a CustomResourceDefinition version (`openAPIV3Schema`): a structural schema as a plain dict.
 
-    `apiVersion`, `kind` and `metadata` of the root are known without being listed. Raises re.error for a pattern that
-    is not a regular expression.
+    `apiVersion`, `kind` and `metadata` of the root are known without being listed.
     """
     return _build({**raw, "type": "object", "x-kubernetes-embedded-resource": True})
 
@@ -216,32 +222,6 @@ def _build(raw: Mapping[str, Any]) -> Schema:
     if node.embedded_resource:
         _embed(node)
     return node
-
-
-def _python_pattern(pattern: str) -> str:
-    """A Go regular expression as Python writes it: its names of classes, and `$` as the very end."""
-    for posix, plain in _POSIX.items():
-        pattern = pattern.replace(posix, plain)
-    out = []
-    in_class = False
-    at = 0
-    while at < len(pattern):
-        char = pattern[at]
-        if char == "\\":
-            pair = pattern[at : at + 2]
-            out.append("\\Z" if pair == "\\z" else pair)
-            at += 2
-            continue
-        in_class = (in_class or char == "[") and char != "]"
-        out.append("\\Z" if char == "$" and not in_class else char)
-        at += 1
-    return "".join(out)
-
-
-_POSIX = {
-    "[:alnum:]": "0-9A-Za-z", "[:alpha:]": "A-Za-z", "[:digit:]": "0-9", "[:lower:]": "a-z", "[:upper:]": "A-Z",
-    "[:space:]": r"\s", "[:word:]": r"\w", "[:xdigit:]": "0-9A-Fa-f", r"\pL": r"[^\W\d_]", r"\p{L}": r"[^\W\d_]",
-}  # fmt: skip
 
 
 def canonical(value: Any) -> bytes:

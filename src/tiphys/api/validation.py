@@ -163,8 +163,8 @@ def _text(limits: Limits, value: str, path: str) -> Iterator[FieldError]:
         yield too_long(path, limits.max_length)
     if limits.min_length is not None and len(value) < limits.min_length:
         yield invalid(path, value, f"{path} in body should be at least {limits.min_length} chars long")
-    if limits.pattern is not None and limits.pattern.search(value) is None:
-        yield invalid(path, value, f"{path} in body should match '{limits.pattern_text}'")
+    if limits.pattern and not limits.matches(value):
+        yield invalid(path, value, f"{path} in body should match '{limits.pattern}'")
 
 
 def _range(limits: Limits, value: float, path: str) -> Iterator[FieldError]:

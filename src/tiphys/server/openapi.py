@@ -107,7 +107,7 @@ class OpenApi:
         parts = []
         for resource in self._registry:
             if (resource.group, resource.version) == (group, version):
-                own = Definitions("").own(resource) if resource.structural is not None else ""
+                own = resource.openapi.digest if resource.openapi is not None else ""
                 parts.append([resource.plural, resource.kind, own])
         made = self._made[f"of {group}/{version}"] = orjson.dumps(parts)
         return made

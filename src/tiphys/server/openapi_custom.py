@@ -23,7 +23,7 @@ _IDENTITY: Json = {
 
 def published(resource: AnyResource, metadata: Json, *, v2: bool) -> Json:
     """The definition of a custom resource; `metadata` is a reference to ObjectMeta."""
-    written = resource.openapi() if resource.openapi is not None else {}
+    written = resource.openapi.read() if resource.openapi is not None else {}
     # Of a kind without declared fields, clients would take every field for an unknown one.
     if not written or (v2 and written.get(_PRESERVE)):
         made: Json = {"type": "object"}

@@ -46,9 +46,9 @@ def errors(spec_schema, value):
             "spec: Invalid value: 0.7: spec in body should be a multiple of 0.5",
         ),
         (
-            {"type": "array", "items": {"type": "string"}, "maxItems": 1},
-            ["a", "b"],
-            "spec: Too many: 2: must have at most 1 item",
+            {"type": "array", "items": {"type": "string"}, "maxItems": 2},
+            ["a", "b", "c"],
+            "spec: Too many: 3: must have at most 2 items",
         ),
         (
             {"type": "array", "items": {"type": "string"}, "uniqueItems": True},

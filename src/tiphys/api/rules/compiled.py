@@ -40,7 +40,7 @@ class Rule:
 
     @property
     def shown(self) -> str:
-        return str(self.raw.get("rule") or "").strip()
+        return str(self.raw.get("message") or self.raw.get("rule") or "").strip()
 
     def _compile(self, decl: Decl, env: Environment) -> None:
         try:

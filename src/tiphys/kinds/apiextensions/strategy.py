@@ -6,12 +6,11 @@ What an update leaves as it was is not judged again. Source: upstream's
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from tiphys.api import check, facts, formats
 from tiphys.api.approval import APPROVED, approval_state, is_protected
-from tiphys.api.errors import FieldError, invalid, required
+from tiphys.api.errors import BadRequest, FieldError, invalid, required
 from tiphys.api.resource import Json
 from tiphys.api.rules import has_rules
 from tiphys.api.schema import from_openapi_v3
@@ -88,9 +87,12 @@ class CrdStrategy(StatusStrategy):
 
 def _decode_inner(schema: Json) -> None:
     """Decode the schemas in fields that may hold something else as well. Raises BadRequest."""
-    for name in ("items", "additionalProperties"):
-        if isinstance(schema.get(name), dict):
-            check.decode(facts.schema(_PROPS), schema[name])
+    for name, others in (("items", list), ("additionalProperties", bool)):
+        found = schema.get(name)
+        if isinstance(found, dict):
+            check.decode(facts.schema(_PROPS), found)
+        elif found is not None and not isinstance(found, others):
+            raise BadRequest(f"{name} of a schema must be a schema or a {others.__name__}, not {type(found).__name__}")
     for _, child in children(schema):
         _decode_inner(child)
 
@@ -164,7 +166,7 @@ def _check_schema(schema: Json, path: str, *, status: bool) -> Errors:
 def _check_compiled(schema: Json, path: str) -> Errors:
     try:
         yield from check_defaults(from_openapi_v3(schema), path)
-    except (ValueError, TypeError, AttributeError, re.error) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         yield invalid(path, "", f"error building validator: {error}")
 
 

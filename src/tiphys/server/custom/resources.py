@@ -56,6 +56,18 @@ def is_terminating(definition: Json) -> bool:
     return any(c["type"] == "Terminating" and c["status"] == "True" for c in conditions)
 
 
+@dataclass(frozen=True, slots=True)
+class SchemaOf:
+    """The schema of a version, read from its definition when somebody asks."""
+
+    digest: str
+    version: str
+    raw: Callable[[str], Json]
+
+    def read(self) -> Json:
+        return self.raw(self.version)
+
+
 def serve(definition: Json, client: WebhookClient, raw: Callable[[str], Json]) -> Served:
     """The resources of a definition; `raw` gives the schema of a version as it was written."""
     spec, meta = definition["spec"], definition["metadata"]
@@ -88,7 +100,7 @@ class _Maker:
     converter: Converter
 
     def make(self, version: Json, raw: Callable[[str], Json]) -> AnyResource:
-        spec, names = self.definition["spec"], self.names
+        spec, meta, names = self.definition["spec"], self.definition["metadata"], self.names
         own = f"{spec['group']}/{version['name']}"
         schema, subresources = self.schemas[own], version.get("subresources") or {}
         scale, status = _scale(subresources.get("scale")), subresources.get("status") is not None
@@ -103,7 +115,7 @@ class _Maker:
             strategy=CustomStrategy(schema, scale, status=status),
             view=View(own, self.stored, self.schemas, self.converter, readers=readers) if self._looks(own) else None,
             terminating=is_terminating(self.definition), deprecation_warning=_deprecation(version, spec),
-            openapi=lambda: raw(name),
+            openapi=SchemaOf(f"{meta['uid']}/{meta.get('generation', 1)}", name, raw),
         )  # fmt: skip
 
     def _looks(self, own: str) -> bool:

@@ -175,6 +175,9 @@ def _request_url(text: str) -> Url:
     found = Url(text)
     if not found.scheme and not text.startswith("/"):
         raise ValueError("invalid URI for request")
+    # A request has no fragment, so that "#" is a letter like others, and none that a host may have.
+    if "#" in text.partition("://")[2].partition("/")[0].partition("?")[0]:
+        raise ValueError(f'parse "{text}": invalid character "#" in host name')
     return found
 
 
