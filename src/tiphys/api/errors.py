@@ -54,12 +54,12 @@ def forbidden(path: str, detail: str) -> FieldError:
     return FieldError(path, "FieldValueForbidden", _detail("Forbidden", detail))
 
 
-def duplicate(path: str, value: Any) -> FieldError:
-    return FieldError(path, "FieldValueDuplicate", f"Duplicate value: {_shown(value)}")
+def duplicate(path: str, value: Any, detail: str = "") -> FieldError:
+    return FieldError(path, "FieldValueDuplicate", _detail(f"Duplicate value: {_shown(value)}", detail))
 
 
-def not_found(path: str, value: Any) -> FieldError:
-    return FieldError(path, "FieldValueNotFound", f"Not found: {_shown(value)}")
+def not_found(path: str, value: Any, detail: str = "") -> FieldError:
+    return FieldError(path, "FieldValueNotFound", _detail(f"Not found: {_shown(value)}", detail))
 
 
 def not_supported(path: str, value: Any, allowed: Iterable[str]) -> FieldError:
@@ -72,7 +72,8 @@ def too_long(path: str, maximum: int) -> FieldError:
 
 
 def too_many(path: str, count: int, maximum: int) -> FieldError:
-    return FieldError(path, "FieldValueTooMany", f"Too many: {count}: must have at most {maximum} items")
+    items = "item" if maximum == 1 else "items"
+    return FieldError(path, "FieldValueTooMany", f"Too many: {count}: must have at most {maximum} {items}")
 
 
 def type_invalid(path: str, value: Any, detail: str) -> FieldError:

@@ -18,6 +18,8 @@ _LABEL_VALUE_FORM = f"({_QUALIFIED_FORM})?"
 _LABEL_FORM = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN_FORM = f"{_LABEL_FORM}(\\.{_LABEL_FORM})*"
 _DNS1035_FORM = "[a-z]([-a-z0-9]*[a-z0-9])?"
+_LAX_LABEL_FORM = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_LAX_SUBDOMAIN_FORM = f"{_LAX_LABEL_FORM}(\\.{_LAX_LABEL_FORM})*"
 _WILDCARD_FORM = f"\\*\\.{_SUBDOMAIN_FORM}"
 _CONFIG_KEY_FORM = "[-._a-zA-Z0-9]+"
 _HEADER_FORM = "[-A-Za-z0-9]+"
@@ -28,11 +30,12 @@ _LABEL_VALUE = re.compile(_LABEL_VALUE_FORM)
 _LABEL = re.compile(_LABEL_FORM)
 _SUBDOMAIN = re.compile(_SUBDOMAIN_FORM)
 _DNS1035 = re.compile(_DNS1035_FORM)
+_LAX_SUBDOMAIN = re.compile(_LAX_SUBDOMAIN_FORM)
 _WILDCARD = re.compile(_WILDCARD_FORM)
 _CONFIG_KEY = re.compile(_CONFIG_KEY_FORM)
 _HEADER = re.compile(_HEADER_FORM)
 _VARIABLE = re.compile(_VARIABLE_FORM)
-_PORT_NAME = re.compile("[-a-z0-9]*")
+_PORT_NAME = re.compile("[-a-z0-9]+")
 
 _EMPTY = "must be non-empty"
 
@@ -62,6 +65,11 @@ _SUBDOMAIN_RULE = _must_match(
     "and must start and end with an alphanumeric character",
     _SUBDOMAIN_FORM, "example.com",
 )  # fmt: skip
+_LAX_SUBDOMAIN_RULE = _must_match(
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', "
+    "and must start and end with an alphanumeric character",
+    _LAX_SUBDOMAIN_FORM, "example.com",
+)  # fmt: skip
 _DNS1035_RULE = _must_match(
     "a DNS-1035 label must consist of lower case alphanumeric characters or '-', "
     "start with an alphabetic character, and end with an alphanumeric character",
@@ -82,8 +90,8 @@ _HEADER_RULE = _must_match(
 _VARIABLE_RULE = "a valid environment variable name must consist only of printable ASCII characters other than '='"
 
 
-def _too_long(limit: int) -> str:
-    return f"must be no more than {limit} bytes"
+def _too_long(limit: int, unit: str = "characters") -> str:
+    return f"must be no more than {limit} {unit}"
 
 
 def _checked(value: str, limit: int, pattern: re.Pattern[str], rule: str) -> list[str]:
@@ -104,6 +112,11 @@ def dns1123_label(value: str) -> list[str]:
     if found and found[-1] == _LABEL_RULE and _SUBDOMAIN.fullmatch(value):
         found[-1] = "must not contain dots"
     return found
+
+
+def lax_subdomain(value: str) -> list[str]:
+    """A domain to search, whose labels may hold underscores."""
+    return _checked(value, 253, _LAX_SUBDOMAIN, _LAX_SUBDOMAIN_RULE)
 
 
 def dns1035_label(value: str) -> list[str]:
@@ -134,7 +147,7 @@ def qualified_name(value: str) -> list[str]:
     found: list[str] = []
     if len(parts) > 2:
         optional = " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
-        return [f"a qualified name {_QUALIFIED_RULE}{optional}"]
+        return [f"a valid label key {_QUALIFIED_RULE}{optional}"]
     if len(parts) == 2:
         problems = dns1123_subdomain(parts[0]) if parts[0] else [_EMPTY]
         found += [f"prefix part {problem}" for problem in problems]
@@ -142,7 +155,7 @@ def qualified_name(value: str) -> list[str]:
     if not name:
         found.append(f"name part {_EMPTY}")
     elif len(name) > 63:
-        found.append(f"name part {_too_long(63)}")
+        found.append(f"name part {_too_long(63, 'bytes')}")
     if _QUALIFIED.fullmatch(name) is None:
         found.append(f"name part {_QUALIFIED_RULE}")
     return found
@@ -153,7 +166,10 @@ def label_key(value: str) -> list[str]:
 
 
 def label_value(value: str) -> list[str]:
-    return _checked(value, 63, _LABEL_VALUE, _LABEL_VALUE_RULE)
+    found = [] if len(value) <= 63 else [_too_long(63, "bytes")]
+    if _LABEL_VALUE.fullmatch(value) is None:
+        found.append(_LABEL_VALUE_RULE)
+    return found
 
 
 def config_key(value: str) -> list[str]:

@@ -47,7 +47,12 @@ def test_claims(created: Any, problems: Any, update_problems: Any) -> None:
         new["spec"]["storageClassName"] = "other"
 
     assert update_problems(PERSISTENT_VOLUME_CLAIMS, claim(), bind) == []
-    assert update_problems(PERSISTENT_VOLUME_CLAIMS, claim(), grow) == []
+    bound = claim() | {"metadata": {"name": "c"}, "status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}}
+    grown = copy.deepcopy(bound)
+    grow(grown)
+    assert list(PERSISTENT_VOLUME_CLAIMS.strategy.validate(grown, bound)) == []
+    (found,) = update_problems(PERSISTENT_VOLUME_CLAIMS, claim(), grow)
+    assert found.startswith("spec: Forbidden: spec is immutable after creation except")
     (found,) = update_problems(PERSISTENT_VOLUME_CLAIMS, claim(storageClassName="a"), retype)
     assert found.startswith("spec: Forbidden: spec is immutable after creation except")
 

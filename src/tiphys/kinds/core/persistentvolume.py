@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 from typing import Any
 
-from tiphys.api import quantity
-from tiphys.api.errors import FieldError, forbidden, invalid, required
+from tiphys.api import names, quantity
+from tiphys.api.errors import FieldError, forbidden, invalid, not_supported, required
 from tiphys.api.meta import Model, ObjectMeta, ObjectReference
 from tiphys.api.resource import Json
-from tiphys.kinds.checks import has, immutable, one_of
+from tiphys.kinds.checks import IMMUTABLE, follows, one_of
 from tiphys.kinds.columns import AGE, NAME, UNSET, at, column
 from tiphys.kinds.core.affinity import NodeSelector
-from tiphys.kinds.core.persistentvolumeclaim import check_access_modes, modes_text
+from tiphys.kinds.core.claim_validation import check_access_modes
+from tiphys.kinds.core.claim_warnings import class_annotation_warnings
+from tiphys.kinds.core.node_labels import term_warnings
+from tiphys.kinds.core.persistentvolumeclaim import modes_text
 from tiphys.kinds.core.placement_validation import check_node_selector
+from tiphys.kinds.core.resource_validation import check_positive
 from tiphys.kinds.core.volume import HostPathVolume, NfsVolume
+from tiphys.kinds.core.volume_sources import SOURCES, more_than_one, portal_problem
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import dig, put_text
 from tiphys.kinds.strategy import StatusStrategy
@@ -88,42 +94,132 @@ class PersistentVolumeStrategy(StatusStrategy):
             new["status"] = {"phase": "Pending"}
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        spec = new.get("spec") or {}
-        yield from check_access_modes(spec, "spec")
-        capacity = spec.get("capacity") or {}
-        if "storage" not in capacity:
-            yield required("spec.capacity", "storage is required")
-        for name, amount in capacity.items():
-            if quantity.parse(amount) <= quantity.ZERO:
-                yield invalid(f"spec.capacity[{name}]", amount, "must be greater than zero")
-        policies = ("Delete", "Recycle", "Retain")
-        yield from one_of(spec, "spec", "persistentVolumeReclaimPolicy", policies)
-        yield from one_of(spec, "spec", "volumeMode", ("Block", "Filesystem"))
-        yield from self._check_source(spec)
-        required_ = dig(spec, "nodeAffinity", "required")
-        if required_ is not None:
-            yield from check_node_selector(required_, "spec.nodeAffinity.required")
-        before = (old or {}).get("spec")
-        if before is not None and _source(spec) != _source(before):
-            yield forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation")
+        spec, before = new.get("spec") or {}, (old or {}).get("spec")
+        if before is not None and spec == before:
+            return
+        yield from _check_spec(spec, dig(new, "metadata", "name") or "")
         if before is not None:
-            yield from immutable(new, old, "spec.volumeMode")
-            if before.get("nodeAffinity") and spec.get("nodeAffinity") != before["nodeAffinity"]:
-                yield invalid("spec.nodeAffinity", spec.get("nodeAffinity"), "field is immutable")
+            yield from _check_update(spec, before)
 
-    @staticmethod
-    def _check_source(spec: Json) -> Iterator[FieldError]:
-        sources = list(_source(spec))
-        if not sources:
-            yield required("spec", "must specify a volume type")
-        for extra in sources[1:]:
-            yield forbidden(f"spec.{extra}", "may not specify more than 1 volume type")
-        needed = {"hostPath": ("path",), "local": ("path",), "nfs": ("server", "path"),
-                  "csi": ("driver", "volumeHandle")}  # fmt: skip
-        for name in sources[:1]:
-            yield from has(spec[name], f"spec.{name}", *needed.get(name, ()))
-        if spec.get("local") is not None and not spec.get("nodeAffinity"):
-            yield required("spec.nodeAffinity", "Local volume requires node affinity")
+    def warnings(self, new: Json, old: Json | None) -> Iterator[str]:
+        yield from class_annotation_warnings(new)
+        spec = new.get("spec") or {}
+        for index, term in enumerate(dig(spec, "nodeAffinity", "required", "nodeSelectorTerms") or ()):
+            yield from term_warnings(term, f"spec.nodeAffinity.required.nodeSelectorTerms[{index}]")
+        if spec.get("persistentVolumeReclaimPolicy") == "Recycle":
+            instead = "Instead, the recommended approach is to use dynamic provisioning."
+            yield f"spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. {instead}"
+        storage = dig(spec, "capacity", "storage")
+        if storage is not None and quantity.parse(storage).milli() % 1000:
+            yield f'spec.capacity[storage]: fractional byte value "{storage}" is invalid, must be an integer'
+        for name in _source(spec):
+            if name in _DEPRECATED:
+                yield f"spec.{'storageOS' if name == 'storageos' else name}: {_DEPRECATED[name]}"
+
+
+_DEPRECATED = {
+    "cephfs": "deprecated in v1.28, non-functional in v1.31+",
+    "photonPersistentDisk": "deprecated in v1.11, non-functional in v1.16+",
+    "scaleIO": "deprecated in v1.16, non-functional in v1.22+",
+    "storageos": "deprecated in v1.22, non-functional in v1.25+",
+    "glusterfs": "deprecated in v1.25, non-functional in v1.26+",
+    "rbd": "deprecated in v1.28, non-functional in v1.31+",
+}
+
+
+def _check_spec(spec: Json, name: str) -> Iterator[FieldError]:
+    if not spec.get("accessModes"):
+        yield required("spec.accessModes")
+    yield from check_access_modes(spec, "spec")
+    capacity = spec.get("capacity") or {}
+    if not capacity:
+        yield required("spec.capacity")
+    if list(capacity) != ["storage"]:
+        yield not_supported("spec.capacity", capacity or None, ("storage",))
+    for resource, amount in capacity.items():
+        if quantity.parse(amount).value() < 0:
+            rule = "must be a valid resource quantity"
+            yield invalid(f"spec.capacity[{resource}]", quantity.parse(amount).value(), rule)
+        yield from check_positive(amount, f"spec.capacity[{resource}]")
+    yield from one_of(spec, "spec", "persistentVolumeReclaimPolicy", ("Delete", "Recycle", "Retain"))
+    affinity = spec.get("nodeAffinity")
+    if affinity is not None:
+        if affinity.get("required") is None:
+            yield required("spec.nodeAffinity.required", "must specify required node constraints")
+        else:
+            yield from check_node_selector(affinity["required"], "spec.nodeAffinity.required")
+    yield from _check_source(spec, name)
+    yield from _check_classes(spec)
+
+
+def _check_source(spec: Json, name: str) -> Iterator[FieldError]:
+    sources = [source for source in SOURCES if spec.get(source) is not None]
+    if not sources:
+        yield required("spec", "must specify a volume type")
+    for source in sources[:1]:
+        yield from SOURCES[source](spec[source], f"spec.{source}", True)
+    for extra in sources[1:]:
+        yield from more_than_one(extra, "spec")
+    if spec.get("iscsi") is not None:
+        problem = portal_problem(name, spec["iscsi"])
+        if problem:
+            yield invalid("spec.iscsi.targetportal", spec["iscsi"].get("targetPortal") or "", problem)
+    if spec.get("local") is not None and spec.get("nodeAffinity") is None:
+        yield required("spec.nodeAffinity", "Local volume requires node affinity")
+    host = dig(spec, "hostPath", "path")
+    if host and posixpath.normpath(host) == "/" and spec.get("persistentVolumeReclaimPolicy") == "Recycle":
+        rule = "may not be 'recycle' for a hostPath mount of '/'"
+        yield forbidden("spec.persistentVolumeReclaimPolicy", rule)
+
+
+def _check_classes(spec: Json) -> Iterator[FieldError]:
+    if spec.get("storageClassName"):
+        yield from follows(spec["storageClassName"], "spec.storageClassName", names.dns1123_subdomain)
+    yield from one_of(spec, "spec", "volumeMode", ("Block", "Filesystem"))
+    chosen, where = spec.get("volumeAttributesClassName"), "spec.volumeAttributesClassName"
+    if chosen is None:
+        return
+    if not chosen:
+        yield required(where, "an empty string is disallowed")
+    else:
+        yield from follows(chosen, where, names.dns1123_subdomain)
+    if spec.get("csi") is None:
+        yield required("spec.csi", "has to be specified when using volumeAttributesClassName")
+
+
+def _check_update(spec: Json, before: Json) -> Iterator[FieldError]:
+    """The paths are upstream's, which leaves the spec out of two of them."""
+    source, was = _source(spec), _source(before)
+    if dig(was, "csi") is not None and dig(was, "csi", "controllerExpandSecretRef") is None and source.get("csi"):
+        source["csi"] = {key: value for key, value in source["csi"].items() if key != "controllerExpandSecretRef"}
+    if source != was:
+        yield forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation")
+    if spec.get("volumeMode") != before.get("volumeMode"):
+        yield invalid("volumeMode", spec.get("volumeMode"), IMMUTABLE)
+    if before.get("nodeAffinity") is not None and _stable(before["nodeAffinity"]) != _stable(spec.get("nodeAffinity")):
+        rule = f"{IMMUTABLE}, except for updating from beta label to GA"
+        yield invalid("nodeAffinity", spec.get("nodeAffinity"), rule)
+    if before.get("volumeAttributesClassName") is not None and spec.get("volumeAttributesClassName") is None:
+        yield forbidden("spec.volumeAttributesClassName", "update from non-nil value to nil is forbidden")
+
+
+_STABLE_LABELS = {
+    "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
+    "beta.kubernetes.io/os": "kubernetes.io/os",
+    "beta.kubernetes.io/arch": "kubernetes.io/arch",
+    "beta.kubernetes.io/instance-type": "node.kubernetes.io/instance-type",
+}
+
+
+def _stable(value: Any) -> Any:
+    """A node affinity with the labels' present names."""
+    if isinstance(value, dict):
+        return {
+            key: _STABLE_LABELS.get(item, item) if key == "key" and isinstance(item, str) else _stable(item)
+            for key, item in value.items()
+        }
+    return [_stable(item) for item in value] if isinstance(value, list) else value
 
 
 def _claim(obj: Json) -> str:

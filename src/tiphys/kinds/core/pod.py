@@ -7,14 +7,18 @@ from collections.abc import Iterator
 from tiphys.api.errors import FieldError
 from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json, Subresource
+from tiphys.kinds.core.label_keys import merge_label_keys
+from tiphys.kinds.core.pod_annotations import check_annotation_changes, check_annotations
 from tiphys.kinds.core.pod_columns import COLUMNS
 from tiphys.kinds.core.pod_defaults import default_pod_only, default_pod_spec, mirror_service_account
+from tiphys.kinds.core.pod_status import check_status_update
 from tiphys.kinds.core.pod_update import check_pod_update
-from tiphys.kinds.core.pod_validation import check_pod, pod_spec_warnings
+from tiphys.kinds.core.pod_validation import check_pod
+from tiphys.kinds.core.pod_warnings import pod_warnings
 from tiphys.kinds.core.podspec import PodSpec
 from tiphys.kinds.core.qos import qos_class
 from tiphys.kinds.declare import READ_WRITE, declare
-from tiphys.kinds.fields import text_at
+from tiphys.kinds.fields import dig, text_at
 from tiphys.kinds.strategy import StatusStrategy
 
 PROXY_VERBS = ("create", "delete", "get", "patch", "update")
@@ -132,18 +136,28 @@ class PodStrategy(StatusStrategy):
             new["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
             if spec.get("schedulingGates"):
                 new["status"]["conditions"] = [dict(_GATED)]
+            merge_label_keys(new)
         # Admission may have set the account since defaulting.
         mirror_service_account(spec)
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        # Most writes to a pod are of its status; a spec that did not change was legal when it was written.
-        if old is None or new.get("spec") != old.get("spec"):
+        if old is None:
             yield from check_pod(new)
-            if old is not None:
-                yield from check_pod_update(new, old)
+            return
+        # Most writes to a pod are of its status; a spec that did not change was legal when it was written.
+        if new.get("spec") != old.get("spec"):
+            yield from check_pod(new, created=False)
+            yield from check_pod_update(new, old)
+        if new.get("status") != old.get("status"):
+            yield from check_status_update(new, old)
+        after, before = (dig(pod, "metadata", "annotations") or {} for pod in (new, old))
+        if after != before:
+            yield from check_annotation_changes(after, before, "metadata.annotations")
+            if new.get("spec") == old.get("spec"):
+                yield from check_annotations(after, new.get("spec") or {}, "metadata.annotations")
 
     def warnings(self, new: Json, old: Json | None) -> Iterator[str]:
-        return pod_spec_warnings(new.get("spec") or {}, "spec") if old is None else iter(())
+        return pod_warnings(new) if old is None else iter(())
 
 
 def grace_seconds(pod: Json, requested: int | None) -> int:
