@@ -22,7 +22,7 @@ from tiphys.node import cni, mounts, process
 from tiphys.node import cri_pb2 as pb
 from tiphys.node.cgroups import Cgroups
 from tiphys.node.cri import Cri
-from tiphys.node.grpc import RpcError, RpcNotFound
+from tiphys.base.grpc import RpcError, RpcNotFound
 from tiphys.node.images import PAUSE_IMAGE
 from tiphys.node.oci import normalize
 

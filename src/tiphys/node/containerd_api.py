@@ -16,7 +16,7 @@ from grpclib.client import StreamStreamMethod
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from tiphys.node import containerd_pb2 as pb
-from tiphys.node.grpc import RpcChannel, RpcExists, translated
+from tiphys.base.grpc import RpcChannel, RpcExists, translated
 from tiphys.node.oci import Blob
 
 NAMESPACE = "k8s.io"

@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from tiphys.node import cri_pb2 as pb
-from tiphys.node.grpc import RpcChannel
+from tiphys.base.grpc import RpcChannel
 
 _IMAGE_METHODS = frozenset({"ListImages", "ImageStatus", "PullImage", "RemoveImage", "ImageFsInfo"})
 # Seconds; upstream's kubelet waits two minutes for the runtime by default.

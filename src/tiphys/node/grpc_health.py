@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
-from tiphys.node.grpc import RpcChannel, RpcError
+from tiphys.base.grpc import RpcChannel, RpcError
 
 _SERVING = 1
 _NAMES = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}

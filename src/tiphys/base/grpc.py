@@ -1,4 +1,4 @@
-"""gRPC over a unix socket: one channel, calls named by their message types, errors translated once.
+"""gRPC: one channel, calls named by their message types, errors translated once.
 
 The only file that knows the gRPC library's exceptions and channel. A connection that breaks is made anew by the next
 call; waiting and retrying is the caller's decision.
@@ -54,7 +54,7 @@ def _translate(error: BaseException, method: str) -> RpcError:
     return RpcUnavailable("UNAVAILABLE", str(error) or type(error).__name__, method)
 
 
-_FAULTS = (GRPCError, StreamTerminatedError, OSError, asyncio.TimeoutError, ConnectionError)
+FAULTS = (GRPCError, StreamTerminatedError, OSError, asyncio.TimeoutError, ConnectionError)
 
 
 class RpcChannel:
@@ -76,7 +76,7 @@ class RpcChannel:
         call: UnaryUnaryMethod[Any, M] = UnaryUnaryMethod(self._channel, method, type(request), response)
         try:
             return await call(request, timeout=within, metadata=metadata)
-        except _FAULTS as error:
+        except FAULTS as error:
             raise _translate(error, method) from error
 
     async def stream(
@@ -89,7 +89,7 @@ class RpcChannel:
                 await stream.send_message(request, end=True)
                 async for message in stream:
                     yield message
-        except _FAULTS as error:
+        except FAULTS as error:
             raise _translate(error, method) from error
 
     @property

@@ -1,0 +1,262 @@
+"""The store in a real etcd cluster (3.4 or newer), over its v3 gRPC API.
+
+One watch over everything that is ours feeds all watchers here, and a write is answered only once that watch has shown
+it: so a watcher sees a write no later than its writer does, whichever server it was sent to. Reads are linearizable.
+A write whose answer was lost is `Unavailable` although it may have happened; whoever retries must expect that.
+Source: https://etcd.io/docs/v3.4/learning/api/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from tiphys.base.backoff import Backoff
+from tiphys.base.clock import Clock, SystemClock
+from tiphys.base.log import Log
+from tiphys.store import etcd_pb2 as pb
+from tiphys.store.etcd_api import EtcdApi, WatchBroken, WatchCompacted
+from tiphys.store.fanout import CAPACITY, Fanout
+from tiphys.store.protocol import (
+    ABSENT,
+    ANY,
+    Compacted,
+    Conflict,
+    Event,
+    FutureRevision,
+    Page,
+    Record,
+    Revision,
+    Unavailable,
+)
+
+_log = Log("etcd")
+_PAGE = 1000
+
+
+class EtcdStore:
+    """Implements `Store`. Every key begins with a slash; other keys of the same etcd are not seen."""
+
+    def __init__(self, api: EtcdApi, revision: Revision, clock: Clock, *, watch_capacity: int = CAPACITY) -> None:
+        self._api, self._revision, self._clock = api, revision, clock
+        # The last change of one of our keys that the watch showed; 0 before the first.
+        self._changed: Revision = 0
+        self._fanout = Fanout(watch_capacity)
+        self._waiters: list[tuple[Revision, asyncio.Future[None]]] = []
+        self._closed = False
+        self._feeder: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls, endpoints: Sequence[str], tls: ssl.SSLContext | None = None, clock: Clock | None = None,
+        *, watch_capacity: int = CAPACITY,
+    ) -> Self:  # fmt: skip
+        """Connect to `endpoints` (HOST:PORT each), with TLS if a context is given. Raises Unavailable."""
+        api = EtcdApi(endpoints, tls)
+        store = cls(api, await api.revision(), clock or SystemClock(), watch_capacity=watch_capacity)
+        store._feeder = asyncio.create_task(store._feed(), name="etcd watch")
+        return store
+
+    @property
+    def revision(self) -> Revision:
+        return self._revision
+
+    async def get(self, key: str) -> Record | None:
+        self._check_open()
+        found = await self._api.range(pb.RangeRequest(key=key.encode()))
+        return _record(found.kvs[0]) if found.kvs else None
+
+    async def list(self, prefix: str, *, after: str = "", limit: int = 0, revision: Revision = 0) -> Page:
+        self._check_open()
+        start = max(prefix.encode(), after.encode() + b"\0" if after else b"")
+        request = pb.RangeRequest(key=start, range_end=_end(prefix), limit=limit, revision=revision)
+        try:
+            found = await self._api.range(request)
+        except IndexError:
+            raise await self._out_of_range(revision) from None
+        records = [_record(kv) for kv in found.kvs]
+        remaining = found.count - len(records)
+        return Page(records, revision or found.header.revision, remaining > 0, remaining)
+
+    async def put(self, key: str, value: bytes, expect: Revision = ANY) -> Revision:
+        write = pb.RequestOp(request_put=pb.PutRequest(key=key.encode(), value=value))
+        compare = [] if expect == ANY else [_stands(key, expect)]
+        return await self._write(key, write, compare)
+
+    async def delete(self, key: str, expect: Revision = ANY) -> Revision:
+        write = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key.encode()))
+        if expect == ABSENT:
+            raise Conflict(key, await self.get(key))
+        compare = _exists(key) if expect == ANY else _stands(key, expect)
+        return await self._write(key, write, [compare])
+
+    async def _write(self, key: str, write: pb.RequestOp, compare: Sequence[pb.Compare]) -> Revision:
+        self._check_open()
+        look = pb.RequestOp(request_range=pb.RangeRequest(key=key.encode()))
+        done = await self._api.txn(pb.TxnRequest(compare=compare, success=[write], failure=[look]))
+        if not done.succeeded:
+            kvs = done.responses[0].response_range.kvs
+            raise Conflict(key, _record(kvs[0]) if kvs else None)
+        revision: Revision = done.header.revision
+        await self._seen(revision)
+        return revision
+
+    @asynccontextmanager
+    async def watch(self, prefix: str, *, after: Revision) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
+        self._check_open()
+        if after > self._revision:
+            raise FutureRevision(after, self._revision)
+        watcher = self._fanout.subscribe(prefix, self._revision)
+        try:
+            watcher.preload(await self._history(prefix, after, watcher.position))
+            yield watcher
+        finally:
+            self._fanout.unsubscribe(watcher)
+
+    async def _history(self, prefix: str, after: Revision, until: Revision) -> Sequence[Event]:
+        if after >= (self._changed or until):
+            return ()
+        last = self._changed or await self._api.mark()
+        try:
+            past = [_event(event) for event in await self._api.history(after, last)]
+        except WatchCompacted as error:
+            raise Compacted(after, error.oldest) from None
+        except WatchBroken as error:
+            raise Unavailable(error.reason) from error
+        return [event for event in past if event.revision <= until and event.key.startswith(prefix)]
+
+    async def compact(self, revision: Revision) -> None:
+        self._check_open()
+        try:
+            await self._api.compact(revision)
+        except IndexError:
+            error = await self._out_of_range(revision)
+            # What is compacted already need not be compacted again.
+            if isinstance(error, FutureRevision):
+                raise error from None
+
+    async def snapshot(self, path: Path) -> Revision:
+        """Lines of JSON: the revision, then key, created, revision and value (as latin-1 text) of each record."""
+        self._check_open()
+        page = await self.list("/", limit=_PAGE)
+        revision, first = page.revision, json.dumps({"revision": page.revision})
+        await asyncio.to_thread(_create, path, first)
+        while True:
+            await asyncio.to_thread(_append, path, page.records)
+            if not page.more:
+                return revision
+            page = await self.list("/", after=page.records[-1].key, limit=_PAGE, revision=revision)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._feeder is not None:
+            self._feeder.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._feeder
+        gone = Unavailable("the store is closed")
+        for _, waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(gone)
+        self._fanout.close(gone)
+        self._api.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("the store is closed")
+
+    async def _out_of_range(self, revision: Revision) -> Compacted | FutureRevision:
+        """Which end the revision is beyond: etcd has one code for both."""
+        current = await self._api.revision()
+        if revision > current:
+            return FutureRevision(revision, current)
+        return Compacted(revision, await self._api.oldest(revision))
+
+    async def _seen(self, revision: Revision) -> None:
+        """Wait until the watch has shown a revision to all watchers."""
+        if self._revision < revision:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append((revision, waiter))
+            await waiter
+
+    async def _feed(self) -> None:
+        """Follow all changes for ever, across broken connections."""
+        backoff, failures = Backoff(maximum=5.0), 0
+        while True:
+            try:
+                async for response in self._api.follow(self._revision + 1):
+                    failures = 0
+                    self._publish(response)
+            except WatchCompacted as error:
+                # Away for longer than history is kept: nobody's watch can go on without a gap.
+                self._fanout.close(Compacted(self._revision, error.oldest))
+                self._revision = await self._api.revision()
+                self._answer()
+            except WatchBroken as error:
+                delay = backoff.delay(failures)
+                failures += 1
+                _log.warning("watch broke, opening it again", reason=error.reason, delay=round(delay, 2))
+                await self._clock.sleep(delay)
+
+    def _publish(self, response: pb.WatchResponse) -> None:
+        events = [_event(event) for event in response.events]
+        if events:
+            self._fanout.publish(events)
+            self._revision = self._changed = events[-1].revision
+        elif response.header.revision > self._revision:
+            # Progress: what changed lies outside of our keys.
+            self._revision = response.header.revision
+        self._answer()
+
+    def _answer(self) -> None:
+        left = []
+        for revision, waiter in self._waiters:
+            if revision > self._revision:
+                left.append((revision, waiter))
+            elif not waiter.done():
+                waiter.set_result(None)
+        self._waiters = left
+
+
+def _end(prefix: str) -> bytes:
+    """The first key behind all that begin with the prefix."""
+    data = prefix.encode()
+    return data[:-1] + bytes([data[-1] + 1])
+
+
+def _record(kv: pb.KeyValue) -> Record:
+    return Record(kv.key.decode(), kv.value, kv.mod_revision, kv.create_revision)
+
+
+def _event(event: pb.Event) -> Event:
+    previous = _record(event.prev_kv) if event.HasField("prev_kv") else None
+    value = None if event.type == 1 else event.kv.value
+    return Event(event.kv.key.decode(), event.kv.mod_revision, value, previous)
+
+
+def _stands(key: str, revision: Revision) -> pb.Compare:
+    return pb.Compare(result=0, target=2, key=key.encode(), mod_revision=revision)
+
+
+def _exists(key: str) -> pb.Compare:
+    return pb.Compare(result=1, target=2, key=key.encode(), mod_revision=0)
+
+
+def _create(path: Path, line: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w", encoding="ascii") as file:
+        file.write(line + "\n")
+
+
+def _append(path: Path, records: Sequence[Record]) -> None:
+    with path.open("a", encoding="ascii") as file:
+        for record in records:
+            line = [record.key, record.created, record.revision, record.value.decode("latin-1")]
+            file.write(json.dumps(line) + "\n")

@@ -1,0 +1,162 @@
+"""etcd's calls as the store needs them: endpoints tried in turn, errors of gRPC translated, watches as iterators."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, Sequence
+from typing import TypeVar
+
+from google.protobuf.message import Message
+from grpclib.client import StreamStreamMethod
+
+from tiphys.base.grpc import FAULTS, RpcChannel, RpcError, RpcUnavailable, translated
+from tiphys.store import etcd_pb2 as pb
+from tiphys.store.protocol import Revision, Unavailable
+
+M = TypeVar("M", bound=Message)
+_SECONDS = 10.0
+# Our keys begin with a slash; the one key below them marks a place in history.
+FIRST, BEHIND, MARK = b".", b"0", b".tiphys-mark"
+_WATCH = "/etcdserverpb.Watch/Watch"
+
+
+class WatchBroken(Exception):
+    """The stream ended; what came before it counts."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class WatchCompacted(Exception):
+    """The watch would begin before what is kept; `oldest` is the first revision that can still be read."""
+
+    def __init__(self, oldest: Revision) -> None:
+        super().__init__(f"compacted up to {oldest}")
+        self.oldest = oldest
+
+
+class EtcdApi:
+    """Calls raise Unavailable, and IndexError for a revision that is compacted or not written yet."""
+
+    def __init__(self, endpoints: Sequence[str], tls: ssl.SSLContext | None) -> None:
+        self._channels = [RpcChannel(endpoint, tls) for endpoint in endpoints]
+        # The one that answered last.
+        self._current = 0
+
+    async def revision(self) -> Revision:
+        """The revision of the whole store now, agreed by a quorum."""
+        found = await self.range(pb.RangeRequest(key=b"\0", count_only=True))
+        return int(found.header.revision)
+
+    async def range(self, request: pb.RangeRequest) -> pb.RangeResponse:
+        return await self._call("/etcdserverpb.KV/Range", request, pb.RangeResponse, tries=len(self._channels))
+
+    async def txn(self, request: pb.TxnRequest) -> pb.TxnResponse:
+        # Once only: a write whose answer was lost may have happened.
+        return await self._call("/etcdserverpb.KV/Txn", request, pb.TxnResponse, tries=1)
+
+    async def compact(self, revision: Revision) -> None:
+        request = pb.CompactionRequest(revision=revision, physical=True)
+        await self._call("/etcdserverpb.KV/Compact", request, pb.CompactionResponse, tries=1)
+
+    async def follow(self, start: Revision) -> AsyncGenerator[pb.WatchResponse]:
+        """Changes of our keys from revision `start` on, as they commit. Raises WatchCompacted, WatchBroken."""
+        create = pb.WatchCreateRequest(
+            key=FIRST, range_end=BEHIND, start_revision=start, progress_notify=True, prev_kv=True
+        )
+        async for response in self._stream(create):
+            yield response
+        raise WatchBroken("the server ended the watch")
+
+    async def _stream(self, create: pb.WatchCreateRequest) -> AsyncGenerator[pb.WatchResponse]:
+        channel = self._channels[self._current]
+        watch = StreamStreamMethod(channel.raw, _WATCH, pb.WatchRequest, pb.WatchResponse)
+        try:
+            async with watch.open() as stream:
+                await stream.send_message(pb.WatchRequest(create_request=create))
+                try:
+                    async for response in stream:
+                        _check(response)
+                        if not response.created:
+                            yield response
+                finally:
+                    # The request side is still open: without this the library would call the end a fault.
+                    await stream.cancel()
+        except FAULTS as error:
+            self._turn()
+            raise WatchBroken(str(translated(error, _WATCH))) from error
+
+    async def history(self, after: Revision, until: Revision) -> list[pb.Event]:
+        """All changes of our keys after one revision up to another, at which one of them changed."""
+        create = pb.WatchCreateRequest(key=FIRST, range_end=BEHIND, start_revision=after + 1, prev_kv=True)
+        found: list[pb.Event] = []
+        async for response in self._stream(create):
+            for event in response.events:
+                if _headless(event):
+                    raise WatchCompacted(int(event.kv.mod_revision))
+                found.append(event)
+            if found and found[-1].kv.mod_revision >= until:
+                return [event for event in found if event.kv.mod_revision <= until]
+        raise WatchBroken("the server ended the watch")
+
+    async def oldest(self, revision: Revision) -> Revision:
+        """The oldest revision that is kept, given one that is not."""
+        create = pb.WatchCreateRequest(key=FIRST, range_end=BEHIND, start_revision=revision)
+        try:
+            async with asyncio.timeout(_SECONDS):
+                async for _ in self._stream(create):
+                    pass
+        except WatchCompacted as error:
+            return error.oldest
+        except TimeoutError:
+            pass
+        return revision + 1
+
+    async def mark(self) -> Revision:
+        """Write a key that is nobody's: the revision behind all that was written before."""
+        write = pb.RequestOp(request_put=pb.PutRequest(key=MARK))
+        return int((await self.txn(pb.TxnRequest(success=[write]))).header.revision)
+
+    def close(self) -> None:
+        for channel in self._channels:
+            channel.close()
+
+    async def _call(self, method: str, request: Message, response: type[M], *, tries: int) -> M:
+        reason = ""
+        for _ in range(tries):
+            try:
+                return await self._channels[self._current].unary(method, request, response, within=_SECONDS)
+            except RpcUnavailable as error:
+                reason = str(error)
+                self._turn()
+            except RpcError as error:
+                if error.code == "OUT_OF_RANGE":
+                    raise IndexError(error.message) from error
+                raise Unavailable(_explained(error)) from error
+        raise Unavailable(f"etcd does not answer: {reason}")
+
+    def _turn(self) -> None:
+        self._current = (self._current + 1) % len(self._channels)
+
+
+def _check(response: pb.WatchResponse) -> None:
+    if response.compact_revision:
+        raise WatchCompacted(int(response.compact_revision))
+    if response.canceled:
+        raise WatchBroken(response.cancel_reason or "the server cancelled the watch")
+
+
+def _headless(event: pb.Event) -> bool:
+    """Whether what the event replaced is compacted, so that it would look like a creation."""
+    return not event.HasField("prev_kv") and (event.type == 1 or event.kv.version > 1) and event.kv.key != MARK
+
+
+def _explained(error: RpcError) -> str:
+    if error.code == "RESOURCE_EXHAUSTED":
+        return (
+            f"etcd takes no writes: {error.message}; compact and defragment it (`etcdctl compact`, `etcdctl defrag`), "
+            "then `etcdctl alarm disarm`, or raise --quota-backend-bytes"
+        )
+    return f"etcd refused: {error.message} ({error.code})"
