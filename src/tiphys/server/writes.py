@@ -86,7 +86,7 @@ class Writes:
         if call.dry_run:
             if key in self._reads.collection(call).items:
                 raise errors.exists(call.resource.group, call.resource.plural, name)
-            return await self.answer(call, key, data, 0, 201)
+            return await self._written(call, key, data, 0, 201)
         try:
             revision = await durable(self._store.put(key, data, store.ABSENT), "create", call.hub)
         except store.Conflict:
@@ -96,7 +96,7 @@ class Writes:
                     "unique name for the object"
                 ) from None
             raise errors.exists(call.resource.group, call.resource.plural, name) from None
-        return await self.answer(call, key, data, revision, 201)
+        return await self._written(call, key, data, revision, 201)
 
     async def update(self, call: Call) -> Response:
         new = objects.decode_object(call, call.request.body)
@@ -171,9 +171,9 @@ class Writes:
             if removed is not None:
                 return removed
         if call.dry_run or self._is_stored(call, entry, data):
-            return await self.answer(call, entry.key, data, entry.revision)
+            return await self._written(call, entry.key, data, entry.revision)
         revision = await durable(self._store.put(entry.key, data, entry.revision), "update", call.hub)
-        return await self.answer(call, entry.key, data, revision)
+        return await self._written(call, entry.key, data, revision)
 
     def _is_stored(self, call: Call, entry: Entry, data: bytes) -> bool:
         """Whether these very bytes are in the store; what is shown may be more than that."""
@@ -223,6 +223,15 @@ class Writes:
         )  # fmt: skip
         new["metadata"]["managedFields"] = managed
 
+    async def _written(self, call: Call, key: str, data: bytes, revision: Revision, status: int = 200) -> Response:
+        """As `answer`, for what the request's version made whole itself."""
+        view = call.resource.view
+        if view is None or view.converts:
+            return await self.answer(call, key, data, revision, status)
+        if not call.dry_run:
+            view.wrote(key, revision)
+        return self._plain(call, key, data, revision, status)
+
     async def answer(self, call: Call, key: str, data: bytes, revision: Revision, status: int = 200) -> Response:
         """What was made of a write, given the bytes for the store; revision 0 tells that they were not stored."""
         view = call.resource.view
@@ -230,6 +239,9 @@ class Writes:
             [entry] = await view.show([Entry(Record(key, data, revision, revision), {})])
             body = output.object_body(call.resource, entry, call.form, self._clock.time())
             return Response(status, body if revision else body.replace(b'"resourceVersion":"0",', b"", 1))
+        return self._plain(call, key, data, revision, status)
+
+    def _plain(self, call: Call, key: str, data: bytes, revision: Revision, status: int) -> Response:
         if call.form.shape == "object" and call.resource.from_hub is None:
             # A dry run stored nothing, so the object has no resourceVersion to show.
             return Response(status, splice(data, revision) if revision else data)

@@ -22,6 +22,7 @@ from tiphys.store import Record
 
 # Bytes of shown objects that a view keeps.
 _KEPT = 8 * 1024 * 1024
+_NOTED = 4096
 
 
 class View:
@@ -34,13 +35,34 @@ class View:
         self._readers = readers
         self._shown: OrderedDict[tuple[str, int], Entry] = OrderedDict()
         self._size = 0
+        # Revisions that this version wrote itself, whole as they are, until their entries are asked for.
+        self._written: OrderedDict[str, int] = OrderedDict()
+
+    @property
+    def converts(self) -> bool:
+        """Whether the store's version is another."""
+        return self.own != self._stored
+
+    def wrote(self, key: str, revision: int) -> None:
+        """Note what was written by this very version, and so needs nothing."""
+        if not self.converts:
+            self._written[key] = revision
+            if len(self._written) > _NOTED:
+                self._written.popitem(last=False)
 
     async def show(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """The entries as this version shows them. Raises ConversionFailed."""
-        found = [entry if entry.complete is self else self._shown.get((entry.key, entry.revision)) for entry in entries]
+        found = [entry if entry.complete is self else self._known(entry) for entry in entries]
         missing = [entry for entry, shown in zip(entries, found, strict=True) if shown is None]
         made = iter(await self._make(missing) if missing else ())
         return [next(made) if shown is None else shown for shown in found]
+
+    def _known(self, entry: Entry) -> Entry | None:
+        if self._written.get(entry.key) == entry.revision:
+            del self._written[entry.key]
+            entry.complete = self
+            return entry
+        return self._shown.get((entry.key, entry.revision))
 
     async def one(self, entry: Entry) -> Entry:
         if entry.complete is self:
@@ -49,7 +71,7 @@ class View:
 
     async def to_store(self, obj: Json) -> Json:
         """An object of this version as the stored one. Raises ConversionFailed."""
-        return obj if self.own == self._stored else await self.convert(obj, self._stored)
+        return await self.convert(obj, self._stored) if self.converts else obj
 
     async def convert(self, obj: Json, api_version: str) -> Json:
         """An object of any version in another, pruned by that."""
