@@ -193,8 +193,20 @@ def test_a_pod_on_the_nodes_network_has_the_nodes_name_and_address(k, nodes, nam
     assert k("exec", "host", "--", "hostname").strip() == names[1]
     own = nodes.get("node", names[1])["status"]["addresses"][0]["address"]
     assert k("get", "pod", "host", "-o", "jsonpath={.status.podIP}") == own
+    assert nodes.get("node", names[0])["status"]["nodeInfo"]["machineID"] != (
+        nodes.get("node", names[1])["status"]["nodeInfo"]["machineID"] or "unknown"
+    )
     address = on(k, names[0], "web")
     assert "web" in k("exec", "host", "--", "wget", "-qO-", f"http://{address}/")
+    k("exec", "host", "--", "sh", "-c", "echo hello > /tmp/hello; busybox httpd -p 8099 -h /tmp")
+    assert "hello" in k("exec", "web", "--", "wget", "-qO-", f"http://{own}:8099/hello")
+
+
+def test_the_api_server_is_reached_from_pods_on_every_node(k, names):
+    for node, name in zip(names, ("near", "far"), strict=True):
+        on(k, node, name, "sleep", "600")
+        said = k("exec", name, "--", "sh", "-c", "busybox nc kubernetes.default 443 < /dev/null && echo connected")
+        assert "connected" in said
 
 
 def test_a_nodes_certificate_reads_only_what_its_pods_use(k, nodes, names, space, tmp_path):
@@ -295,6 +307,9 @@ def test_a_cluster_of_one_grows_and_whatever_was_killed_leaves_nothing(tmp_path)
         assert len(grown.get("nodes")["items"]) == 1
         grown.tiphys("up", name, "--nodes", "3")
         assert len(grown.get("nodes")["items"]) == 3
+        assert [ready(grown, f"{name}-{number}") for number in (2, 3)] == ["True", "True"]
+        grown.tiphys("down", name)
+        grown.tiphys("up", name)
         assert [ready(grown, f"{name}-{number}") for number in (2, 3)] == ["True", "True"]
         for pidfile in Path(f"/run/tiphys/{name}").rglob("*.pid"):
             os.kill(int(pidfile.read_text().split()[0]), signal.SIGKILL)

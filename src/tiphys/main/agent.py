@@ -47,7 +47,7 @@ async def serve(node: NodeSettings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         tls = Pki(node.pki).client_tls(node.client)
-        client = Client(Https([node.server_url], tls, agent="tiphys-agent"), manager="kubelet")
+        client = Client(Https(list(node.servers), tls, agent="tiphys-agent"), manager="kubelet")
         stack.push_async_callback(client.close)
         supervisor = await stack.enter_async_context(Supervisor(clock))
         process_metrics.install()

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tiphys.main.cluster import Cluster, ClusterError, Settings
-from tiphys.main.node import forward, link_exists, record_of
+from tiphys.main.node import forward, record_of
 from tiphys.main.node_settings import NodeSettings, link_name, node_of
 from tiphys.node import iproute, namespaces, netns, nft
 from tiphys.node.namespaces import Inside
 
+_MACHINE_ID = "/etc/machine-id"
 _RESOLV_CONF, _RESOLVED = "/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"
 # Directories whose mounts belong to other nodes and clusters.
 _FORGOTTEN = ("/run/tiphys", "/var/lib/tiphys", "/run/netns")
@@ -33,12 +34,15 @@ async def ensure(cluster: Cluster, settings: Settings, nodes: Sequence[NodeSetti
         record.add("netns", node.network_namespace)
         record.add("link", _plug(node))
         record.add("mount", str(node.pins))
-    await asyncio.gather(*(_namespaces(node) for node in nodes))
-    lines = [] if link_exists(bridge) else [f"link add {bridge} address {_hardware(bridge)} type bridge"]
+    for node in nodes:
+        # One by one: the first also makes the directory of names a mount, which two must not do at a time.
+        await netns.create(node.network_namespace)
+    await asyncio.gather(*(asyncio.to_thread(_pin, node) for node in nodes))
+    lines = [] if iproute.exists(bridge) else [f"link add {bridge} address {_hardware(bridge)} type bridge"]
     lines.append(f"addr replace {settings.underlay[1]}/{settings.underlay.prefixlen} dev {bridge}")
     lines.append(f"link set {bridge} up")
     for node in nodes:
-        if not link_exists(_plug(node)):
+        if not iproute.exists(_plug(node)):
             lines.append(f"link add {_plug(node)} type veth peer name eth0 netns {node.network_namespace}")
         lines.append(f"link set {_plug(node)} master {bridge} up")
     await iproute.batch(lines)
@@ -47,12 +51,17 @@ async def ensure(cluster: Cluster, settings: Settings, nodes: Sequence[NodeSetti
     await nft.apply(_masquerade(table, str(settings.underlay), bridge))
 
 
-async def _namespaces(node: NodeSettings) -> None:
-    await netns.create(node.network_namespace)
-    if not await asyncio.to_thread(namespaces.pinned, node.pins):
-        node.run.mkdir(parents=True, exist_ok=True, mode=0o755)
-        inside = Inside(node.name, _FORGOTTEN, _own_files())
-        await asyncio.to_thread(namespaces.make, node.pins, inside)
+def _pin(node: NodeSettings) -> None:
+    """The namespaces of a node besides that of its network."""
+    if namespaces.pinned(node.pins):
+        return
+    node.run.mkdir(parents=True, exist_ok=True, mode=0o755)
+    files = _resolver()
+    if Path(_MACHINE_ID).exists():
+        own = node.run / "machine-id"
+        own.write_text(_machine_id(node) + "\n")
+        files[_MACHINE_ID] = str(own)
+    namespaces.make(node.pins, Inside(node.name, _FORGOTTEN, files))
 
 
 async def _addresses(settings: Settings, node: NodeSettings) -> None:
@@ -73,7 +82,13 @@ def enter(node: NodeSettings) -> None:
         ) from None
 
 
-def _own_files() -> dict[str, str]:
+def _machine_id(node: NodeSettings) -> str:
+    """As long as a machine's and as lasting: software tells nodes apart by it."""
+    machine = Path(_MACHINE_ID).read_text().strip()
+    return hashlib.sha256(f"{machine}/{node.cluster}/{node.number}".encode()).hexdigest()[:32]
+
+
+def _resolver() -> dict[str, str]:
     """A resolver on the machine's loopback cannot be reached from a node; what stands behind systemd's can."""
     place = Path(_RESOLV_CONF)
     if not place.exists() or not Path(_RESOLVED).exists():

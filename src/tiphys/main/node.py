@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,7 +63,7 @@ class PodNetwork:
         bridge = self._node.bridge
         self._record.add(_LINK_KIND, bridge)
         gateways = [f"{ipaddress.ip_network(cidr)[1]}/{ipaddress.ip_network(cidr).prefixlen}" for cidr in self._cidrs]
-        if not link_exists(bridge):
+        if not iproute.exists(bridge):
             await iproute.batch([f"link add {bridge} type bridge"])
         await iproute.batch(
             [
@@ -77,15 +76,6 @@ class PodNetwork:
         )
         await asyncio.to_thread(forward)
         self.ready.set()
-
-
-def link_exists(name: str) -> bool:
-    """Whether our network namespace has a link; sysfs may show another namespace's."""
-    try:
-        socket.if_nametoindex(name)
-    except OSError:
-        return False
-    return True
 
 
 def forward() -> None:

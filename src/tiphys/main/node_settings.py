@@ -20,7 +20,7 @@ _ETHERNET_MTU, _OVERHEAD = 1500, 50
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """`state` and `run` are the node's own directories; `client` and `serving` name its certificates in `pki`.
+    """`servers` are URLs; `state` and `run` the node's own directories; `client` and `serving` certificates in `pki`.
 
     `number` counts the cluster's nodes on this machine from 1; all but the first live in namespaces of their own.
     """
@@ -30,7 +30,7 @@ class NodeSettings:
     name: str
     address: str
     port: int
-    server_url: str
+    servers: tuple[str, ...]
     pki: Path
     client: str
     serving: str
@@ -89,7 +89,7 @@ def node_of(cluster: Cluster, settings: Settings, number: int) -> NodeSettings:
         name=settings.node if first else _name(settings, number),
         address=settings.address if first else str(settings.underlay[number]),
         port=settings.kubelet_port,
-        server_url=settings.server_url if first else f"https://{settings.underlay[1]}:{settings.api_port}",
+        servers=(settings.server_url if first else f"https://{settings.underlay[1]}:{settings.api_port}",),
         pki=cluster.pki,
         client=f"agent{suffix}",
         serving=f"kubelet{suffix}",

@@ -7,6 +7,7 @@ the time uses that, who does it once or when a node comes uses this.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -29,6 +30,15 @@ async def show(words: Sequence[str], *, program: Program = "ip", namespace: str 
     output = await _run(program, [*_inside(namespace), "-json", *words])
     found: list[dict[str, Any]] = orjson.loads(output) if output.strip() else []
     return found
+
+
+def exists(link: str) -> bool:
+    """Whether our network namespace has a link; sysfs may show another namespace's."""
+    try:
+        socket.if_nametoindex(link)
+    except OSError:
+        return False
+    return True
 
 
 def _inside(namespace: str) -> list[str]:

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 from tiphys.node import iproute
 from tiphys.overlay.plan import Setting, State, changes, gateway, hardware_address
 
 
-def exists(device: str) -> bool:
-    try:
-        socket.if_nametoindex(device)
-    except OSError:
-        return False
-    return True
-
-
 async def ensure(setting: Setting, cidr: str) -> None:
     """Have the device up as the setting says, with the first address of the node's own pods' range on it."""
     device = setting.device
     lines = []
-    if exists(device):
+    if iproute.exists(device):
         [found] = await iproute.show(["-details", "link", "show", "dev", device])
         if not _fits(found, setting):
             lines.append(f"link delete {device}")
-    if lines or not exists(device):
+    if lines or not iproute.exists(device):
         lines.append(
             f"link add {device} address {hardware_address(setting.node)} mtu {setting.mtu} "
             f"type vxlan id {setting.vni} dstport {setting.port} local {setting.address} nolearning"

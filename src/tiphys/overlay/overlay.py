@@ -13,6 +13,7 @@ from tiphys.base.clock import Clock
 from tiphys.base.log import Log
 from tiphys.client.informer import Informers
 from tiphys.kinds.core.node import NODES, Node
+from tiphys.node import iproute
 from tiphys.node.record import Record
 from tiphys.overlay import device, plan
 from tiphys.overlay.plan import Setting, State
@@ -54,7 +55,7 @@ class Overlay:
         own = self._nodes.get(self._setting.node)
         cidrs = plan.ranges(own) if own is not None else []
         if self._applied is None or cidrs[:1] != [self._range]:
-            if not cidrs or not (wanted.routes or device.exists(self._setting.device)):
+            if not cidrs or not (wanted.routes or iproute.exists(self._setting.device)):
                 return
             await asyncio.to_thread(self._record.add, "link", self._setting.device)
             await device.ensure(self._setting, cidrs[0])
