@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import copy
 from collections.abc import AsyncIterator
 from typing import Any
@@ -277,3 +278,67 @@ async def test_versions_are_discovered_in_order_of_preference_and_deprecation_is
     answer = await api.respond("GET", path("v1"))
     assert answer.headers["Warning"] == f'299 - "{GROUP}/v1 Cron is deprecated; use {GROUP}/v2 Cron"'
     assert "Warning" not in (await api.respond("GET", path("v2"))).headers
+
+
+HOOKS = "/apis/admissionregistration.k8s.io/v1"
+
+
+class Both(Converter):
+    """Converts, and as a webhook of admission adds a label and notes what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[dict[str, Any]] = []
+
+    async def __call__(self, destination: Destination, body: bytes) -> tuple[int, bytes]:
+        if "converter" in destination.url:
+            return await super().__call__(destination, body)
+        review = orjson.loads(body)
+        request = review.pop("request")
+        self.shown.append(request)
+        patch = [{"op": "add", "path": "/spec/port", "value": "99"}]
+        review["response"] = {
+            "uid": request["uid"], "allowed": True, "patchType": "JSONPatch",
+            "patch": base64.b64encode(orjson.dumps(patch)).decode(),
+        }  # fmt: skip
+        return 200, orjson.dumps(review)
+
+
+async def test_admission_sees_the_version_that_it_asked_for_and_its_changes_are_converted_back():
+    both = Both()
+    async with serving(post=both) as api:
+        await define(api, definition({}))
+        rule = {"apiGroups": [GROUP], "apiVersions": ["v2"], "resources": ["crons"], "operations": ["CREATE", "UPDATE"]}
+        webhook = {
+            "name": "port.example.com", "clientConfig": {"url": "https://hook.test/"}, "rules": [rule],
+            "sideEffects": "None", "admissionReviewVersions": ["v1"], "matchPolicy": "Equivalent",
+        }  # fmt: skip
+        configuration = {"metadata": {"name": "m"}, "webhooks": [webhook]}
+        await api.ok("POST", f"{HOOKS}/mutatingwebhookconfigurations", configuration)
+        made = await api.ok("POST", path("v1"), cron("v1", "a", hostPort="h:1"))
+        assert made["spec"] == {"hostPort": "h:99"}
+        assert (await api.ok("GET", path("v2", "a")))["spec"] == {"host": "h", "port": "99"}
+        await api.ok("PATCH", path("v1", "a"), {"spec": {"hostPort": "i:2"}}, content_type=MERGE)
+        first, second = both.shown
+        assert (first["object"]["apiVersion"], first["object"]["spec"]) == (f"{GROUP}/v2", {"host": "h", "port": "1"})
+        assert (first["requestKind"]["version"], first["kind"]["version"]) == ("v1", "v2")
+        assert second["oldObject"]["spec"] == {"host": "h", "port": "99"}
+
+
+async def test_a_version_goes_after_its_objects_were_written_anew(api):
+    await define(api, definition({}))
+    await api.ok("POST", path("v1"), cron("v1", "a", hostPort="h:1"))
+    await change(api, *store("v2"))
+    drop = {"op": "remove", "path": "/spec/versions/0"}
+    code, status = await api("PATCH", f"{CRDS}/crons.{GROUP}", [drop], content_type=JSON_PATCH)
+    assert code == 422
+    assert "v1 was previously a storage version" in status["message"]
+    # A write that changes nothing stores the object in today's version.
+    await api.ok("PUT", path("v2", "a"), await api.ok("GET", path("v2", "a")))
+    stored = [orjson.loads(r.value) for r in (await api.assembled.cache.store.list(f"/registry/{GROUP}/")).records]
+    assert [obj["apiVersion"] for obj in stored] == [f"{GROUP}/v2"]
+    migrated = {"status": {"storedVersions": ["v2"]}}
+    await api.ok("PATCH", f"{CRDS}/crons.{GROUP}/status", migrated, content_type=MERGE)
+    await change(api, drop)
+    assert (await api("GET", path("v1", "a")))[0] == 404
+    assert (await api.ok("GET", path("v2", "a")))["spec"] == {"host": "h", "port": "1"}
