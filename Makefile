@@ -17,7 +17,7 @@ $(VENV)/.ready: pyproject.toml tools/install-packages
 	@touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready
-	PYTHON=$(PYTHON) tools/install-packages etcd-server:etcd
+	PYTHON=$(PYTHON) tools/install-packages etcd-server:etcd etcd-client:etcdctl
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[lint,test,prose]'
 	@touch $@
 

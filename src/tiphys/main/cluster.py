@@ -21,7 +21,7 @@ DEFAULT_NAME = "tiphys"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?")
 _STATE, _RUN, _ETC = Path("/var/lib/tiphys"), Path("/run/tiphys"), Path("/etc/tiphys")
 MAX_NODES = 100
-_FIRST_API_PORT, _FIRST_NODE_PORT = 6443, 10250
+_FIRST_API_PORT, _FIRST_NODE_PORT, _FIRST_ETCD_PORT = 6443, 10250, 2379
 
 
 class ClusterError(Exception):
@@ -39,6 +39,9 @@ class Settings(msgspec.Struct, frozen=True):
     node: str
     # How many nodes the cluster has on this machine.
     nodes: int = 1
+    # Where its state is kept: sqlite or etcd, whose ports are this one for us and the next for its peers.
+    store: str = "sqlite"
+    etcd_port: int = 0
     # Admission plugins by upstream's names, besides those that are on by default, and of those that are.
     enable_admission_plugins: list[str] = []
     disable_admission_plugins: list[str] = []
@@ -61,6 +64,12 @@ class Settings(msgspec.Struct, frozen=True):
         return str(self.services[10])
 
     @property
+    def ports(self) -> list[int]:
+        """What the cluster listens on in the machine's own network."""
+        found = [self.api_port, self.kubelet_port]
+        return [*found, self.etcd_port, self.etcd_port + 1] if self.etcd_port else found
+
+    @property
     def server_url(self) -> str:
         return f"https://127.0.0.1:{self.api_port}"
 
@@ -81,6 +90,10 @@ class Cluster:
     @property
     def store(self) -> Path:
         return self.state / "store.db"
+
+    @property
+    def etcd(self) -> Path:
+        return self.state / "etcd"
 
     @property
     def logs(self) -> Path:
@@ -106,9 +119,14 @@ class Cluster:
             ) from None
         return msgspec.json.decode(data, type=Settings)
 
-    def create(self, nodes: int | None = None) -> Settings:
+    def create(self, nodes: int | None = None, store: str | None = None) -> Settings:
         """Choose the numbers of a new cluster, or read those of an old one; it may grow to `nodes`, never shrink."""
-        settings = self.settings() if self.exists else self._choose(nodes or 1)
+        settings = self.settings() if self.exists else self._choose(nodes or 1, store or "sqlite")
+        if store is not None and store != settings.store:
+            raise ClusterError(
+                f"cluster {self.name!r} keeps its state in {settings.store}, and there is no moving to {store} yet; "
+                f"`tiphys down {self.name} --purge` begins anew"
+            )
         if nodes is not None and nodes < settings.nodes:
             raise ClusterError(
                 f"cluster {self.name!r} has {settings.nodes} nodes, and nodes are not taken away: `kubectl drain` and "
@@ -126,14 +144,15 @@ class Cluster:
             write_private(self.state / "cluster.json", msgspec.json.encode(wanted))
         return wanted
 
-    def _choose(self, nodes: int) -> Settings:
+    def _choose(self, nodes: int, store: str) -> Settings:
         others = [cluster.settings() for cluster in clusters()]
         taken = {settings.index for settings in others}
         index = next(number for number in range(64) if number not in taken)
-        used = {port for settings in others for port in (settings.api_port, settings.kubelet_port)}
+        used = {port for settings in others for port in settings.ports}
         settings = Settings(
             name=self.name, index=index, api_port=_free_port(_FIRST_API_PORT, used),
             kubelet_port=_free_port(_FIRST_NODE_PORT, used), address=host_address(), node=socket.gethostname().lower(),
+            store=store, etcd_port=_free_port(_FIRST_ETCD_PORT, used, 2) if store == "etcd" else 0,
         )  # fmt: skip
         if nodes > 1 and ipaddress.ip_address(settings.address).is_loopback:
             # Without a default route, the machine has still its address on the network of its nodes.
@@ -172,18 +191,22 @@ def write_private(path: Path, data: bytes) -> None:
     os.replace(temporary, path)
 
 
-def _free_port(first: int, used: set[int]) -> int:
-    for port in range(first, first + 500):
-        if port in used:
-            continue
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("0.0.0.0", port))  # noqa: S104 - asks whether the port is free on any address
-            except OSError:
-                continue
+def _free_port(first: int, used: set[int], count: int = 1) -> int:
+    """The first of `count` free ports in a row."""
+    for port in range(first, first + 500, count):
+        if all(number not in used and _is_free(number) for number in range(port, port + count)):
             return port
     raise ClusterError(f"no free port from {first} to {first + 500}; end what listens there")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))  # noqa: S104 - asks whether the port is free on any address
+        except OSError:
+            return False
+        return True
 
 
 def host_address() -> str:

@@ -42,7 +42,7 @@ def down(arguments: Sequence[str]) -> int:
 async def stop(cluster: Cluster, *, purge: bool) -> None:
     """End the processes, the containers and all that they made on this machine. Raises ClusterError."""
     if not cluster.exists:
-        await _end(cluster.pidfile("agent"), cluster.pidfile("server"))
+        await _end(cluster.pidfile("agent"), cluster.pidfile("server"), cluster.pidfile("etcd"))
         return
     from tiphys.main.node import undo
     from tiphys.main.node_settings import nodes_of
@@ -50,6 +50,7 @@ async def stop(cluster: Cluster, *, purge: bool) -> None:
     first, *others = nodes_of(cluster, cluster.settings())
     await _end(*(node.pidfile for node in (first, *others)))
     await _end(cluster.pidfile("server"))
+    await _end(cluster.pidfile("etcd"))
     # The first node last: its record has what joins them, and its cgroup has theirs below it.
     failures = [*chain(*await asyncio.gather(*(undo(node, purge=purge) for node in others)))]
     failures += await undo(first, purge=purge)

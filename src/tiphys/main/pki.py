@@ -10,7 +10,7 @@ import datetime
 import ipaddress
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,9 @@ class Leaf:
     names: Sequence[str] = ()
 
 
+Leaves = Mapping[str, Leaf]
+
+
 class Pki:
     """The files under one directory: `ca.crt`, `ca.key`, NAME.crt, NAME.key, `sa.key`; `front-proxy-*` likewise."""
 
@@ -59,28 +62,26 @@ class Pki:
     def key(self, name: str) -> Path:
         return self.directory / f"{name}.key"
 
-    def ensure(self, cluster: str, leaves: dict[str, Leaf]) -> None:
-        """Make what is missing: the CA first, then the token key and a certificate for each leaf."""
+    def ensure(self, cluster: str, leaves: Leaves, others: Mapping[str, Leaves] | None = None) -> None:
+        """Make what is missing: the CA, the token key and a certificate for each leaf; `others` are of CAs by name."""
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not self.ca.exists():
-            self._make_ca(cluster)
-        if not self.front_proxy_ca.exists():
-            self._make_ca(cluster, "front-proxy-ca")
-        if not self.certificate(FRONT_PROXY).exists():
-            self._make_leaves({FRONT_PROXY: Leaf(FRONT_PROXY)}, "front-proxy-ca")
+        front_proxy = {FRONT_PROXY: Leaf(FRONT_PROXY)}
+        for ca, wanted in {"ca": leaves, "front-proxy-ca": front_proxy, **(others or {})}.items():
+            if not self.certificate(ca).exists():
+                self._make_ca(cluster, ca)
+            missing = {name: leaf for name, leaf in wanted.items() if not self.certificate(name).exists()}
+            if missing:
+                self._make_leaves(missing, ca)
         if not self.key("sa").exists():
             write_private(self.key("sa"), _pem(_new_key()))
-        missing = {name: leaf for name, leaf in leaves.items() if not self.certificate(name).exists()}
-        if missing:
-            self._make_leaves(missing, "ca")
 
-    def _make_leaves(self, leaves: dict[str, Leaf], ca: str) -> None:
+    def _make_leaves(self, leaves: Leaves, ca: str) -> None:
         authority = x509.load_pem_x509_certificate(self.certificate(ca).read_bytes())
         signer = load_key(self.key(ca))
         for name, leaf in leaves.items():
             self._make_leaf(name, leaf, authority, signer)
 
-    def _make_ca(self, cluster: str, called: str = "ca") -> None:
+    def _make_ca(self, cluster: str, called: str) -> None:
         key = _new_key()
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"tiphys-{called}-{cluster}")])
         usage = x509.KeyUsage(
@@ -129,9 +130,9 @@ class Pki:
         context.verify_mode = client
         return context
 
-    def client_tls(self, name: str) -> ssl.SSLContext:
-        """The context of a client that shows NAME and trusts servers of this CA."""
-        context = ssl.create_default_context(cafile=os.fspath(self.ca))
+    def client_tls(self, name: str, ca: str = "ca") -> ssl.SSLContext:
+        """The context of a client that shows NAME and trusts servers of a CA."""
+        context = ssl.create_default_context(cafile=os.fspath(self.certificate(ca)))
         context.load_cert_chain(self.certificate(name), self.key(name))
         return context
 

@@ -19,6 +19,7 @@ from tiphys.client.timers import Timers
 from tiphys.controllers.base import Context, Runner
 from tiphys.kinds.registry import builtin
 from tiphys.main.cluster import Cluster
+from tiphys.main.cluster import Settings as ClusterSettings
 from tiphys.main.controllers import Facts, build
 from tiphys.main.pki import FRONT_PROXY, Pki, load_key
 from tiphys.scheduler.scheduler import Scheduler
@@ -31,7 +32,7 @@ from tiphys.server.bootstrap import bootstrap, publish_authentication, publish_e
 from tiphys.server.connect import Connect
 from tiphys.server.upkeep import Upkeep
 from tiphys.server.web import Front
-from tiphys.store.sqlite import SqliteStore
+from tiphys.store import Store
 
 _log = Log("main")
 _SUPERUSER = User("system:apiserver", groups=("system:masters", "system:authenticated"))
@@ -71,6 +72,16 @@ def _checks(supervisor: Supervisor, controllers: Sequence[str]) -> component_sta
     }
 
 
+async def _open_store(cluster: Cluster, settings: ClusterSettings) -> Store:
+    if settings.store == "etcd":
+        from tiphys.main import etcd
+
+        return await etcd.open_store(cluster, settings)
+    from tiphys.store.sqlite import SqliteStore
+
+    return await SqliteStore.open(cluster.store)
+
+
 async def serve(cluster: Cluster) -> None:
     """Run the server of `cluster` until SIGTERM or SIGINT."""
     settings = cluster.settings()
@@ -81,7 +92,7 @@ async def serve(cluster: Cluster) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        store = await SqliteStore.open(cluster.store)
+        store = await _open_store(cluster, settings)
         stack.push_async_callback(store.close)
         admission = Selected(settings.enable_admission_plugins, settings.disable_admission_plugins, installed())
         chosen = Settings(

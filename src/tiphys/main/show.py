@@ -68,6 +68,8 @@ def gather(cluster: Cluster) -> dict[str, Any]:
     """Components, nodes, store, certificates and what is wrong, as plain data."""
     settings = cluster.settings()
     components = {"server": _component(cluster.pidfile("server"))}
+    if settings.store == "etcd":
+        components["etcd"] = _component(cluster.pidfile("etcd"))
     for node in nodes_of(cluster, settings):
         # The first node's are the cluster's; those of others are told apart by their number.
         suffix = f"-{node.number}" if node.number > 1 else ""
@@ -82,10 +84,11 @@ def gather(cluster: Cluster) -> dict[str, Any]:
     warnings += [f"node {node['name']} is {node['status']}" for node in nodes if node["status"] != "Ready"]
     certificates = _certificates(cluster)
     warnings += [f"certificate {name} expires in {days} days" for name, days in certificates.items() if days < 30]
-    size = cluster.store.stat().st_size if cluster.store.exists() else 0
+    file = cluster.etcd / "member" / "snap" / "db" if settings.store == "etcd" else cluster.store
+    size = file.stat().st_size if file.exists() else 0
     return {
         "name": cluster.name, "server": settings.server_url, "kubeconfig": str(cluster.kubeconfig),
-        "components": components, "nodes": nodes, "store": {"driver": "sqlite", "bytes": size},
+        "components": components, "nodes": nodes, "store": {"driver": settings.store, "bytes": size},
         "certificates": certificates, "warnings": warnings,
     }  # fmt: skip
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tiphys.main import kubeconfig
+from tiphys.main import etcd, kubeconfig
 from tiphys.main.cluster import DEFAULT_NAME, MAX_NODES, Cluster, ClusterError, Settings
 from tiphys.main.link import link_kubectl
 from tiphys.main.pki import Leaf, Pki
@@ -35,15 +35,18 @@ def up(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--nodes", type=_node_count, metavar="N", help="how many nodes it has (default: those it has, or 1); may grow"
     )
+    parser.add_argument(
+        "--store", choices=("sqlite", "etcd"), help="where its state is kept, chosen once (default: sqlite)"
+    )
     options = parser.parse_args(arguments)
     progress = Progress()
     try:
         cluster = Cluster(options.name)
-        check_machine()
+        check_machine(options.store)
         with cluster.locked():
             fresh = not cluster.exists
             try:
-                asyncio.run(start(cluster, progress, options.nodes))
+                asyncio.run(start(cluster, progress, options.nodes, options.store))
             except (ClusterError, TimeoutError, OSError):
                 if fresh:
                     take_back(cluster)
@@ -68,12 +71,13 @@ def take_back(cluster: Cluster) -> None:
     down.remove(cluster, purge=True)
 
 
-def check_machine() -> None:
+def check_machine(store: str | None = None) -> None:
     """Raise ClusterError for what this machine lacks, with what to do about it."""
     if os.geteuid() != 0:
         raise ClusterError("`tiphys up` needs root, for network namespaces and cgroups; run it with sudo")
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-    missing = [package for tool, package in _TOOLS.items() if shutil.which(tool, path=path) is None]
+    wanted = _TOOLS | ({"etcd": "etcd-server"} if store == "etcd" else {})
+    missing = [package for tool, package in wanted.items() if shutil.which(tool, path=path) is None]
     if not any((Path(directory) / "bridge").exists() for directory in ("/usr/lib/cni", "/opt/cni/bin")):
         missing.append("containernetworking-plugins")
     if missing:
@@ -101,16 +105,19 @@ def leaves(settings: Settings, nodes: Sequence[NodeSettings]) -> dict[str, Leaf]
     return found
 
 
-async def start(cluster: Cluster, progress: Progress, count: int | None = None) -> None:
+async def start(cluster: Cluster, progress: Progress, count: int | None = None, store: str | None = None) -> None:
     """Start what does not run yet and wait until the nodes, `count` or as many as there were, are Ready."""
     from tiphys.main import machine
     from tiphys.main.node_settings import nodes_of
 
-    settings = cluster.create(count)
+    settings = cluster.create(count, store)
     nodes = nodes_of(cluster, settings)
-    Pki(cluster.pki).ensure(cluster.name, leaves(settings, nodes))
+    keeps_etcd = settings.store == "etcd"
+    Pki(cluster.pki).ensure(cluster.name, leaves(settings, nodes), {etcd.CA: etcd.LEAVES} if keeps_etcd else None)
     kubeconfig.write(cluster, settings)
     progress.step(f"cluster {cluster.name}: API server at {settings.server_url}")
+    if keeps_etcd:
+        etcd.start(cluster, settings)
     _start_process(cluster, settings, "server", cluster.pidfile("server"))
     _start_process(cluster, settings, "agent", nodes[0].pidfile)
     if len(nodes) > 1:
