@@ -9,6 +9,7 @@ https://man7.org/linux/man-pages/man7/mount_namespaces.7.html
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 import threading
@@ -45,9 +46,25 @@ def make(pins: Path, inside: Inside) -> None:
     # A mount namespace can be pinned only where no copy of the pin would reach the namespace itself.
     mounts.bind(str(pins), str(pins))
     mounts.make_private(str(pins))
-    with _Unshared(inside) as thread:
+    for name in _PINNED:
+        (pins / name).touch()
+    # From Linux 6.18 each processor numbers namespaces from a range of its own, and a mount namespace is pinned only
+    # from one with a smaller number. The first has the smallest of all, but a container's has any; on the processor
+    # where it was made, those made later have greater ones.
+    *processors, last = sorted(os.sched_getaffinity(0))
+    for processor in processors:
+        try:
+            _pin(pins, inside, processor)
+            return
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+    _pin(pins, inside, last)
+
+
+def _pin(pins: Path, inside: Inside, processor: int) -> None:
+    with _Unshared(inside, processor) as thread:
         for name in _PINNED:
-            (pins / name).touch()
             mounts.bind(f"/proc/self/task/{thread}/ns/{name}", str(pins / name))
 
 
@@ -63,8 +80,8 @@ def enter(net: Path, pins: Path) -> None:
 class _Unshared:
     """A thread that stays in new namespaces for the length of a `with`, whose value is the thread's id."""
 
-    def __init__(self, inside: Inside) -> None:
-        self._inside = inside
+    def __init__(self, inside: Inside, processor: int) -> None:
+        self._inside, self._processor = inside, processor
         self._ready, self._release = threading.Event(), threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="namespaces")
@@ -92,6 +109,7 @@ class _Unshared:
         self._release.wait()
 
     def _prepare(self) -> None:
+        os.sched_setaffinity(0, {self._processor})
         _check(_libc.unshare(_CLONE_FS | _CLONE_NEWNS | _CLONE_NEWUTS), "unshare")
         mounts.make_slave("/")
         for directory in self._inside.forget:
