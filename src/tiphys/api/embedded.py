@@ -5,13 +5,15 @@ Source: upstream's `apiextensions-apiserver/pkg/apiserver/schema/objectmeta/vali
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
-from tiphys.api import names
-from tiphys.api.errors import FieldError, invalid, required
+from tiphys.api import check, facts, names
+from tiphys.api.errors import BadRequest, FieldError, invalid, required
 from tiphys.api.schema import Schema
 
+_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _MIXED = "may have mixed case, but should otherwise match: "
 
 
@@ -47,37 +49,44 @@ def check_embedded(schema: Schema, obj: Any, path: str = "") -> Iterator[FieldEr
 
 
 def check_resource(obj: dict[str, Any], path: str) -> Iterator[FieldError]:
-    """apiVersion, kind and metadata of one embedded resource."""
-    for name in ("apiVersion", "kind"):
+    """apiVersion, kind and metadata of one embedded resource; what is of a wrong type is all that is said then."""
+    mistyped = list(_mistyped(obj, path))
+    yield from mistyped
+    if mistyped:
+        return
+    for name, check_text in (("apiVersion", _api_version_problem), ("kind", _kind_problem)):
+        at = f"{path}.{name}"
         if name not in obj:
-            yield required(f"{path}.{name}")
-    if "apiVersion" in obj:
-        yield from _check_api_version(obj["apiVersion"], f"{path}.apiVersion")
-    if "kind" in obj:
-        yield from _check_kind(obj["kind"], f"{path}.kind")
+            yield required(at)
+        elif problem := check_text(obj[name]):
+            yield invalid(at, obj[name], problem)
+    if obj.get("metadata"):
+        yield from check_metadata(obj["metadata"], f"{path}.metadata")
+
+
+def _mistyped(obj: dict[str, Any], path: str) -> Iterator[FieldError]:
+    for name in ("apiVersion", "kind"):
+        if name in obj and type(obj[name]) is not str:
+            yield invalid(f"{path}.{name}", obj[name], "must be a string")
     metadata = obj.get("metadata")
-    if metadata is not None and type(metadata) is not dict:
-        yield invalid(f"{path}.metadata", metadata, f"json: cannot unmarshal {type(metadata).__name__} into ObjectMeta")
-    elif metadata:
-        yield from check_metadata(metadata, f"{path}.metadata")
+    if metadata is not None:
+        try:
+            check.decode(facts.schema(_META), copy.deepcopy(metadata))
+        except BadRequest as error:
+            yield invalid(f"{path}.metadata", metadata, error.message.rpartition(": ")[2])
 
 
-def _check_api_version(value: Any, path: str) -> Iterator[FieldError]:
-    if type(value) is not str:
-        yield invalid(path, value, "must be a string")
-    elif not value:
-        yield invalid(path, value, "must not be empty")
-    elif value.count("/") > 1:
-        yield invalid(path, value, f"unexpected GroupVersion string: {value}")
+def _api_version_problem(value: str) -> str:
+    if not value:
+        return "must not be empty"
+    return f"unexpected GroupVersion string: {value}" if value.count("/") > 1 else ""
 
 
-def _check_kind(value: Any, path: str) -> Iterator[FieldError]:
-    if type(value) is not str:
-        yield invalid(path, value, "must be a string")
-    elif not value:
-        yield invalid(path, value, "must not be empty")
-    elif problems := names.dns1035_label(value.lower()):
-        yield invalid(path, value, _MIXED + ",".join(problems))
+def _kind_problem(value: str) -> str:
+    if not value:
+        return "must not be empty"
+    problems = names.dns1035_label(value.lower())
+    return _MIXED + ",".join(problems) if problems else ""
 
 
 def check_metadata(meta: dict[str, Any], path: str) -> Iterator[FieldError]:

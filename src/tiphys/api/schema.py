@@ -178,9 +178,12 @@ def _embed(node: Schema) -> None:
         node.properties.setdefault(name, Schema(STRING, go="string"))
     metadata = facts.schema("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")
     narrowed = node.properties.get("metadata")
-    if narrowed is not None and narrowed.properties:
+    if narrowed is not None and (narrowed.properties or narrowed.default is not None or narrowed.limits is not None):
         metadata = metadata.copy()
+        # No built-in type any more: the definition has a say.
+        metadata.name = ""
         metadata.properties = {**metadata.properties, **narrowed.properties}
+        metadata.default, metadata.required, metadata.limits = narrowed.default, narrowed.required, narrowed.limits
     node.properties["metadata"] = metadata
 
 

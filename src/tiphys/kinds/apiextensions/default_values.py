@@ -5,12 +5,11 @@ Source: upstream's `apiextensions-apiserver/pkg/apiserver/schema/defaulting/vali
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tiphys.api import embedded, structural, validation
+from tiphys.api import embedded, validation
 from tiphys.api.errors import FieldError, invalid
 from tiphys.api.rules import has_rules
 from tiphys.api.schema import Schema
@@ -29,10 +28,10 @@ class _Place:
 
 def check_defaults(schema: Schema, path: str) -> Iterator[FieldError]:
     """Complaints about the defaults at and below `path`; `schema` is structural."""
-    yield from _check(schema, _Place(path), root=True)
+    yield from _check(schema, _Place(path))
 
 
-def _check(node: Schema, place: _Place, *, root: bool = False) -> Errors:
+def _check(node: Schema, place: _Place) -> Errors:
     if node.embedded_resource:
         place = replace(place, steps=None)
     if node.default is not None:
@@ -42,7 +41,7 @@ def _check(node: Schema, place: _Place, *, root: bool = False) -> Errors:
         steps = None if place.steps is None else (*place.steps, "")
         yield from _check(node.items, _Place(f"{place.path}.items", steps))
     for name, child in sorted(node.properties.items()):
-        if child.name and (root or not child.properties):
+        if child.name:
             # A built-in type has no defaults of this definition.
             continue
         steps = place.steps
@@ -63,7 +62,7 @@ def _default(node: Schema, place: _Place) -> Errors:
             yield invalid(at, value, f"must result in valid metadata: {shown}")
             return
     else:
-        if structural.prune(node, copy.deepcopy(value)):
+        if _has_undeclared(node, value):
             yield invalid(at, value, "must not have unknown fields")
         problems = (
             list(embedded.check_resource(value, at)) if node.embedded_resource and isinstance(value, dict) else []
@@ -76,6 +75,21 @@ def _default(node: Schema, place: _Place) -> Errors:
     yield from problems
     if not problems and has_rules(node):
         yield from _by_rules(node, value, at)
+
+
+def _has_undeclared(node: Schema, value: Any) -> bool:
+    """Whether pruning would take something away; what a resource has in its metadata, another rule judges."""
+    if isinstance(value, list):
+        return node.items is not None and any(_has_undeclared(node.items, item) for item in value)
+    if not isinstance(value, dict):
+        return False
+    for key, child in value.items():
+        field = node.field(key)
+        if field is None and not node.preserve_unknown:
+            return True
+        if field is not None and not (node.embedded_resource and key in _IDENTITY) and _has_undeclared(field, child):
+            return True
+    return False
 
 
 def _joined(at: str, path: str) -> str:

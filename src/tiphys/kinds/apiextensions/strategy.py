@@ -24,6 +24,7 @@ from tiphys.kinds.fields import dig, put_default, put_text
 from tiphys.kinds.strategy import StatusStrategy
 
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
+_RULES = ".x-kubernetes-validations"
 _PROPS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
 
 
@@ -119,9 +120,10 @@ def _check_spec(spec: Json, name: str, old: Json | None) -> Errors:
         yield invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')
     yield from parts.check_group(spec.get("group") or "")
     yield from parts.check_scope(spec.get("scope") or "")
-    for index, version in enumerate(versions):
-        if dig(version, "schema", "openAPIV3Schema") is None:
-            yield required(f"spec.versions[{index}].schema.openAPIV3Schema")
+    if old is None or all(dig(v, "schema", "openAPIV3Schema") is not None for v in dig(old, "spec", "versions") or ()):
+        for index, version in enumerate(versions):
+            if dig(version, "schema", "openAPIV3Schema") is None:
+                yield required(f"spec.versions[{index}].schema.openAPIV3Schema")
     yield from parts.check_versions(versions)
     yield from parts.check_names(crd_names, "spec.names", needed=True)
     before = dig(old or {}, "spec", "versions") or []
@@ -137,13 +139,24 @@ def _check_spec(spec: Json, name: str, old: Json | None) -> Errors:
 
 
 def _check_schemas(versions: list[Json], before: list[Json]) -> Errors:
+    """The schemas that are not as they were; what was wrong with a schema before may stay so."""
     with_status = any(dig(version, "subresources", "status") is not None for version in versions)
-    known = [(dig(v, "schema", "openAPIV3Schema"), dig(v, "subresources", "status") is not None) for v in before]
+    known = {v.get("name"): (dig(v, "schema", "openAPIV3Schema"), _has_status(v)) for v in before}
+    found: list[FieldError] = []
     for path, wrapped, version in parts.places(versions, "schema", "validation"):
         schema = (wrapped or {}).get("openAPIV3Schema")
-        status = with_status if path == "spec.validation" else dig(version, "subresources", "status") is not None
-        if isinstance(schema, dict) and (schema, status) not in known:
-            yield from _check_schema(schema, f"{path}.openAPIV3Schema", status=status)
+        status = with_status if path == "spec.validation" else _has_status(version)
+        if isinstance(schema, dict) and known.get(version.get("name")) != (schema, status):
+            found += _check_schema(schema, f"{path}.openAPIV3Schema", status=status)
+    if found and before:
+        old = [schema for schema, _ in known.values() if isinstance(schema, dict)]
+        forgiven = {(e.reason, e.detail) for schema in old for e in _check_schema(schema, "", status=False)}
+        found = [error for error in found if _RULES in error.path or (error.reason, error.detail) not in forgiven]
+    yield from found
+
+
+def _has_status(version: Json) -> bool:
+    return dig(version, "subresources", "status") is not None
 
 
 def _check_schema(schema: Json, path: str, *, status: bool) -> Errors:
@@ -155,12 +168,13 @@ def _check_schema(schema: Json, path: str, *, status: bool) -> Errors:
             problems = list(_check_compiled(schema, path))
             usable = not problems
         found += problems
-    found += check_schema(schema, path)
+    wrong = list(check_schema(schema, path))
+    found += wrong
     if odd and not found:
         found.append(invalid(path, "", odd))
-    if usable and not found:
-        found += _check_rules(schema, path)
     yield from found
+    if usable:
+        yield from _check_rules(schema, path, [error.path for error in wrong])
 
 
 def _check_compiled(schema: Json, path: str) -> Errors:
@@ -170,13 +184,18 @@ def _check_compiled(schema: Json, path: str) -> Errors:
         yield invalid(path, "", f"error building validator: {error}")
 
 
-def _check_rules(schema: Json, path: str) -> Errors:
+def _check_rules(schema: Json, path: str, wrong: list[str]) -> Errors:
+    """Complaints about rules, but of those places only that have nothing `wrong` at them or below."""
     compiled = from_openapi_v3(schema)
-    if has_rules(compiled):
-        # Only definitions that have rules load the language.
-        from tiphys.api.rules.checks import check_rules
+    if not has_rules(compiled):
+        return
+    # Only definitions that have rules load the language.
+    from tiphys.api.rules.checks import check_rules
 
-        yield from check_rules(compiled, path)
+    for error in check_rules(compiled, path):
+        place = error.path.partition(_RULES)[0]
+        if not any(each == place or each.startswith((f"{place}.", f"{place}[")) for each in wrong):
+            yield error
 
 
 def _check_approval(new: Json, old: Json | None) -> Errors:
