@@ -46,6 +46,11 @@ def invalid(path: str, value: Any, detail: str) -> FieldError:
     return FieldError(path, "FieldValueInvalid", _detail(f"Invalid value: {_shown(value)}", detail))
 
 
+def omitted(path: str, detail: str) -> FieldError:
+    """Invalid as a whole: the value is too much to show."""
+    return FieldError(path, "FieldValueInvalid", f"Invalid value: {detail}")
+
+
 def required(path: str, detail: str = "") -> FieldError:
     return FieldError(path, "FieldValueRequired", _detail("Required value", detail))
 

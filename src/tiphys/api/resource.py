@@ -119,6 +119,9 @@ class ResourceType(Generic[T]):
     grace: Callable[[Json, int | None], int] | None = None
     # Finalizers that the kind keeps outside its metadata (Namespace's spec.finalizers).
     own_finalizers: Callable[[Json], Sequence[str]] | None = None
+    # The propagation policy of a deletion that names none (empty: dependents are collected), and what is said of it.
+    default_propagation: str = ""
+    deletion_warning: str = ""
     # Whether an update may leave out the resourceVersion that it was made from, and so replace whatever is there.
     unconditional_update: bool = True
     # Whether an update of an object that is not there creates it.

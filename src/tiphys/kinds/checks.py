@@ -5,6 +5,7 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/ and upstream's `api
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -78,6 +79,23 @@ def label_selector(selector: Json | None, path: str) -> Errors:
             yield from follows(value, f"{where}.values[{position}]", names.label_value)
 
 
+_HTTP_PATH_FORM = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+"
+_HTTP_PATH = re.compile(_HTTP_PATH_FORM)
+
+
+def domain_prefixed_path(value: str, path: str) -> Errors:
+    """A name such as `example.com/controller`."""
+    host, _, tail = value.partition("/")
+    if not value:
+        yield required(path)
+    elif not host or not tail:
+        yield invalid(path, value, 'must be a domain-prefixed path (such as "acme.io/foo")')
+    else:
+        yield from ((invalid(path, host, problem)) for problem in names.dns1123_subdomain(host))
+        if _HTTP_PATH.fullmatch(tail) is None:
+            yield invalid(path, tail, f"Invalid path (regex used for validation is '{_HTTP_PATH_FORM}')")
+
+
 def int_or_percent(obj: Json, path: str, *fields: str) -> Errors:
     """A non-negative integer or a percentage such as "25%"."""
     for field in fields:
@@ -95,6 +113,13 @@ def at_most_100_percent(obj: Json, path: str, *fields: str) -> Errors:
         value = obj.get(field)
         if isinstance(value, str) and value.endswith("%") and value[:-1].isdigit() and int(value[:-1]) > 100:
             yield invalid(f"{path}.{field}", value, "must not be greater than 100%")
+
+
+def is_zero(value: Any) -> bool:
+    """Whether an integer or percentage is 0; neither counts as that."""
+    if isinstance(value, str):
+        return not (value.endswith("%") and value[:-1].isdigit() and int(value[:-1]))
+    return not value
 
 
 def quantities(amounts: Json | None, path: str) -> Errors:

@@ -87,7 +87,9 @@ class Deletion:
         if not admitted:
             await self._admission.admit(attributes)
             await self._admission.validate(attributes)
-        finalizers = _finalizers(meta.get("finalizers") or [], options.propagation)
+        finalizers = _finalizers(meta.get("finalizers") or [], options.propagation, call.hub.default_propagation)
+        if not options.propagation and call.hub.deletion_warning:
+            call.warnings.append(call.hub.deletion_warning)
         grace = call.hub.grace(old, options.grace) if call.hub.grace is not None else 0
         held = bool(finalizers or _own(call, old))
         if not held and not grace:
@@ -153,8 +155,10 @@ def _check_preconditions(call: Call, options: Options, meta: Json) -> None:
             )  # fmt: skip
 
 
-def _finalizers(finalizers: list[str], propagation: str) -> list[str]:
+def _finalizers(finalizers: list[str], propagation: str, default: str) -> list[str]:
     """The finalizers with those that the propagation policy asks of the garbage collector."""
+    if not propagation and not {ORPHAN, FOREGROUND}.intersection(finalizers):
+        propagation = default
     if not propagation:
         return finalizers
     kept = [name for name in finalizers if name not in (ORPHAN, FOREGROUND)]

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from tiphys.api.errors import FieldError, required
+from tiphys.api.errors import FieldError, invalid, required
 from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json
-from tiphys.kinds.checks import immutable, non_negative
+from tiphys.kinds.checks import NON_NEGATIVE, immutable
 from tiphys.kinds.columns import AGE, NAME, NONE, column, number
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import dig
@@ -38,7 +38,8 @@ class ControllerRevisionStrategy(KindStrategy):
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
         if new.get("data") is None:
             yield required("data", "data is mandatory")
-        yield from non_negative(new, "", "revision")
+        if (new.get("revision") or 0) < 0:
+            yield invalid("revision", new["revision"], NON_NEGATIVE)
         yield from immutable(new, old, "data")
 
 

@@ -9,7 +9,9 @@ from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json
 from tiphys.kinds.apps.conditions import WorkloadCondition
 from tiphys.kinds.apps.selector import check_selector
-from tiphys.kinds.checks import at_most_100_percent, immutable, int_or_percent, non_negative
+from tiphys.kinds.apps.status_rules import check_collisions, check_counts
+from tiphys.kinds.apps.warnings import workload_warnings
+from tiphys.kinds.checks import at_most_100_percent, immutable, int_or_percent, is_zero, non_negative
 from tiphys.kinds.columns import AGE, NAME, column, map_text, number, template_columns
 from tiphys.kinds.core.affinity import LabelSelector
 from tiphys.kinds.core.container import IntOrString
@@ -71,23 +73,37 @@ class DaemonSetStrategy(StatusStrategy):
         default_template(spec.get("template") or {})
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        spec = new.get("spec") or {}
-        yield from check_selector(spec, "daemonset")
-        yield from immutable(new, old, "spec.selector")
-        yield from check_template(spec.get("template"), "spec.template")
-        yield from non_negative(spec, "spec", "minReadySeconds", "revisionHistoryLimit")
-        yield from _check_update_strategy(spec.get("updateStrategy") or {}, "spec.updateStrategy")
+        if old is None or new.get("spec") != old.get("spec"):
+            spec = new.get("spec") or {}
+            yield from check_selector(spec, "daemonset")
+            yield from check_template(spec.get("template"), "spec.template", kind="DaemonSet")
+            yield from non_negative(spec, "spec", "minReadySeconds")
+            yield from _check_update_strategy(spec.get("updateStrategy") or {}, "spec.updateStrategy")
+            yield from non_negative(spec, "spec", "revisionHistoryLimit")
+            yield from immutable(new, old, "spec.selector")
+        if old is not None and new.get("status") != old.get("status"):
+            yield from check_counts(new.get("status") or {}, *_COUNTS)
+            yield from check_collisions(new.get("status") or {}, old.get("status") or {})
+
+    def warnings(self, new: Json, old: Json | None) -> Iterator[str]:
+        return workload_warnings(new, old, named=False)
+
+
+_COUNTS = (
+    "currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "observedGeneration",
+    "updatedNumberScheduled", "numberAvailable", "numberUnavailable",
+)  # fmt: skip
 
 
 def _check_update_strategy(strategy: Json, path: str) -> Iterator[FieldError]:
     kind, rolling = strategy.get("type"), strategy.get("rollingUpdate") or {}
     if kind not in ("OnDelete", "RollingUpdate"):
-        yield not_supported(f"{path}.type", kind or "", ("RollingUpdate", "OnDelete"))
+        yield not_supported(path, strategy, ("RollingUpdate", "OnDelete"))
     elif kind == "RollingUpdate":
         where = f"{path}.rollingUpdate"
         yield from int_or_percent(rolling, where, "maxUnavailable", "maxSurge")
         yield from at_most_100_percent(rolling, where, "maxUnavailable", "maxSurge")
-        zero = {name: rolling.get(name) in (0, "0%") for name in ("maxUnavailable", "maxSurge")}
+        zero = {name: is_zero(rolling.get(name)) for name in ("maxUnavailable", "maxSurge")}
         if not zero["maxUnavailable"] and not zero["maxSurge"]:
             rule = "may not be set when maxUnavailable is non-zero"
             yield invalid(f"{where}.maxSurge", rolling.get("maxSurge"), rule)

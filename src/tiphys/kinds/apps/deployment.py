@@ -9,7 +9,9 @@ from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json, ScalePaths
 from tiphys.kinds.apps.conditions import WorkloadCondition
 from tiphys.kinds.apps.selector import check_selector
-from tiphys.kinds.checks import at_most_100_percent, immutable, int_or_percent, non_negative
+from tiphys.kinds.apps.status_rules import check_collisions, check_counts
+from tiphys.kinds.apps.warnings import workload_warnings
+from tiphys.kinds.checks import at_most_100_percent, immutable, int_or_percent, is_zero, non_negative
 from tiphys.kinds.columns import AGE, NAME, column, number, template_columns
 from tiphys.kinds.core.affinity import LabelSelector
 from tiphys.kinds.core.container import IntOrString
@@ -75,31 +77,48 @@ class DeploymentTypeStrategy(StatusStrategy):
         default_template(spec.get("template") or {})
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        spec = new.get("spec") or {}
-        yield from non_negative(spec, "spec", "replicas", "minReadySeconds", "revisionHistoryLimit")
-        yield from non_negative(spec, "spec", "progressDeadlineSeconds")
-        deadline = spec.get("progressDeadlineSeconds")
-        if deadline is not None and deadline <= (spec.get("minReadySeconds") or 0):
-            yield invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
-        yield from check_selector(spec, "deployment")
-        yield from immutable(new, old, "spec.selector")
-        yield from _check_strategy(spec.get("strategy") or {}, "spec.strategy")
-        yield from check_template(spec.get("template"), "spec.template")
+        if old is None or new.get("spec") != old.get("spec"):
+            yield from _check_spec(new.get("spec") or {})
+            yield from immutable(new, old, "spec.selector")
+        if old is not None and new.get("status") != old.get("status"):
+            status = new.get("status") or {}
+            yield from check_counts(status, *_COUNTS, within=("updatedReplicas", "readyReplicas", "availableReplicas"))
+            yield from check_collisions(status, old.get("status") or {})
+
+    def warnings(self, new: Json, old: Json | None) -> Iterator[str]:
+        return workload_warnings(new, old)
+
+
+_COUNTS = (
+    "observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas",
+    "terminatingReplicas",
+)  # fmt: skip
+
+
+def _check_spec(spec: Json) -> Iterator[FieldError]:
+    yield from non_negative(spec, "spec", "replicas")
+    yield from check_selector(spec, "deployment")
+    yield from check_template(spec.get("template"), "spec.template")
+    yield from _check_strategy(spec.get("strategy") or {}, "spec.strategy")
+    yield from non_negative(spec, "spec", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds")
+    deadline = spec.get("progressDeadlineSeconds")
+    if deadline is not None and deadline <= (spec.get("minReadySeconds") or 0):
+        yield invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
 
 
 def _check_strategy(strategy: Json, path: str) -> Iterator[FieldError]:
     kind, rolling = strategy.get("type"), strategy.get("rollingUpdate")
     if kind not in ("Recreate", "RollingUpdate"):
-        yield not_supported(f"{path}.type", kind or "", ("Recreate", "RollingUpdate"))
+        yield not_supported(path, strategy, ("Recreate", "RollingUpdate"))
     elif kind == "Recreate" and rolling is not None:
         yield forbidden(f"{path}.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'")
     elif kind == "RollingUpdate":
         rolling = rolling or {}
         where = f"{path}.rollingUpdate"
         yield from int_or_percent(rolling, where, "maxUnavailable", "maxSurge")
-        yield from at_most_100_percent(rolling, where, "maxUnavailable")
-        if all(rolling.get(name) in (0, "0%") for name in ("maxUnavailable", "maxSurge")):
+        if all(is_zero(rolling.get(name)) for name in ("maxUnavailable", "maxSurge")):
             yield invalid(f"{where}.maxUnavailable", rolling["maxUnavailable"], "may not be 0 when `maxSurge` is 0")
+        yield from at_most_100_percent(rolling, where, "maxUnavailable")
 
 
 def _ready(obj: Json) -> str:

@@ -9,6 +9,8 @@ from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json, ScalePaths
 from tiphys.kinds.apps.conditions import WorkloadCondition
 from tiphys.kinds.apps.selector import check_selector
+from tiphys.kinds.apps.status_rules import check_counts
+from tiphys.kinds.apps.warnings import workload_warnings
 from tiphys.kinds.checks import immutable, non_negative
 from tiphys.kinds.columns import AGE, NAME, number, template_columns
 from tiphys.kinds.core.affinity import LabelSelector
@@ -54,11 +56,24 @@ class ReplicaSetStrategy(StatusStrategy):
             new["status"] = {"replicas": 0}
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        spec = new.get("spec") or {}
-        yield from non_negative(spec, "spec", "replicas", "minReadySeconds")
-        yield from check_selector(spec, "deployment")
-        yield from immutable(new, old, "spec.selector")
-        yield from check_template(spec.get("template"), "spec.template")
+        if old is None or new.get("spec") != old.get("spec"):
+            spec = new.get("spec") or {}
+            yield from non_negative(spec, "spec", "replicas", "minReadySeconds")
+            # The word is upstream's, which took it over from deployments.
+            yield from check_selector(spec, "deployment")
+            yield from check_template(spec.get("template"), "spec.template")
+            yield from immutable(new, old, "spec.selector")
+        if old is not None and new.get("status") != old.get("status"):
+            yield from check_replica_status(new.get("status") or {})
+
+    def warnings(self, new: Json, old: Json | None) -> Iterator[str]:
+        return workload_warnings(new, old)
+
+
+def check_replica_status(status: Json) -> Iterator[FieldError]:
+    """Also of a ReplicationController."""
+    parts = ("fullyLabeledReplicas", "readyReplicas", "availableReplicas")
+    return check_counts(status, "replicas", *parts, "observedGeneration", "terminatingReplicas", within=parts)
 
 
 REPLICA_SETS = declare(

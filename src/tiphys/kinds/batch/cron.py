@@ -23,12 +23,13 @@ _MONTHS = {
 }  # fmt: skip
 _DAYS = {"sun": 0, "mon": 1, "tue": 2, "wed": 3, "thu": 4, "fri": 5, "sat": 6}
 _NO_NAMES: dict[str, int] = {}
+# Minute, hour, day of month, month, day of week.
 _FIELDS = (
-    ("minute", 0, 59, _NO_NAMES),
-    ("hour", 0, 23, _NO_NAMES),
-    ("day of month", 1, 31, _NO_NAMES),
-    ("month", 1, 12, _MONTHS),
-    ("day of week", 0, 6, _DAYS),
+    (0, 59, _NO_NAMES),
+    (0, 23, _NO_NAMES),
+    (1, 31, _NO_NAMES),
+    (1, 12, _MONTHS),
+    (0, 6, _DAYS),
 )
 _EVERY = re.compile(r"@every (?=\S)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
@@ -51,7 +52,7 @@ class Schedule:
 
 
 def parse(text: str) -> Schedule:
-    """Raises ValueError that says which field is wrong."""
+    """Raises ValueError that says what is wrong."""
     if text.startswith("@every"):
         return Schedule(every=_parse_every(text))
     if text.startswith("@"):
@@ -62,7 +63,7 @@ def parse(text: str) -> Schedule:
         raise ValueError("cannot use TZ or CRON_TZ in schedule, use timeZone field instead")
     fields = text.split()
     if len(fields) != 5:
-        raise ValueError(f"expected exactly 5 fields, found {len(fields)}: {fields}")
+        raise ValueError(f"expected exactly 5 fields, found {len(fields)}: [{' '.join(fields)}]")
     minutes, hours, days, months, weekdays = (
         _parse_field(field, *rule) for field, rule in zip(fields, _FIELDS, strict=True)
     )
@@ -87,33 +88,47 @@ def _parse_every(text: str) -> int:
     return max(1, hours * 3600 + minutes * 60 + seconds)
 
 
-def _parse_field(field: str, name: str, low: int, high: int, words: dict[str, int]) -> frozenset[int]:
+def _parse_field(field: str, low: int, high: int, words: dict[str, int]) -> frozenset[int]:
     allowed: set[int] = set()
     for part in field.split(","):
-        span, slash, step_text = part.partition("/")
-        if slash and not (step_text.isdigit() and int(step_text) > 0):
-            raise ValueError(f"step of range should be a positive number: {part} in the {name}")
-        step = int(step_text) if slash else 1
-        if span in ("*", "?"):
-            first, last = low, high
-        else:
-            start, dash, end = span.partition("-")
-            first = _number(start, name, words)
-            last = _number(end, name, words) if dash else (high if slash else first)
-        if first < low:
-            raise ValueError(f"beginning of range ({first}) below minimum ({low}): {part} in the {name}")
-        if last > high:
-            raise ValueError(f"end of range ({last}) above maximum ({high}): {part} in the {name}")
-        if first > last:
-            raise ValueError(f"beginning of range ({first}) beyond end of range ({last}): {part} in the {name}")
-        allowed.update(range(first, last + 1, step))
+        if part:
+            allowed.update(_parse_range(part, low, high, words))
     return frozenset(allowed)
 
 
-def _number(text: str, name: str, words: dict[str, int]) -> int:
+def _parse_range(part: str, low: int, high: int, words: dict[str, int]) -> range:
+    """`*`, `5`, `1-5` or `1-5/2`. The words of the errors are those of upstream's parser."""
+    span, *steps = part.split("/")
+    first_text, *ends = span.split("-")
+    if first_text in ("*", "?"):
+        first, last = low, high
+    elif len(ends) > 1:
+        raise ValueError(f"too many hyphens: {part}")
+    else:
+        first = _number(first_text, words)
+        last = _number(ends[0], words) if ends else first
+    if len(steps) > 1:
+        raise ValueError(f"too many slashes: {part}")
+    step = _number(steps[0], {}) if steps else 1
+    if steps and not ends and first_text not in ("*", "?"):
+        last = high
+    if first < low:
+        raise ValueError(f"beginning of range ({first}) below minimum ({low}): {part}")
+    if last > high:
+        raise ValueError(f"end of range ({last}) above maximum ({high}): {part}")
+    if first > last:
+        raise ValueError(f"beginning of range ({first}) beyond end of range ({last}): {part}")
+    if step == 0:
+        raise ValueError(f"step of range should be a positive number: {part}")
+    return range(first, last + 1, step)
+
+
+def _number(text: str, words: dict[str, int]) -> int:
     number = words.get(text.lower())
     if number is not None:
         return number
-    if not text.isdigit():
-        raise ValueError(f"failed to parse int from {text!r} in the {name}")
+    if not text.removeprefix("-").isdigit():
+        raise ValueError(f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": invalid syntax')
+    if int(text) < 0:
+        raise ValueError(f"negative number ({int(text)}) not allowed: {text}")
     return int(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zoneinfo
 from collections.abc import Iterator
 
+from tiphys.api import names
 from tiphys.api.errors import FieldError, invalid, not_supported, required
 from tiphys.api.meta import Model, ObjectMeta, ObjectReference
 from tiphys.api.resource import Column, Json
@@ -14,6 +15,7 @@ from tiphys.kinds.batch.job_rules import check_job_spec
 from tiphys.kinds.checks import non_negative
 from tiphys.kinds.columns import AGE, NAME, NONE, at, column, since, template_columns
 from tiphys.kinds.core.pod_defaults import default_template
+from tiphys.kinds.core.pod_warnings import template_warnings
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import dig, put_default, put_text
 from tiphys.kinds.strategy import StatusStrategy
@@ -65,28 +67,55 @@ class CronJobStrategy(StatusStrategy):
             yield invalid("metadata.name", meta["name"], "must be no more than 52 characters")
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        spec = new.get("spec") or {}
-        schedule = spec.get("schedule") or ""
-        if not schedule:
-            yield required("spec.schedule")
-        else:
-            for problem in cron.problems(schedule):
-                yield invalid("spec.schedule", schedule, problem)
-        zone = spec.get("timeZone")
-        if zone is not None:
-            yield from _check_zone(zone)
-        limits = ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit")
-        yield from non_negative(spec, "spec", *limits)
-        policy = spec.get("concurrencyPolicy")
-        if policy not in ("Allow", "Forbid", "Replace"):
-            yield not_supported("spec.concurrencyPolicy", policy or "", ("Allow", "Forbid", "Replace"))
-        yield from check_job_spec(dig(spec, "jobTemplate", "spec") or {}, "spec.jobTemplate.spec")
+        spec, before = new.get("spec") or {}, (old or {}).get("spec")
+        if spec != before:
+            yield from _check_spec(spec, before)
+
+    def warnings(self, new: Json, old: Json | None) -> Iterator[str]:
+        if old is None:
+            problems = names.dns1123_label(dig(new, "metadata", "name") or "")
+            if problems:
+                use = "this is used in Pod names and hostnames, which can result in surprising behavior"
+                yield f"metadata.name: {use}; a DNS label is recommended: [{' '.join(problems)}]"
+        if old is not None and new.get("spec") == old.get("spec"):
+            return
+        yield from template_warnings(dig(new, *_TEMPLATE, "template"), "spec.jobTemplate.spec.template")
+        if "TZ" in (dig(new, "spec", "schedule") or ""):
+            where = "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/"
+            rule = "cannot use TZ or CRON_TZ in spec.schedule, use timeZone field instead"
+            yield f"{rule}, see {where} for more details"
+
+
+def _check_spec(spec: Json, before: Json | None) -> Iterator[FieldError]:
+    schedule = spec.get("schedule") or ""
+    if not schedule:
+        yield required("spec.schedule")
+    else:
+        for problem in cron.problems(schedule):
+            yield invalid("spec.schedule", schedule, problem)
+    yield from non_negative(spec, "spec", "startingDeadlineSeconds")
+    zone = spec.get("timeZone")
+    if zone is not None and zone != (before or {}).get("timeZone"):
+        yield from _check_zone(zone)
+    policy = spec.get("concurrencyPolicy")
+    if policy not in ("Allow", "Forbid", "Replace"):
+        yield not_supported("spec.concurrencyPolicy", policy or "", ("Allow", "Forbid", "Replace"))
+    job, where = dig(spec, "jobTemplate", "spec") or {}, "spec.jobTemplate.spec"
+    yield from check_job_spec(job, where)
+    if job.get("selector") is not None:
+        yield invalid(f"{where}.selector", job["selector"], "`selector` will be auto-generated")
+    if job.get("manualSelector"):
+        yield not_supported(f"{where}.manualSelector", True, ("nil", "false"))
+    yield from non_negative(spec, "spec", "successfulJobsHistoryLimit", "failedJobsHistoryLimit")
 
 
 def _check_zone(zone: str) -> Iterator[FieldError]:
     if not zone:
         yield invalid("spec.timeZone", zone, "timeZone must be nil or non-empty string")
-    elif zone == "Local" or zone not in zoneinfo.available_timezones():
+    elif zone.lower() == "local":
+        rule = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
+        yield invalid("spec.timeZone", zone, rule)
+    elif zone not in zoneinfo.available_timezones():
         yield invalid("spec.timeZone", zone, f"unknown time zone {zone}")
 
 

@@ -9,7 +9,17 @@ from tiphys.api.errors import FieldError
 from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Column, Json
 from tiphys.kinds.apps.selector import check_selector
-from tiphys.kinds.batch.job_rules import check_job_spec, check_job_update, default_job_spec, select_own_pods
+from tiphys.kinds.apps.warnings import workload_warnings
+from tiphys.kinds.batch.job_rules import (
+    check_generated_selector,
+    check_hostnames,
+    check_job_spec,
+    check_job_update,
+    completions_warnings,
+    default_job_spec,
+    select_own_pods,
+)
+from tiphys.kinds.batch.job_status import check_status_update
 from tiphys.kinds.columns import AGE, NAME, column, template_columns
 from tiphys.kinds.core.affinity import LabelSelector
 from tiphys.kinds.core.podspec import PodTemplateSpec
@@ -124,10 +134,22 @@ class JobStrategy(StatusStrategy):
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
         spec = new.get("spec") or {}
-        yield from check_job_spec(spec, "spec")
-        yield from check_selector(spec, "job")
-        if old is not None:
-            yield from check_job_update(new, old)
+        if old is None or spec != old.get("spec"):
+            if old is None:
+                yield from check_generated_selector(new)
+            yield from check_job_spec(spec, "spec")
+            yield from check_selector(spec, "job")
+            if old is None:
+                yield from check_hostnames(new)
+            else:
+                yield from check_job_update(new, old)
+        if old is not None and new.get("status") != old.get("status"):
+            yield from check_status_update(new, old)
+
+    def warnings(self, new: Json, old: Json | None) -> Iterator[str]:
+        yield from workload_warnings(new, old)
+        if old is None or new.get("spec") != old.get("spec"):
+            yield from completions_warnings(new.get("spec") or {})
 
 
 def _default_labels(job: Json) -> None:
@@ -166,8 +188,15 @@ def _duration(obj: Json, now: float) -> str:
     return time.age((time.seconds(end) if end else now) - time.seconds(start))
 
 
+_ORPHANS = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
+    "propagationPolicy=Orphan to suppress this warning"
+)
+
 JOBS = declare(
     Job, group="batch", version="v1", kind="Job", plural="jobs", categories=("all",), status=True,
+    # As it was before dependents were collected; kubectl asks for Background.
+    default_propagation="Orphan", deletion_warning=_ORPHANS,
     selectable_fields={"status.successful": lambda obj: text_at("status", "succeeded")(obj) or "0"},
     columns=(
         NAME, column("Status", _status), column("Completions", _completions), Column("Duration", _duration), AGE,

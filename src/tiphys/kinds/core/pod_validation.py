@@ -5,6 +5,8 @@ Source: upstream's `ValidatePodSpec` in `pkg/apis/core/validation/validation.go`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tiphys.api import names
 from tiphys.api.errors import duplicate, forbidden, invalid, not_supported, required
 from tiphys.api.resource import Json
@@ -59,32 +61,44 @@ def _check_no_tokens(spec: Json) -> Errors:
 
 
 def check_template(
-    template: Json | None, path: str, *, restart: tuple[str, ...] = ("Always",), kind: str = "ReplicaSet"
+    template: Json | None,
+    path: str,
+    *,
+    restart: tuple[str, ...] | None = ("Always",),
+    kind: str = "ReplicaSet",
+    more_volumes: Sequence[Json] = (),
 ) -> Errors:
-    """A PodTemplateSpec of a workload of `kind` that allows the `restart` policies."""
+    """A PodTemplateSpec of a workload of `kind` that allows the `restart` policies (None: it looks after them itself).
+
+    `more_volumes`: what its containers may mount besides the template's own.
+    """
     meta, spec = (template or {}).get("metadata") or {}, (template or {}).get("spec") or {}
     annotations = meta.get("annotations") or {}
     yield from names.validate_labels(meta.get("labels") or {}, f"{path}.labels")
     if annotations:
         yield from names.validate_annotations(annotations, f"{path}.annotations")
         yield from check_annotations(annotations, spec, f"{path}.annotations")
-    yield from check_pod_spec(spec, f"{path}.spec")
+    yield from check_pod_spec(spec, f"{path}.spec", more_volumes=more_volumes)
     if annotations:
         yield from check_profiles_match(annotations, spec, f"{path}.spec")
     if spec.get("ephemeralContainers"):
         yield forbidden(f"{path}.spec.ephemeralContainers", "ephemeral containers not allowed in pod template")
     policy = spec.get("restartPolicy")
-    if policy not in restart:
+    if restart is not None and policy not in restart:
         yield not_supported(f"{path}.spec.restartPolicy", policy, restart)
     if restart == ("Always",) and spec.get("activeDeadlineSeconds") is not None:
         yield forbidden(f"{path}.spec.activeDeadlineSeconds", f"activeDeadlineSeconds in {kind} is not Supported")
 
 
-def check_pod_spec(spec: Json, path: str, *, owner: str | None = None, created: bool = True) -> Errors:
+def check_pod_spec(
+    spec: Json, path: str, *, owner: str | None = None, created: bool = True, more_volumes: Sequence[Json] = ()
+) -> Errors:
     """`owner` is the name of the Pod, None where the spec is a template's."""
     around = Surroundings(spec, path, {})
     if spec.get("volumes"):
         yield from check_volumes(spec["volumes"], f"{path}.volumes", owner, around.volumes)
+    for volume in more_volumes:
+        around.volumes.setdefault(volume["name"], volume)
     if spec.get("resourceClaims"):
         claims = spec["resourceClaims"]
         yield from _check_claims(claims, f"{path}.resourceClaims")

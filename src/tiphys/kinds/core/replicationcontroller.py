@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from tiphys.api.errors import FieldError, invalid, required
 from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json, ScalePaths
-from tiphys.kinds.apps.replicaset import ReplicaSetStatus
+from tiphys.kinds.apps.replicaset import ReplicaSetStatus, check_replica_status
+from tiphys.kinds.apps.warnings import workload_warnings
 from tiphys.kinds.checks import non_negative
 from tiphys.kinds.columns import AGE, NAME, column, map_text, number, template_columns
 from tiphys.kinds.core.pod_defaults import default_template
@@ -50,23 +51,34 @@ class ReplicationControllerStrategy(StatusStrategy):
             new["status"] = {"replicas": 0}
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        spec = new.get("spec") or {}
-        yield from non_negative(spec, "spec", "replicas", "minReadySeconds")
-        selector = spec.get("selector") or {}
-        if not selector:
-            yield required("spec.selector")
-        template = spec.get("template")
-        if template is None:
-            yield required("spec.template")
-            return
-        labels = dig(template, "metadata", "labels") or {}
-        if any(labels.get(key) != value for key, value in selector.items()):
-            yield invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
-        yield from check_template(template, "spec.template")
+        if old is None or new.get("spec") != old.get("spec"):
+            yield from _check_spec(new.get("spec") or {})
+        if old is not None and new.get("status") != old.get("status"):
+            yield from check_replica_status(new.get("status") or {})
+
+    def warnings(self, new: Json, old: Json | None) -> Iterator[str]:
+        return workload_warnings(new, old)
+
+
+def _check_spec(spec: Json) -> Iterator[FieldError]:
+    yield from non_negative(spec, "spec", "minReadySeconds")
+    selector = spec.get("selector") or {}
+    if not selector:
+        yield required("spec.selector")
+    yield from non_negative(spec, "spec", "replicas")
+    template = spec.get("template")
+    if template is None:
+        yield required("spec.template")
+        return
+    labels = dig(template, "metadata", "labels") or {}
+    if any(labels.get(key) != value for key, value in selector.items()):
+        yield invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+    yield from check_template(template, "spec.template", kind="ReplicationController")
 
 
 REPLICATION_CONTROLLERS = declare(
     ReplicationController, group="", version="v1", kind="ReplicationController", plural="replicationcontrollers",
+    default_propagation="Orphan",
     short_names=("rc",), categories=("all",), status=True, scale=ScalePaths(),
     selectable_fields={"status.replicas": text_at("status", "replicas")},
     columns=(
