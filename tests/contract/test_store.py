@@ -228,3 +228,11 @@ async def test_close_ends_watches_and_refuses_work(store: Store) -> None:
     for attempt in (store.get("/a"), store.list("/"), store.put("/a", b""), store.delete("/a"), store.compact(1)):
         with pytest.raises(Unavailable):
             await attempt
+
+
+async def test_what_is_current_has_been_shown_to_all_watchers(store: Store) -> None:
+    async with store.watch("/", after=store.revision) as events:
+        await store.put("/a", b"1")
+        revision = await store.put("/a", b"2")
+        assert await store.current() == revision == store.revision
+        assert [event.revision for event in await anext(events)][-1] == revision

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 
+from tiphys import store
 from tiphys.api import errors
 from tiphys.api.http import JSON, Request, Response, User
 from tiphys.api.registry import AnyResource, Registry
@@ -95,12 +96,14 @@ class ApiServer:
             self.metrics.end(begun, request, target, (code, self.clock.monotonic() - started))
 
     async def _handled(self, request: Request, target: Target) -> Response:
-        # Authorization, admission and reads all look at the cache: it must show every write acknowledged before.
-        await self.cache.fresh()
         try:
+            # Authorization, admission and reads all look at the cache: it must show every write acknowledged before.
+            await self.cache.fresh()
             response = await self._answer(request, target)
         except errors.ApiError as error:
             response = failure(error)
+        except store.Unavailable as error:
+            response = failure(errors.ServiceUnavailable(f"the store does not answer: {error.reason}"))
         except Exception as error:  # noqa: BLE001 - the boundary: a defect becomes a 500 and a trace in the log
             _log.error("request failed", method=request.method, path=request.path, error=error)
             response = failure(errors.InternalError(f"Internal error occurred: {type(error).__name__}: {error}"))

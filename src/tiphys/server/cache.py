@@ -19,10 +19,12 @@ import msgspec
 import orjson
 
 from tiphys.api.resource import Json
+from tiphys.server.newest import Newest
 from tiphys.store import Compacted, Event, Record, Revision, Store
 
 Readers = Mapping[str, Callable[[Json], str]]
 _METADATA = b'"metadata":{'
+_ROOT = "/registry/"
 _HISTORY = 1024
 
 
@@ -266,9 +268,13 @@ class Collection:
 class Cache:
     """The collections by store prefix. `load` first, then `run` under a supervisor."""
 
-    def __init__(self, store: Store, readers: Callable[[str], Readers]) -> None:
-        """`readers` gives the field readers of the resource under a prefix (`/registry/apps/deployments/`)."""
-        self.store = store
+    def __init__(self, store: Store, readers: Callable[[str], Readers], *, alone: bool = True) -> None:
+        """`readers` gives the field readers of the resource under a prefix (`/registry/apps/deployments/`).
+
+        `alone` tells that nobody else writes to the store, so that what it knows of is all there is.
+        """
+        self.store, self._alone = store, alone
+        self._newest = Newest(store.current)
         self.revision: Revision = 0
         self._readers = readers
         self._collections: dict[str, Collection] = {}
@@ -289,7 +295,7 @@ class Cache:
         self.of(prefix).reread(readers)
 
     async def load(self) -> None:
-        page = await self.store.list("/registry/")
+        page = await self.store.list(_ROOT)
         for record in page.records:
             self.of(_prefix(record.key)).put(record)
         self.revision = page.revision
@@ -300,14 +306,14 @@ class Cache:
         """Follow the store for ever; where its history does not reach back far enough, take up what differs."""
         while True:
             try:
-                async with self.store.watch("/registry/", after=self.revision) as batches:
+                async with self.store.watch("/", after=self.revision) as batches:
                     async for batch in batches:
                         self._take(batch)
             except Compacted:
                 await self._resync()
 
     async def _resync(self) -> None:
-        page = await self.store.list("/registry/")
+        page = await self.store.list(_ROOT)
         present = {record.key: record for record in page.records}
         for collection in self._collections.values():
             for key, entry in list(collection.items.items()):
@@ -322,7 +328,7 @@ class Cache:
 
     async def fresh(self, revision: Revision = 0) -> None:
         """Return once the cache shows everything committed before the call (or up to `revision`)."""
-        wanted = revision or self.store.revision
+        wanted = revision or (self.store.revision if self._alone else await self._newest())
         if self.revision < wanted:
             arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((wanted, arrived))
@@ -330,8 +336,10 @@ class Cache:
 
     def _take(self, batch: Sequence[Event]) -> None:
         for event in batch:
-            collection = self.of(_prefix(event.key))
             self.revision = event.revision
+            if not event.key.startswith(_ROOT):
+                continue
+            collection = self.of(_prefix(event.key))
             if event.value is None:
                 self._publish(collection, collection.drop(event.key, event.revision, event.previous))
             else:

@@ -21,7 +21,7 @@ from tiphys.base.backoff import Backoff
 from tiphys.base.clock import Clock, SystemClock
 from tiphys.base.log import Log
 from tiphys.store import etcd_pb2 as pb
-from tiphys.store.etcd_api import EtcdApi, WatchBroken, WatchCompacted
+from tiphys.store.etcd_api import MARK, EtcdApi, WatchBroken, WatchCompacted
 from tiphys.store.fanout import CAPACITY, Fanout
 from tiphys.store.protocol import (
     ABSENT,
@@ -38,15 +38,17 @@ from tiphys.store.protocol import (
 
 _log = Log("etcd")
 _PAGE = 1000
+# How long the watch may take to show what a read has seen, before it is asked in another way. Seconds.
+_PATIENCE = 0.1
 
 
 class EtcdStore:
     """Implements `Store`. Every key begins with a slash; other keys of the same etcd are not seen."""
 
     def __init__(self, api: EtcdApi, revision: Revision, clock: Clock, *, watch_capacity: int = CAPACITY) -> None:
-        self._api, self._revision, self._clock = api, revision, clock
-        # The last change of one of our keys that the watch showed; 0 before the first.
-        self._changed: Revision = 0
+        self._api, self._clock = api, clock
+        # How far the watch has come, the last change of one of our keys that it showed, and where it began.
+        self._seen, self._changed, self._opened = revision, 0, revision
         self._fanout = Fanout(watch_capacity)
         self._waiters: list[tuple[Revision, asyncio.Future[None]]] = []
         self._closed = False
@@ -65,7 +67,20 @@ class EtcdStore:
 
     @property
     def revision(self) -> Revision:
-        return self._revision
+        """That of our last change, so that who follows our keys gets there; keys of others count on beyond it."""
+        return self._changed or self._opened
+
+    async def current(self) -> Revision:
+        self._check_open()
+        newest = await self._api.revision()
+        if self._seen < newest:
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    await self._shown(newest)
+            except TimeoutError:
+                # What was written last is not ours; a write of our own comes behind it on the same watch.
+                await self._shown(await self._api.mark())
+        return self.revision
 
     async def get(self, key: str) -> Record | None:
         self._check_open()
@@ -104,15 +119,15 @@ class EtcdStore:
             kvs = done.responses[0].response_range.kvs
             raise Conflict(key, _record(kvs[0]) if kvs else None)
         revision: Revision = done.header.revision
-        await self._seen(revision)
+        await self._shown(revision)
         return revision
 
     @asynccontextmanager
     async def watch(self, prefix: str, *, after: Revision) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
         self._check_open()
-        if after > self._revision:
-            raise FutureRevision(after, self._revision)
-        watcher = self._fanout.subscribe(prefix, self._revision)
+        if after > self._seen:
+            raise FutureRevision(after, self._seen)
+        watcher = self._fanout.subscribe(prefix, self._seen)
         try:
             watcher.preload(await self._history(prefix, after, watcher.position))
             yield watcher
@@ -179,9 +194,9 @@ class EtcdStore:
             return FutureRevision(revision, current)
         return Compacted(revision, await self._api.oldest(revision))
 
-    async def _seen(self, revision: Revision) -> None:
+    async def _shown(self, revision: Revision) -> None:
         """Wait until the watch has shown a revision to all watchers."""
-        if self._revision < revision:
+        if self._seen < revision:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append((revision, waiter))
             await waiter
@@ -191,13 +206,13 @@ class EtcdStore:
         backoff, failures = Backoff(maximum=5.0), 0
         while True:
             try:
-                async for response in self._api.follow(self._revision + 1):
+                async for response in self._api.follow(self._seen + 1):
                     failures = 0
                     self._publish(response)
             except WatchCompacted as error:
                 # Away for longer than history is kept: nobody's watch can go on without a gap.
-                self._fanout.close(Compacted(self._revision, error.oldest))
-                self._revision = await self._api.revision()
+                self._fanout.close(Compacted(self._seen, error.oldest))
+                self._seen = self._changed = await self._api.revision()
                 self._answer()
             except WatchBroken as error:
                 delay = backoff.delay(failures)
@@ -206,19 +221,19 @@ class EtcdStore:
                 await self._clock.sleep(delay)
 
     def _publish(self, response: pb.WatchResponse) -> None:
-        events = [_event(event) for event in response.events]
+        events = [_event(event) for event in response.events if event.kv.key != MARK]
         if events:
             self._fanout.publish(events)
-            self._revision = self._changed = events[-1].revision
-        elif response.header.revision > self._revision:
-            # Progress: what changed lies outside of our keys.
-            self._revision = response.header.revision
+            self._changed = events[-1].revision
+        # A progress notice has no events; what changed lies outside of our keys.
+        last = response.events[-1].kv.mod_revision if response.events else response.header.revision
+        self._seen = max(self._seen, last)
         self._answer()
 
     def _answer(self) -> None:
         left = []
         for revision, waiter in self._waiters:
-            if revision > self._revision:
+            if revision > self._seen:
                 left.append((revision, waiter))
             elif not waiter.done():
                 waiter.set_result(None)

@@ -51,6 +51,9 @@ class MemoryStore:
     def revision(self) -> Revision:
         return self._revision
 
+    async def current(self) -> Revision:
+        return self.revision
+
     async def get(self, key: str) -> Record | None:
         self._check_open()
         return self._current.get(key)

@@ -96,6 +96,9 @@ class Store(Protocol):
     def revision(self) -> Revision:
         """The last committed revision that this store knows of."""
 
+    async def current(self) -> Revision:
+        """The last revision committed before the call, by anybody: its events are with all watchers by now."""
+
     async def get(self, key: str) -> Record | None: ...
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 0, revision: Revision = 0) -> Page:

@@ -78,6 +78,9 @@ class SqliteStore:
     def revision(self) -> Revision:
         return self._revision
 
+    async def current(self) -> Revision:
+        return self.revision
+
     async def get(self, key: str) -> Record | None:
         self._check_open()
         try:

@@ -1,0 +1,47 @@
+"""What only etcd has: other writers, and keys that are not ours."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from conftest import etcd
+
+from tiphys.store import etcd_pb2 as pb
+from tiphys.store.etcd import EtcdStore
+from tiphys.store.etcd_api import EtcdApi
+
+
+@pytest.fixture
+async def endpoint(tmp_path: Path) -> AsyncIterator[str]:
+    async with etcd(tmp_path / "etcd") as found:
+        yield found
+
+
+async def test_each_of_two_servers_sees_what_the_other_wrote(endpoint: str) -> None:
+    one, two = await EtcdStore.open([endpoint]), await EtcdStore.open([endpoint])
+    try:
+        async with two.watch("/", after=two.revision) as events:
+            written = await one.put("/registry/a", b"1")
+            assert await two.current() == written
+            assert [(event.key, event.revision) for event in await anext(events)] == [("/registry/a", written)]
+        assert await two.delete("/registry/a", written) == await one.current()
+    finally:
+        await one.close()
+        await two.close()
+
+
+async def test_keys_of_others_do_not_hold_anybody_up(endpoint: str) -> None:
+    api, store = EtcdApi([endpoint], None), await EtcdStore.open([endpoint])
+    try:
+        mine = await store.put("/registry/a", b"1")
+        other = pb.RequestOp(request_put=pb.PutRequest(key=b"somebody", value=b"else"))
+        await api.txn(pb.TxnRequest(success=[other]))
+        # The revision of our last change: who follows our keys has everything there is.
+        assert await store.current() == mine
+        async with store.watch("/", after=store.revision - 1) as events:
+            assert [event.key for event in await anext(events)] == ["/registry/a"]
+    finally:
+        await store.close()
+        api.close()
