@@ -128,6 +128,7 @@ STRINGS: dict[str, Callable[[str], bool]] = {
     "uuid5": _looks(_uuid("5")),
 }
 _BITS = {"int32": 32, "int64": 64}
+_MAX_FLOAT = 3.4028234663852886e38
 _BY_TYPE = {"integer": frozenset(_BITS), "number": frozenset(("float", "double"))}
 
 
@@ -143,8 +144,12 @@ def matches_format(name: str, value: Any, code: int = s.STRING) -> bool:
     if type(value) is str:
         check = STRINGS.get(name.replace("-", "")) if code in (s.STRING, s.ANY) else None
         return check is None or check(value)
+    if type(value) not in (int, float):
+        return True
+    if code == s.NUMBER:
+        return name != "float" or abs(value) <= _MAX_FLOAT
     bits = _BITS.get(name) if code == s.INTEGER else None
-    if bits is None or type(value) not in (int, float):
+    if bits is None:
         return True
     bound = 1 << (bits - 1)
     return bool(-bound <= value < bound)

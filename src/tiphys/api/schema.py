@@ -57,12 +57,16 @@ class Limits:
         self.negation: Schema | None = _build(raw["not"]) if get("not") else None
 
     def matches(self, text: str) -> bool:
-        """Whether the pattern is found in the text; it is compiled for the first. Raises EvalError for a bad one."""
+        """Whether the pattern is found in the text; it is compiled for the first. Raises ValueError for a bad one."""
         if self._compiled is None:
             # Only values that have patterns load the library.
+            from tiphys.api.cel.errors import EvalError
             from tiphys.api.cel.regexes import compiled
 
-            self._compiled = compiled(self.pattern)
+            try:
+                self._compiled = compiled(self.pattern)
+            except EvalError as error:
+                raise ValueError(str(error)) from None
         return self._compiled.search(text) is not None
 
 

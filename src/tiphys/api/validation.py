@@ -26,17 +26,24 @@ def validate(schema: Schema, obj: Any, path: str = "", old: Any = ABSENT) -> Ite
     """
     if old is not ABSENT and old == obj and type(old) is type(obj):
         return
+    limits = schema.limits
     if obj is None:
         if not schema.nullable and schema.code != s.ANY:
             yield _mistyped(path, _shown_type(schema), "null")
+        if limits is not None and limits.enum is not None and None not in limits.enum:
+            yield _not_among(limits.enum, obj, path)
         return
     if not _type_fits(schema, obj):
         yield _mistyped(path, _shown_type(schema), _type_of(obj))
+        if schema.code == s.INTEGER and type(obj) is float:
+            yield _out_of_range(schema, path)
+        if limits is not None:
+            yield from _limits(limits, obj, path, old)
         return
     if schema.format and not matches_format(schema.format, obj, schema.code):
         yield _misformatted(schema, obj, path)
-    if schema.limits is not None:
-        yield from _limits(schema.limits, obj, path, old)
+    if limits is not None:
+        yield from _limits(limits, obj, path, old)
     if type(obj) is dict:
         yield from _fields(schema, obj, path, old)
     elif type(obj) is list:
@@ -120,8 +127,13 @@ def _mistyped(path: str, wanted: str, found: str) -> FieldError:
 def _misformatted(schema: Schema, value: Any, path: str) -> FieldError:
     if type(value) is str:
         return type_invalid(path, value, f'{path} in body must be of type {schema.format}: "{value}"')
-    text = f"Checked value must be of type {schema.type} with format {schema.format} in body"
-    return invalid("<nil>", "", text)
+    return _out_of_range(schema, path)
+
+
+def _out_of_range(schema: Schema, path: str) -> FieldError:
+    """A number that its type or format cannot hold; upstream gives the error no path of its own."""
+    layout = f"with format {schema.format}" if schema.format else "(default format)"
+    return invalid("<nil>", "", f"Checked value must be of type {schema.type} {layout} in {path}")
 
 
 _TYPES: dict[int, tuple[type, ...]] = {
@@ -140,9 +152,7 @@ def _type_fits(schema: Schema, value: Any) -> bool:
 
 def _limits(limits: Limits, value: Any, path: str, old: Any) -> Iterator[FieldError]:
     if limits.enum is not None and not _among(value, limits.enum):
-        yield not_supported(
-            path, value, [item if isinstance(item, str) else canonical(item).decode() for item in limits.enum]
-        )
+        yield _not_among(limits.enum, value, path)
     kind = type(value)
     if kind is str:
         yield from _text(limits, value, path)
@@ -163,8 +173,17 @@ def _text(limits: Limits, value: str, path: str) -> Iterator[FieldError]:
         yield too_long(path, limits.max_length)
     if limits.min_length is not None and len(value) < limits.min_length:
         yield invalid(path, value, f"{path} in body should be at least {limits.min_length} chars long")
-    if limits.pattern and not limits.matches(value):
-        yield invalid(path, value, f"{path} in body should match '{limits.pattern}'")
+    if limits.pattern:
+        yield from _pattern(limits, value, path)
+
+
+def _pattern(limits: Limits, value: str, path: str) -> Iterator[FieldError]:
+    try:
+        why = "" if limits.matches(value) else limits.pattern
+    except ValueError as error:
+        why = f"{limits.pattern}, but pattern is invalid: {error}"
+    if why:
+        yield invalid(path, value, f"{path} in body should match '{why}'")
 
 
 def _range(limits: Limits, value: float, path: str) -> Iterator[FieldError]:
@@ -188,6 +207,10 @@ def _list(limits: Limits, value: list[Any], path: str) -> Iterator[FieldError]:
         yield invalid(path, value, f"{path} in body shouldn't contain duplicates")
 
 
+def _not_among(allowed: Sequence[Any], value: Any, path: str) -> FieldError:
+    return not_supported(path, value, [item if isinstance(item, str) else canonical(item).decode() for item in allowed])
+
+
 def _among(value: Any, allowed: Sequence[Any]) -> bool:
     """Whether the value is one of those; true is not 1."""
     return any(value == each and (type(value) is bool) == (type(each) is bool) for each in allowed)
@@ -197,13 +220,21 @@ def _best(parts: Sequence[Schema], value: Any, path: str) -> tuple[int, list[Fie
     """How many of the alternatives fit, and where none does, what keeps the nearest from it."""
     failures = [list(validate(part, value, path)) for part in parts]
     fitting = sum(not each for each in failures)
-    return fitting, [] if fitting else min(failures, key=len)
+    return fitting, [] if fitting else min(failures, key=_distance)
+
+
+def _distance(failures: list[FieldError]) -> int:
+    return sum(error.path != "<nil>" for error in failures)
 
 
 def _combined(limits: Limits, value: Any, path: str, old: Any) -> Iterator[FieldError]:
-    for part in limits.all_of:
-        yield from validate(part, value, path, old)
     # Upstream gives these errors no path of their own.
+    failures = [list(validate(part, value, path, old)) for part in limits.all_of]
+    if any(failures):
+        none = ". None validated" if all(failures) else ""
+        yield invalid("<nil>", "", f'"{path}" must validate all the schemas (allOf){none}')
+        for failure in failures:
+            yield from failure
     if limits.any_of:
         fitting, nearest = _best(limits.any_of, value, path)
         if not fitting:

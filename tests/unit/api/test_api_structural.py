@@ -107,7 +107,10 @@ def test_alternatives():
     assert "Found 2 valid alternatives" in errors({**base, "oneOf": either}, {"a": "x", "b": "x"})[0]
     assert errors({**base, "anyOf": either}, {"a": "x", "b": "x"}) == []
     assert "(anyOf)" in errors({**base, "anyOf": either}, {})[0]
-    assert errors({**base, "allOf": either}, {"a": "x"}) == ["spec.b: Required value"]
+    assert errors({**base, "allOf": either}, {"a": "x"}) == [
+        '<nil>: Invalid value: "": "spec" must validate all the schemas (allOf)', "spec.b: Required value"
+    ]  # fmt: skip
+    assert "(allOf). None validated" in errors({**base, "allOf": either}, {})[0]
     assert "must not validate the schema (not)" in errors({**base, "not": {"required": ["a"]}}, {"a": "x"})[0]
 
 
