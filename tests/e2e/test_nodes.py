@@ -8,6 +8,7 @@ import secrets
 import signal
 import socket
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ import pytest
 import yaml
 from real_cluster import IMAGE, TIPHYS, RealCluster, leftovers, until
 from test_kubectl import web
+
+from tiphys.overlay.plan import hardware_address
 
 pytestmark = pytest.mark.root
 
@@ -230,6 +233,48 @@ def test_a_nodes_certificate_reads_only_what_its_pods_use(k, nodes, names, space
 
     assert "Opaque" in as_node("agent")
     assert "Forbidden" in as_node("agent-2")
+
+
+def test_nobody_outside_sends_into_the_overlay(k, nodes, names):
+    """A stranger with a device like the second node's; the same device inside the second node is heard."""
+    address = on(k, names[0], "ear", "sleep", "600")
+    settings = json.loads(Path(f"/var/lib/tiphys/{nodes.name}/cluster.json").read_text())
+    first = nodes.get("node", names[0])
+    stranger, mac = f"stranger-{secrets.token_hex(2)}", hardware_address(names[0])
+    inside = ["ip", "-n", stranger]
+    try:
+        for command in (
+            ["ip", "netns", "add", stranger],
+            ["ip", "link", "add", "tphstranger", "type", "veth", "peer", "name", "eth0", "netns", stranger],
+            ["ip", "addr", "add", "198.18.0.1/30", "dev", "tphstranger"], ["ip", "link", "set", "tphstranger", "up"],
+            [*inside, "addr", "add", "198.18.0.2/30", "dev", "eth0"], [*inside, "link", "set", "eth0", "up"],
+            [*inside, "link", "add", "vx0", "type", "vxlan", "id", str(4200 + settings["index"]),
+             "dstport", str(14200 + settings["index"]), "local", "198.18.0.2", "nolearning"],
+            [*inside, "link", "set", "vx0", "up"], [*inside, "addr", "add", "10.42.77.0/32", "dev", "vx0"],
+            ["bridge", "-n", stranger, "fdb", "add", mac, "dev", "vx0", "dst", "198.18.0.1", "self", "permanent"],
+            [*inside, "neigh", "add", "10.42.78.0", "lladdr", mac, "dev", "vx0", "nud", "permanent"],
+            [*inside, "route", "add", first["spec"]["podCIDR"], "via", "10.42.78.0", "dev", "vx0", "onlink"],
+        ):  # fmt: skip
+            subprocess.run(command, check=True, capture_output=True)
+        for _ in range(3):
+            send_datagram(stranger, address)
+        send_datagram(f"tiphys-{nodes.name}-2", address)
+        assert until(lambda: unexpected_datagrams(k, "ear"), "what the second node sent") == 1
+    finally:
+        subprocess.run(["ip", "link", "delete", "tphstranger"], check=False)
+        subprocess.run(["ip", "netns", "delete", stranger], check=False)
+
+
+def send_datagram(namespace: str, address: str) -> None:
+    """To a port where nobody listens, which the receiving kernel counts."""
+    code = f"import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'.', ('{address}', 9999))"
+    subprocess.run(["ip", "netns", "exec", namespace, sys.executable, "-c", code], check=True, timeout=10)
+
+
+def unexpected_datagrams(k, pod: str) -> int:
+    names, values = [line.split() for line in k("exec", pod, "--", "cat", "/proc/net/snmp").splitlines()
+                     if line.startswith("Udp:")]  # fmt: skip
+    return int(values[names.index("NoPorts")])
 
 
 def test_drain_moves_pods_to_the_other_node(nodes, k, names):

@@ -13,7 +13,8 @@ from pathlib import Path
 from tiphys.main.cluster import Cluster, Settings
 from tiphys.node import cni
 
-_FIRST_VNI = 4200
+# Ports below those that the kernel gives to clients, and not flannel's 8472: a machine may have that too.
+_FIRST_VNI, _FIRST_TUNNEL_PORT = 4200, 14200
 # Of VXLAN over IPv4: outer IP 20, UDP 8, VXLAN 8, inner Ethernet 14.
 _ETHERNET_MTU, _OVERHEAD = 1500, 50
 
@@ -42,6 +43,7 @@ class NodeSettings:
     services: ipaddress.IPv4Network
     dns: str
     vni: int
+    tunnel_port: int
 
     @property
     def pidfile(self) -> Path:
@@ -101,6 +103,7 @@ def node_of(cluster: Cluster, settings: Settings, number: int) -> NodeSettings:
         services=settings.services,
         dns=settings.dns,
         vni=_FIRST_VNI + settings.index,
+        tunnel_port=_FIRST_TUNNEL_PORT + settings.index,
     )
 
 

@@ -25,7 +25,7 @@ class Setting:
     device: str
     vni: int
     mtu: int
-    port: int = 8472
+    port: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from tiphys.overlay import device
 from tiphys.overlay.overlay import Overlay
 from tiphys.overlay.plan import Setting, State, changes, wanted
 
-SETTING = Setting("one", "192.0.2.1", "vx0", 4200, 1450)
+SETTING = Setting("one", "192.0.2.1", "vx0", 4200, 1450, 14200)
 ONE = node("one", "10.42.0.0/24", "192.0.2.1")
 TWO = node("two", "10.42.1.0/24", "192.0.2.2")
 THREE = node("three", "10.42.2.0/24", "192.0.2.3")
