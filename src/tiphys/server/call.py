@@ -133,3 +133,19 @@ class Options:
             "preconditions": preconditions or None,
         }  # fmt: skip
         return {name: value for name, value in fields.items() if value is not None}
+
+
+def options_of(call: Call, operation: str) -> Json:
+    """The CreateOptions, UpdateOptions and so on that the query stands for; a CONNECT has none."""
+    if operation == "CONNECT":
+        return {}
+    kind = "Patch" if operation == "UPDATE" and call.target.verb == "patch" else operation.capitalize()
+    options: Json = {"kind": f"{kind}Options", "apiVersion": "meta.k8s.io/v1"}
+    if call.dry_run:
+        options["dryRun"] = ["All"]
+    for name in ("fieldManager", "fieldValidation"):
+        if call.request.param(name):
+            options[name] = call.request.param(name)
+    if kind == "Patch" and call.request.param("force"):
+        options["force"] = call.request.flag("force")
+    return options

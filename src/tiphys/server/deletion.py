@@ -21,8 +21,9 @@ from tiphys.server import objects, output
 from tiphys.server.admission.chain import Chain
 from tiphys.server.cache import Cache, Entry
 from tiphys.server.call import Call, Options
+from tiphys.server.durable import durable, stale
 from tiphys.server.reads import Reads, selection_of
-from tiphys.server.writes import Writes, durable, stale
+from tiphys.server.writes import Writes
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 _TRIES = 5

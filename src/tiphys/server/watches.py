@@ -10,32 +10,23 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from typing import Protocol
 
 import orjson
 
 from tiphys import store
 from tiphys.api import errors
-from tiphys.api.selectors import FieldSelector
 from tiphys.base.clock import Clock
 from tiphys.server import output
 from tiphys.server.cache import Cache, Change, Collection, Entry, Finished, Overflow, Watcher
 from tiphys.server.call import Call
 from tiphys.server.negotiation import Form
 from tiphys.server.request_metrics import RequestMetrics
-from tiphys.server.shown_watcher import ShownWatcher
+from tiphys.server.watchers import Chosen, watcher_of
 from tiphys.store import Record
 
 _BOOKMARK_SECONDS = 60.0
 _MIN_TIMEOUT = 1800
 Line = Callable[[str, Entry], bytes]
-
-
-class Chosen(Protocol):
-    prefix: str
-    fields: FieldSelector | None
-
-    def matches(self, entry: Entry) -> bool: ...
 
 
 class Watches:
@@ -57,7 +48,7 @@ async def start_watch(watches: Watches, call: Call, chosen: Chosen, form: Form) 
     collection = cache.of(call.hub.prefix)
     initial, ended = _initial_events(call)
     view = resource.view
-    watcher = _watcher(call, chosen) if view is None else _shown_watcher(call, chosen)
+    watcher = watcher_of(call, chosen)
     line = output.watch_lines(resource, form, watches.clock.time)
     revision = call.revision() or 0
     past: AsyncIterator[Sequence[store.Event]] | None = None
@@ -150,44 +141,6 @@ def _initial_events(call: Call) -> tuple[bool, bool]:
             "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
         )
     return not call.revision(), False
-
-
-def _watcher(call: Call, chosen: Chosen) -> Watcher:
-    """A watcher with the narrowest index that the request allows."""
-    name, exact = call.target.name, None
-    if chosen.fields is not None:
-        for field, operator, value in chosen.fields.requirements:
-            if operator != "=":
-                continue
-            if field == "metadata.name":
-                name = value
-            elif field != "metadata.namespace":
-                exact = (field, value)
-    namespace = call.target.namespace if call.hub.namespaced else ""
-    matches = chosen.matches
-    if call.target.name:
-        wanted = call.target.name
-
-        def matches(entry: Entry) -> bool:
-            return entry.name == wanted and chosen.matches(entry)
-
-    return Watcher(matches, namespace, name, exact)
-
-
-def _shown_watcher(call: Call, chosen: Chosen) -> ShownWatcher:
-    name = call.target.name
-    if chosen.fields is not None and not name:
-        wanted = [
-            value
-            for field, operator, value in chosen.fields.requirements
-            if (field, operator) == ("metadata.name", "=")
-        ]
-        name = wanted[0] if wanted else ""
-
-    def within(entry: Entry) -> bool:
-        return entry.key.startswith(chosen.prefix) and (not name or entry.name == name)
-
-    return ShownWatcher(call.resource.view, chosen.matches, within, (call.target.namespace, name))
 
 
 class _Stream:

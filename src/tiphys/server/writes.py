@@ -8,37 +8,24 @@ named a resourceVersion). Source: https://kubernetes.io/docs/reference/using-api
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from time import perf_counter
 
 from tiphys import store
 from tiphys.api import errors
 from tiphys.api.apply import update_managed
 from tiphys.api.http import Response
-from tiphys.api.registry import AnyResource
 from tiphys.api.resource import Json
 from tiphys.api.time import rfc3339
 from tiphys.base.clock import Clock
 from tiphys.server import objects, output
 from tiphys.server.admission.chain import Attributes, Chain
 from tiphys.server.cache import Cache, Entry, splice
-from tiphys.server.call import Call
+from tiphys.server.call import Call, options_of
 from tiphys.server.changes import Change, changer
+from tiphys.server.durable import durable, stale
 from tiphys.server.reads import Reads
-from tiphys.server.request_metrics import stored
 from tiphys.store import Record, Revision, Store
 
 _TRIES = 5
-
-
-async def durable(write: Awaitable[Revision], operation: str, resource: AnyResource) -> Revision:
-    """Await a write of the store; what it cannot do becomes an API error. Conflict is the caller's to understand."""
-    began = perf_counter()
-    try:
-        revision = await write
-        stored(operation, resource.group_resource, perf_counter() - began)
-        return revision
-    except store.Unavailable as error:
-        raise errors.InternalError(f"the store did not take the write, nothing was changed: {error.reason}") from error
 
 
 class Writes:
@@ -249,28 +236,5 @@ class Writes:
         return Response(status, output.object_body(call.resource, entry, call.form, self._clock.time()))
 
 
-def options_of(call: Call, operation: str) -> Json:
-    """The CreateOptions, UpdateOptions and so on that the query stands for; a CONNECT has none."""
-    if operation == "CONNECT":
-        return {}
-    kind = "Patch" if operation == "UPDATE" and call.target.verb == "patch" else operation.capitalize()
-    options: Json = {"kind": f"{kind}Options", "apiVersion": "meta.k8s.io/v1"}
-    if call.dry_run:
-        options["dryRun"] = ["All"]
-    for name in ("fieldManager", "fieldValidation"):
-        if call.request.param(name):
-            options[name] = call.request.param(name)
-    if kind == "Patch" and call.request.param("force"):
-        options["force"] = call.request.flag("force")
-    return options
-
-
 def to_hub(call: Call, obj: Json) -> Json:
     return obj if call.resource.to_hub is None else call.resource.to_hub(obj)
-
-
-def stale(call: Call) -> errors.Conflict:
-    return errors.conflict(
-        call.resource.group, call.resource.plural, call.target.name,
-        "the object has been modified; please apply your changes to the latest version and try again",
-    )  # fmt: skip

@@ -1,18 +1,48 @@
-"""The watcher of a version that does not show objects as they are stored: it converts before it selects.
+"""The watcher of one request: what it selects, and where the cache's indexes need to look for it.
 
-What a version shows decides whether an object is selected, so changes are kept as they come and become events only when
-they are taken, converted together.
+A version that does not show objects as they are stored has one that converts before it selects: what is shown decides
+whether an object is selected, so changes are kept as they come and become events, converted together, when taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
+from tiphys.api.selectors import FieldSelector
 from tiphys.server.cache import Change, Entry, Watcher, unspliced
+from tiphys.server.call import Call
 from tiphys.store import Record
 
 _Selects = Callable[[Entry], bool]
+
+
+class Chosen(Protocol):
+    prefix: str
+    fields: FieldSelector | None
+
+    def matches(self, entry: Entry) -> bool: ...
+
+
+def watcher_of(call: Call, chosen: Chosen) -> Watcher:
+    """A watcher with the narrowest index that the request allows."""
+    name, exact = call.target.name, None
+    for field, operator, value in chosen.fields.requirements if chosen.fields is not None else ():
+        if operator == "=" and field == "metadata.name":
+            name = name or value
+        elif operator == "=" and field != "metadata.namespace":
+            exact = (field, value)
+    namespace = call.target.namespace if call.hub.namespaced else ""
+
+    def within(entry: Entry) -> bool:
+        return entry.key.startswith(chosen.prefix) and (not name or entry.name == name)
+
+    def named(entry: Entry) -> bool:
+        return entry.name == call.target.name and chosen.matches(entry)
+
+    if call.resource.view is not None:
+        return ShownWatcher(call.resource.view, chosen.matches, within, (namespace, name))
+    return Watcher(named if call.target.name else chosen.matches, namespace, name, exact)
 
 
 class ShownWatcher(Watcher):
