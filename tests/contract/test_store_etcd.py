@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from conftest import etcd
+from etcd_process import etcd
 
 from tiphys.store import etcd_pb2 as pb
 from tiphys.store.etcd import EtcdStore
