@@ -11,7 +11,9 @@ from tiphys.api.resource import Json, Subresource
 from tiphys.kinds.core.container import IntOrString
 from tiphys.kinds.core.pod import PROXY_VERBS
 from tiphys.kinds.core.service_columns import COLUMNS
-from tiphys.kinds.core.service_rules import check_service, default_service, keep_allocated
+from tiphys.kinds.core.service_rules import default_service, keep_allocated
+from tiphys.kinds.core.service_validation import check_service, check_status
+from tiphys.kinds.core.service_warnings import service_warnings
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import dig, put_default, text_at
 from tiphys.kinds.strategy import StatusStrategy
@@ -110,7 +112,13 @@ class ServiceStrategy(StatusStrategy):
             keep_allocated(new["spec"], old.get("spec") or {})
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        return check_service(new.get("spec") or {}, (old or {}).get("spec"))
+        if old is None or new.get("spec") != old.get("spec") or new.get("metadata") != old.get("metadata"):
+            yield from check_service(new, old)
+        if old is not None and new.get("status") != old.get("status"):
+            yield from check_status(new)
+
+    def warnings(self, new: Json, old: Json | None) -> Iterator[str]:
+        return service_warnings(new) if old is None or new.get("spec") != old.get("spec") else iter(())
 
 
 SERVICES = declare(

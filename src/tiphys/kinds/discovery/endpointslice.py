@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from tiphys.api import names
-from tiphys.api.errors import FieldError, duplicate, required, too_many
+from tiphys.api.errors import FieldError, duplicate, invalid, not_supported, required, too_many
 from tiphys.api.meta import Model, ObjectMeta, ObjectReference
 from tiphys.api.resource import Json
+from tiphys.kinds.addresses import address_warnings, check_not_special, parse
 from tiphys.kinds.checks import follows, immutable, one_of
 from tiphys.kinds.columns import AGE, NAME, UNSET, at, column, joined
 from tiphys.kinds.declare import declare
@@ -79,28 +80,101 @@ class EndpointSliceStrategy(KindStrategy):
             put_text(port, "protocol", "TCP")
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        kind = new.get("addressType")
+        kind = new.get("addressType") or ""
         if not kind:
             yield required("addressType")
-        yield from one_of(new, "", "addressType", ("FQDN", "IPv4", "IPv6"))
+        elif kind not in ("FQDN", "IPv4", "IPv6"):
+            yield not_supported("addressType", kind, ("FQDN", "IPv4", "IPv6"))
+        endpoints, ports = new.get("endpoints") or (), new.get("ports") or ()
+        if len(endpoints) > _MOST_ENDPOINTS:
+            yield too_many("endpoints", len(endpoints), _MOST_ENDPOINTS)
+        else:
+            for index, endpoint in enumerate(endpoints):
+                yield from _check_endpoint(endpoint, kind, f"endpoints[{index}]")
+        if len(ports) > _MOST_PORTS:
+            yield too_many("ports", len(ports), _MOST_PORTS)
+        else:
+            yield from _check_ports(ports)
         yield from immutable(new, old, "addressType")
-        endpoints = new.get("endpoints") or ()
-        if len(endpoints) > 1000:
-            yield too_many("endpoints", len(endpoints), 1000)
-        for index, endpoint in enumerate(endpoints):
-            addresses = endpoint.get("addresses") or ()
-            if not addresses:
-                yield required(f"endpoints[{index}].addresses", "must contain at least 1 address")
-            rule = names.dns1123_subdomain if kind == "FQDN" else names.ip
-            for position, address in enumerate(addresses):
-                yield from follows(address, f"endpoints[{index}].addresses[{position}]", rule)
-        seen: set[str] = set()
-        for index, port in enumerate(new.get("ports") or ()):
-            name = port.get("name") or ""
-            if name in seen:
-                yield duplicate(f"ports[{index}].name", name)
-            seen.add(name)
-            yield from one_of(port, f"ports[{index}]", "protocol", ("SCTP", "TCP", "UDP"))
+
+    def warnings(self, new: Json, old: Json | None) -> Iterator[str]:
+        if new.get("addressType") == "FQDN":
+            yield "addressType: FQDN endpoints are deprecated"
+            return
+        for index, endpoint in enumerate(new.get("endpoints") or ()):
+            for position, address in enumerate(endpoint.get("addresses") or ()):
+                yield from address_warnings(address, f"endpoints[{index}].addresses[{position}]")
+
+
+_MOST_ENDPOINTS, _MOST_PORTS, _MOST_ADDRESSES, _MOST_LABELS, _MOST_HINTS = 1000, 20000, 100, 16, 8
+
+
+def _check_endpoint(endpoint: Json, kind: str, path: str) -> Iterator[FieldError]:
+    addresses, topology = endpoint.get("addresses") or (), endpoint.get("deprecatedTopology") or {}
+    if not addresses:
+        yield required(f"{path}.addresses", "must contain at least 1 address")
+    elif len(addresses) > _MOST_ADDRESSES:
+        yield too_many(f"{path}.addresses", len(addresses), _MOST_ADDRESSES)
+    for index, address in enumerate(addresses):
+        yield from _check_address(address, kind, f"{path}.addresses[{index}]")
+    if endpoint.get("nodeName") is not None:
+        yield from follows(endpoint["nodeName"], f"{path}.nodeName", names.dns1123_subdomain)
+    if len(topology) > _MOST_LABELS:
+        yield too_many(f"{path}.deprecatedTopology", len(topology), _MOST_LABELS)
+    yield from names.validate_labels(topology, f"{path}.deprecatedTopology")
+    if endpoint.get("hostname") is not None:
+        yield from follows(endpoint["hostname"], f"{path}.hostname", names.dns1123_label)
+    for field, rule in (("forZones", names.label_value), ("forNodes", names.dns1123_subdomain)):
+        hints = (endpoint.get("hints") or {}).get(field) or ()
+        if len(hints) > _MOST_HINTS:
+            yield too_many(f"{path}.hints.{field}", len(hints), _MOST_HINTS)
+            continue
+        yield from _check_hints(hints, f"{path}.hints.{field}", rule)
+
+
+def _check_hints(hints: Sequence[Json], path: str, rule: Callable[[str], list[str]]) -> Iterator[FieldError]:
+    seen: set[str] = set()
+    for index, hint in enumerate(hints):
+        where, name = f"{path}[{index}].name", hint.get("name") or ""
+        if name in seen:
+            yield duplicate(where, name)
+        seen.add(name)
+        yield from follows(name, where, rule)
+
+
+def _check_address(address: str, kind: str, path: str) -> Iterator[FieldError]:
+    if kind == "FQDN":
+        problems = names.dns1123_subdomain(address.removesuffix("."))
+        if problems:
+            yield invalid(path, address, ",".join(problems))
+        elif "." not in address.removesuffix("."):
+            rule = "should be a domain with at least two segments separated by dots"
+            yield invalid(path, address, rule)
+    elif kind in ("IPv4", "IPv6"):
+        parsed = parse(address)
+        if parsed is None:
+            yield from follows(address, path, names.ip)
+            return
+        if f"IPv{parsed.version}" != kind:
+            yield invalid(path, address, f"must be an {kind} address")
+        yield from check_not_special(address, path)
+
+
+def _check_ports(ports: Sequence[Json]) -> Iterator[FieldError]:
+    seen: set[str] = set()
+    for index, port in enumerate(ports):
+        where, name = f"ports[{index}]", port.get("name") or ""
+        if name:
+            yield from follows(name, f"{where}.name", names.dns1123_label)
+        if name in seen:
+            yield duplicate(f"{where}.name", name)
+        seen.add(name)
+        if port.get("port") is not None:
+            for problem in names.port_number(port["port"]):
+                yield invalid(f"{where}.port", port["port"], problem)
+        yield from one_of(port, where, "protocol", ("SCTP", "TCP", "UDP"))
+        if port.get("appProtocol") is not None:
+            yield from follows(port["appProtocol"], f"{where}.appProtocol", names.qualified_name)
 
 
 ENDPOINT_SLICES = declare(

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tiphys.api import names
-from tiphys.api.errors import FieldError, invalid, not_supported, required
+from tiphys.api.errors import FieldError, invalid
 from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json
 from tiphys.kinds.checks import follows
 from tiphys.kinds.columns import AGE, NAME, NONE, at, column, joined
 from tiphys.kinds.core.service import ServiceStatus
 from tiphys.kinds.core.service_columns import load_balancer
+from tiphys.kinds.core.service_validation import check_point_hostname
 from tiphys.kinds.core.volume import TypedReference
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import dig
+from tiphys.kinds.networking.ingress_validation import check_ingress
 from tiphys.kinds.strategy import StatusStrategy
 
 
@@ -68,83 +70,33 @@ class Ingress(Model):
     status: ServiceStatus = ServiceStatus()
 
 
-_PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
-
-
 class IngressStrategy(StatusStrategy):
     def prepare(self, new: Json, old: Json | None) -> None:
         if old is None:
             new["status"] = {"loadBalancer": {}}
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        spec = new.get("spec") or {}
-        if not spec.get("rules") and spec.get("defaultBackend") is None:
-            yield invalid("spec", spec.get("rules"), "either `defaultBackend` or `rules` must be specified")
-        if spec.get("defaultBackend") is not None:
-            yield from _check_backend(spec["defaultBackend"], "spec.defaultBackend")
-        for index, rule in enumerate(spec.get("rules") or ()):
-            yield from _check_rule(rule, f"spec.rules[{index}]")
-        for index, tls in enumerate(spec.get("tls") or ()):
-            for position, host in enumerate(tls.get("hosts") or ()):
-                yield from _check_host(host, f"spec.tls[{index}].hosts[{position}]")
-        if spec.get("ingressClassName") is not None:
-            yield from follows(spec["ingressClassName"], "spec.ingressClassName", names.dns1123_subdomain)
+        spec, before = new.get("spec") or {}, (old or {}).get("spec")
+        if spec != before:
+            yield from check_ingress(spec, before)
+        if old is None:
+            chosen, annotation = spec.get("ingressClassName"), dig(new, "metadata", "annotations", CLASS_ANNOTATION)
+            if chosen is not None and annotation is not None and annotation != chosen:
+                rule = "must match `ingressClassName` when both are specified"
+                yield invalid(f"annotations.{CLASS_ANNOTATION}", annotation, rule)
+        elif new.get("status") != old.get("status"):
+            for index, point in enumerate(dig(new, "status", "loadBalancer", "ingress") or ()):
+                where = f"status.loadBalancer.ingress[{index}]"
+                if point.get("ip"):
+                    yield from follows(point["ip"], f"{where}.ip", names.ip)
+                yield from check_point_hostname(point, where)
+
+    def warnings(self, new: Json, old: Json | None) -> Iterator[str]:
+        if old is None and CLASS_ANNOTATION in (dig(new, "metadata", "annotations") or {}):
+            yield f"annotation \"{CLASS_ANNOTATION}\" is deprecated, please use 'spec.ingressClassName' instead"
 
 
-def _check_host(host: str, path: str) -> Iterator[FieldError]:
-    if names.ip(host) == []:
-        yield invalid(path, host, "must be a DNS name, not an IP address")
-    rule = names.wildcard_subdomain if "*" in host else names.dns1123_subdomain
-    yield from follows(host, path, rule)
-
-
-def _check_rule(rule: Json, path: str) -> Iterator[FieldError]:
-    if rule.get("host"):
-        yield from _check_host(rule["host"], f"{path}.host")
-    http = rule.get("http")
-    if http is None:
-        return
-    if not http.get("paths"):
-        yield required(f"{path}.http.paths")
-    for index, item in enumerate(http.get("paths") or ()):
-        where, kind, value = f"{path}.http.paths[{index}]", item.get("pathType"), item.get("path") or ""
-        if kind is None:
-            yield required(f"{where}.pathType", "pathType must be specified")
-        elif kind not in _PATH_TYPES:
-            yield not_supported(f"{where}.pathType", kind, _PATH_TYPES)
-        elif kind == "ImplementationSpecific":
-            if value and not value.startswith("/"):
-                yield invalid(f"{where}.path", value, "must be an absolute path")
-        elif not value.startswith("/"):
-            yield invalid(f"{where}.path", value, "must be an absolute path")
-        else:
-            for part in ("//", "/./", "/../", "%2f", "%2F"):
-                if part in value:
-                    yield invalid(f"{where}.path", value, f"must not contain '{part}'")
-        yield from _check_backend(item.get("backend") or {}, f"{where}.backend")
-
-
-def _check_backend(backend: Json, path: str) -> Iterator[FieldError]:
-    service, resource = backend.get("service"), backend.get("resource")
-    if service is not None and resource is not None:
-        yield invalid(path, "", "cannot set both resource and service backends")
-    elif service is None and resource is None:
-        yield required(path, "port name or number is required")
-    elif service is not None:
-        if not service.get("name"):
-            yield required(f"{path}.service.name")
-        else:
-            yield from follows(service["name"], f"{path}.service.name", names.dns1035_label)
-        port = service.get("port") or {}
-        if port.get("name") and port.get("number"):
-            yield invalid(path, "", "cannot set both port name & port number")
-        elif port.get("name"):
-            yield from follows(port["name"], f"{path}.service.port.name", names.port_name)
-        elif port.get("number"):
-            for problem in names.port_number(port["number"]):
-                yield invalid(f"{path}.service.port.number", port["number"], problem)
-        else:
-            yield required(path, "port name or number is required")
+CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 
 
 def _hosts(obj: Json) -> str:

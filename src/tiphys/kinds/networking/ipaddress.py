@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from tiphys.api import names
 from tiphys.api.errors import FieldError, required
 from tiphys.api.resource import Json
-from tiphys.kinds.checks import has, immutable
+from tiphys.kinds.addresses import check_canonical
+from tiphys.kinds.checks import follows, immutable
 from tiphys.kinds.columns import AGE, NAME, NONE, column
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import dig, text_at
@@ -15,15 +16,26 @@ from tiphys.kinds.strategy import KindStrategy
 
 
 class IpAddressStrategy(KindStrategy):
-    name_rule = staticmethod(names.ip)
+    def check_name(self, meta: Json) -> Iterator[FieldError]:
+        """The name is the address."""
+        if meta.get("name"):
+            yield from check_canonical(meta["name"], "metadata.name")
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        if old is not None:
+            yield from immutable(new, old, "spec.parentRef")
+            return
         parent = dig(new, "spec", "parentRef")
         if not parent:
             yield required("spec.parentRef")
-        else:
-            yield from has(parent, "spec.parentRef", "resource", "name")
-        yield from immutable(new, old, "spec.parentRef")
+            return
+        if parent.get("group"):
+            yield from follows(parent["group"], "spec.parentRef.group", names.dns1123_subdomain)
+        for field in ("resource", "name", "namespace"):
+            if parent.get(field):
+                yield from follows(parent[field], f"spec.parentRef.{field}", names.path_segment)
+            elif field != "namespace":
+                yield required(f"spec.parentRef.{field}")
 
 
 def _parent(obj: Json) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tiphys.api import names
 from tiphys.api.errors import FieldError, invalid, required
 from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json
-from tiphys.kinds.checks import follows
+from tiphys.kinds.addresses import check_canonical_range, dual_stack
+from tiphys.kinds.checks import IMMUTABLE
 from tiphys.kinds.columns import AGE, NAME, column
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import dig
@@ -26,16 +26,24 @@ class ServiceCidr(Model):
 
 class ServiceCidrStrategy(StatusStrategy):
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        cidrs = dig(new, "spec", "cidrs") or ()
+        cidrs, spec = dig(new, "spec", "cidrs") or [], new.get("spec") or {}
+        before = dig(old or {}, "spec", "cidrs") or []
+        if cidrs == before and before:
+            return
+        # A second family may be added later; nothing else changes.
+        if before and cidrs[: len(before)] != before:
+            yield invalid("spec.cidrs", cidrs, IMMUTABLE)
+            return
         if not cidrs:
             yield required("spec.cidrs", "at least one CIDR required")
-        if len(cidrs) > 2:
-            yield invalid("spec", dig(new, "spec"), "may only hold up to 2 values")
-        for index, cidr in enumerate(cidrs):
-            yield from follows(cidr, f"spec.cidrs[{index}]", names.cidr)
-        before = dig(old or {}, "spec", "cidrs") or []
-        if before and list(cidrs)[: len(before)] != before:
-            yield invalid("spec.cidrs", list(cidrs), "field is immutable")
+        elif len(cidrs) > 2:
+            yield invalid("spec.cidrs", spec, "may only hold up to 2 values")
+        elif len(cidrs) == 2 and not dual_stack(cidrs):
+            rule = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"
+            yield invalid("spec.cidrs", spec, rule)
+        else:
+            for index, cidr in enumerate(cidrs):
+                yield from check_canonical_range(cidr, f"spec.cidrs[{index}]")
 
 
 SERVICE_CIDRS = declare(

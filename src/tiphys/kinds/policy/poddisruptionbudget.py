@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from tiphys.api.errors import FieldError, invalid
 from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json
-from tiphys.kinds.checks import at_most_100_percent, int_or_percent, label_selector, one_of
+from tiphys.kinds.checks import at_most_100_percent, int_or_percent, label_selector, non_negative, one_of
 from tiphys.kinds.columns import AGE, NAME, at, number
+from tiphys.kinds.conditions import check_conditions
 from tiphys.kinds.core.affinity import LabelSelector
 from tiphys.kinds.core.container import IntOrString
 from tiphys.kinds.declare import declare
+from tiphys.kinds.fields import dig
 from tiphys.kinds.strategy import StatusStrategy
 
 
@@ -51,11 +53,18 @@ class PodDisruptionBudget(Model):
 
 class PodDisruptionBudgetStrategy(StatusStrategy):
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        if old is not None and new.get("status") != old.get("status"):
+            counts = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
+            yield from check_conditions(dig(new, "status", "conditions") or (), "status.conditions")
+            yield from non_negative(new.get("status") or {}, "status", *counts)
         spec = new.get("spec") or {}
+        if old is not None and spec == old.get("spec"):
+            return
         if spec.get("minAvailable") is not None and spec.get("maxUnavailable") is not None:
             yield invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set")
-        yield from int_or_percent(spec, "spec", "minAvailable", "maxUnavailable")
-        yield from at_most_100_percent(spec, "spec", "minAvailable", "maxUnavailable")
+        for field in ("minAvailable", "maxUnavailable"):
+            yield from int_or_percent(spec, "spec", field)
+            yield from at_most_100_percent(spec, "spec", field)
         yield from label_selector(spec.get("selector"), "spec.selector")
         yield from one_of(spec, "spec", "unhealthyPodEvictionPolicy", ("AlwaysAllow", "IfHealthyBudget"))
 
