@@ -141,7 +141,7 @@ def test_nodes_keep_their_status_and_refuse_odd_taints(created: Any, problems: A
     new = created(NODES, {"status": {"capacity": {"cpu": "2"}}})
     assert new["status"]["allocatable"] == {"cpu": "2"}
     assert problems(NODES, {"spec": {"taints": [{"key": "k", "effect": "Sometimes"}]}}) == [
-        'spec.taints[0].effect: Unsupported value: "Sometimes": supported values: '
+        'metadata.taints[0].effect: Unsupported value: "Sometimes": supported values: '
         '"NoSchedule", "PreferNoSchedule", "NoExecute"'
     ]
 
@@ -176,7 +176,8 @@ def test_endpoints_and_slices(created: Any, problems: Any) -> None:
     found = problems(ENDPOINTS, {"subsets": [{"addresses": [{"ip": "nowhere"}]}]})
     assert found == [
         'subsets[0].addresses[0].ip: Invalid value: "nowhere": '
-        "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+        "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+        'subsets[0].addresses[0].ip: Invalid value: "nowhere": must be a valid IP address',
     ]
     slice_ = {"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"]}], "ports": [{"port": 80}]}
     assert created(ENDPOINT_SLICES, slice_)["ports"] == [{"port": 80, "name": "", "protocol": "TCP"}]

@@ -8,6 +8,7 @@ from tiphys.api import names
 from tiphys.api.errors import FieldError, invalid, required
 from tiphys.api.meta import Model, ObjectMeta, ObjectReference
 from tiphys.api.resource import Json
+from tiphys.kinds.addresses import address_warnings, check_not_special
 from tiphys.kinds.checks import follows, one_of
 from tiphys.kinds.columns import AGE, NAME, column, joined
 from tiphys.kinds.declare import declare
@@ -63,21 +64,45 @@ class EndpointsStrategy(KindStrategy):
                 put_text(port, "protocol", "TCP")
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        if old is not None and new.get("subsets") == old.get("subsets"):
+            return
         for index, subset in enumerate(new.get("subsets") or ()):
-            where = f"subsets[{index}]"
+            where, ports = f"subsets[{index}]", subset.get("ports") or ()
             if not subset.get("addresses") and not subset.get("notReadyAddresses"):
                 yield required(where, "must specify `addresses` or `notReadyAddresses`")
             for kind in ("addresses", "notReadyAddresses"):
                 for position, address in enumerate(subset.get(kind) or ()):
-                    yield from follows(address.get("ip") or "", f"{where}.{kind}[{position}].ip", names.ip)
-            ports = subset.get("ports") or ()
+                    yield from _check_address(address, f"{where}.{kind}[{position}]")
             for position, port in enumerate(ports):
-                place = f"{where}.ports[{position}]"
-                if len(ports) > 1 and not port.get("name"):
-                    yield required(f"{place}.name")
-                for problem in names.port_number(port.get("port") or 0):
-                    yield invalid(f"{place}.port", port.get("port") or 0, problem)
-                yield from one_of(port, place, "protocol", ("SCTP", "TCP", "UDP"))
+                yield from _check_port(port, f"{where}.ports[{position}]", named=len(ports) > 1)
+
+    def warnings(self, new: Json, old: Json | None) -> Iterator[str]:
+        for index, subset in enumerate(new.get("subsets") or ()):
+            for kind in ("addresses", "notReadyAddresses"):
+                for position, address in enumerate(subset.get(kind) or ()):
+                    yield from address_warnings(address.get("ip") or "", f"subsets[{index}].{kind}[{position}].ip")
+
+
+def _check_address(address: Json, path: str) -> Iterator[FieldError]:
+    ip = address.get("ip") or ""
+    yield from follows(ip, f"{path}.ip", names.ip)
+    if address.get("hostname"):
+        yield from follows(address["hostname"], f"{path}.hostname", names.dns1123_label)
+    if address.get("nodeName") is not None:
+        yield from follows(address["nodeName"], f"{path}.nodeName", names.dns1123_subdomain)
+    yield from check_not_special(ip, f"{path}.ip")
+
+
+def _check_port(port: Json, path: str, *, named: bool) -> Iterator[FieldError]:
+    if port.get("name"):
+        yield from follows(port["name"], f"{path}.name", names.dns1123_label)
+    elif named:
+        yield required(f"{path}.name")
+    for problem in names.port_number(port.get("port") or 0):
+        yield invalid(f"{path}.port", port.get("port") or 0, problem)
+    yield from one_of(port, path, "protocol", ("SCTP", "TCP", "UDP"))
+    if port.get("appProtocol") is not None:
+        yield from follows(port["appProtocol"], f"{path}.appProtocol", names.qualified_name)
 
 
 ENDPOINTS = declare(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tiphys.api.errors import FieldError, invalid
+from tiphys.api import names
+from tiphys.api.errors import FieldError, invalid, required
 from tiphys.api.meta import Model, ObjectMeta, ObjectReference
 from tiphys.api.resource import Column, Json
+from tiphys.kinds.checks import follows
 from tiphys.kinds.columns import NAME, at, column, since
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import dig, text_at
@@ -84,8 +86,32 @@ class EventStrategy(KindStrategy):
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
         namespace = dig(new, "metadata", "namespace") or ""
         involved = dig(new, "involvedObject", "namespace") or ""
-        if involved != namespace and not (not involved and namespace in ("default", "kube-system")):
+        timed = bool(new.get("eventTime"))
+        # Objects without a namespace have their events in one of these.
+        free = ("default", "kube-system") if timed else ("default",)
+        if (not involved and namespace not in free) or (involved and not timed and involved != namespace):
             yield invalid("involvedObject.namespace", involved, "does not match event.namespace")
+        if timed:
+            yield from _check_new(new)
+
+
+_MAX_WORD, _MAX_MESSAGE = 128, 1024
+
+
+def _check_new(event: Json) -> Iterator[FieldError]:
+    """An event of the new kind, which says what was done and who reports it."""
+    reporter = event.get("reportingComponent") or ""
+    if not reporter:
+        yield required("reportingController")
+    yield from follows(reporter, "reportingController", names.qualified_name)
+    for field in ("reportingInstance", "action", "reason"):
+        value = event.get(field) or ""
+        if not value:
+            yield required(field)
+        elif len(value.encode()) > _MAX_WORD:
+            yield invalid(field, "", f"can have at most {_MAX_WORD} characters")
+    if len((event.get("message") or "").encode()) > _MAX_MESSAGE:
+        yield invalid("message", "", f"can have at most {_MAX_MESSAGE} characters")
 
 
 EVENTS = declare(

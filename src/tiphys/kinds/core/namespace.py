@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tiphys.api import names
-from tiphys.api.errors import FieldError
+from tiphys.api.errors import FieldError, invalid
 from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json, Subresource
 from tiphys.kinds.checks import follows
@@ -63,8 +63,21 @@ class NamespaceStrategy(KindStrategy):
             new["status"] = {**(new.get("status") or {}), "phase": "Terminating"}
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        for index, finalizer in enumerate(dig(new, "spec", "finalizers") or ()):
-            yield from follows(finalizer, f"spec.finalizers[{index}]", names.qualified_name)
+        finalizers = dig(new, "spec", "finalizers") or ()
+        for finalizer in finalizers if old is None or finalizers != dig(old, "spec", "finalizers") else ():
+            yield from follows(finalizer, "spec.finalizers", names.qualified_name)
+            if "/" not in finalizer and finalizer not in _STANDARD:
+                rule = "name is neither a standard finalizer name nor is it fully qualified"
+                yield invalid("spec.finalizers", finalizer, rule)
+        phase = dig(new, "status", "phase") or ""
+        if old is not None and phase != (dig(old, "status", "phase") or ""):
+            deleted = dig(new, "metadata", "deletionTimestamp") is not None
+            wanted, state = ("Terminating", "not empty") if deleted else ("Active", "empty")
+            if phase != wanted:
+                yield invalid("status.Phase", phase, f"may only be '{wanted}' if `deletionTimestamp` is {state}")
+
+
+_STANDARD = ("kubernetes", "orphan", "foregroundDeletion")
 
 
 NAMESPACES = declare(

@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from tiphys.api import names
-from tiphys.api.errors import FieldError, duplicate, forbidden, required
+from tiphys.api.errors import FieldError
 from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json, Subresource
-from tiphys.kinds.checks import follows, one_of
 from tiphys.kinds.columns import AGE, NAME, NONE, UNKNOWN, at, column, joined
-from tiphys.kinds.core.placement_validation import EFFECTS
+from tiphys.kinds.core.node_validation import check_spec, check_status, node_warnings
 from tiphys.kinds.core.pod import PROXY_VERBS
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import dig
@@ -166,25 +164,14 @@ class NodeStrategy(KindStrategy):
             status["allocatable"] = dict(status["capacity"])
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        spec, before = new.get("spec") or {}, (old or {}).get("spec") or {}
-        seen: set[tuple[str, str]] = set()
-        for index, taint in enumerate(spec.get("taints") or ()):
-            where = f"spec.taints[{index}]"
-            yield from follows(taint.get("key") or "", f"{where}.key", names.label_key)
-            yield from follows(taint.get("value") or "", f"{where}.value", names.label_value)
-            if not taint.get("effect"):
-                yield required(f"{where}.effect")
-            yield from one_of(taint, where, "effect", EFFECTS)
-            pair = (taint.get("key") or "", taint.get("effect") or "")
-            if pair in seen:
-                yield duplicate(where, taint)
-            seen.add(pair)
-        for index, cidr in enumerate(spec.get("podCIDRs") or ()):
-            yield from follows(cidr, f"spec.podCIDRs[{index}]", names.cidr)
-        for field in ("podCIDR", "podCIDRs", "providerID"):
-            if before.get(field) and before[field] != spec.get(field):
-                rule = "node updates may not change " + ("providerID" if field == "providerID" else "podCIDR")
-                yield forbidden(f"spec.{field}", f"{rule} except from \"\" to valid")
+        spec, before = new.get("spec") or {}, (old or {}).get("spec")
+        if old is None or new.get("status") != old.get("status"):
+            yield from check_status(new.get("status") or {})
+        if spec != before:
+            yield from check_spec(spec, before or {}, created=old is None)
+
+    def warnings(self, new: Json, old: Json | None) -> Iterator[str]:
+        return node_warnings(new, old)
 
 
 NODES = declare(

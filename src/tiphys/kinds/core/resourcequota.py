@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from tiphys.api.errors import FieldError, not_supported
+from tiphys.api.errors import FieldError, invalid
 from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json
-from tiphys.kinds.checks import immutable, quantities
+from tiphys.kinds.checks import IMMUTABLE
 from tiphys.kinds.columns import AGE, NAME, column
+from tiphys.kinds.core.quota_validation import check_quota
+from tiphys.kinds.core.resource_validation import check_amounts, check_quota_name
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import dig
 from tiphys.kinds.strategy import StatusStrategy
@@ -41,20 +43,17 @@ class ResourceQuota(Model):
     status: ResourceQuotaStatus = ResourceQuotaStatus()
 
 
-SCOPES = (
-    "BestEffort", "CrossNamespacePodAffinity", "NotBestEffort", "NotTerminating", "PriorityClass", "Terminating",
-    "VolumeAttributesClass",
-)  # fmt: skip
-
-
 class ResourceQuotaStrategy(StatusStrategy):
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        spec = new.get("spec") or {}
-        yield from quantities(spec.get("hard"), "spec.hard")
-        for scope in spec.get("scopes") or ():
-            if scope not in SCOPES:
-                yield not_supported("spec.scopes", scope, SCOPES)
-        yield from immutable(new, old, "spec.scopes")
+        spec, status = new.get("spec") or {}, new.get("status") or {}
+        if old is None or spec != old.get("spec"):
+            yield from check_quota(spec)
+            before = set(dig(old or {}, "spec", "scopes") or ())
+            if old is not None and set(spec.get("scopes") or ()) != before:
+                yield invalid("spec.scopes", spec.get("scopes"), IMMUTABLE)
+        if old is not None and status != old.get("status"):
+            for field in ("hard", "used"):
+                yield from check_amounts(status.get(field) or {}, f"status.{field}", check_quota_name)
 
 
 def _usage(kind: str) -> Callable[[Json], str]:

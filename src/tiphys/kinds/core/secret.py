@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
+import json
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 
 from tiphys.api import names
-from tiphys.api.errors import FieldError, required, too_long
+from tiphys.api.errors import FieldError, invalid, required, too_long
 from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json
 from tiphys.kinds.checks import follows, immutable
 from tiphys.kinds.columns import AGE, NAME, at, column
-from tiphys.kinds.core.configmap import MAX_SIZE, frozen
+from tiphys.kinds.core.configmap import MAX_SIZE, decoded_size, frozen
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import put_text, text_at
 from tiphys.kinds.strategy import KindStrategy
@@ -47,15 +48,19 @@ class SecretStrategy(KindStrategy):
             new["data"] = {**(new.get("data") or {}), **encoded}
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
+        yield from immutable(new, old, "type")
+        yield from frozen(new, old, "data")
         data = new.get("data") or {}
         for key in data:
             yield from follows(key, f"data[{key}]", names.config_key)
-        if sum(len(value) * 3 // 4 for value in data.values()) > MAX_SIZE:
+        if sum(map(decoded_size, data.values())) > MAX_SIZE:
             yield too_long("data", MAX_SIZE)
         type_ = new.get("type") or ""
         for key in _REQUIRED.get(type_, ()):
-            if key not in data:
+            if key not in data or (key == "ssh-privatekey" and not data[key]):
                 yield required(f"data[{key}]")
+            elif key in (".dockercfg", ".dockerconfigjson"):
+                yield from _check_json(data[key], f"data[{key}]")
         if type_ == "kubernetes.io/basic-auth" and not {"username", "password"} & data.keys():
             yield required("data[username]")
             yield required("data[password]")
@@ -63,8 +68,23 @@ class SecretStrategy(KindStrategy):
             annotations = (new.get("metadata") or {}).get("annotations") or {}
             if not annotations.get("kubernetes.io/service-account.name"):
                 yield required("metadata.annotations[kubernetes.io/service-account.name]")
-        yield from immutable(new, old, "type")
-        yield from frozen(new, old, "data")
+
+
+def _check_json(encoded: str, path: str) -> Iterator[FieldError]:
+    """That a value is a JSON object; what it says is not shown."""
+    text = b64decode(encoded).decode(errors="replace")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        rule = "unexpected end of JSON input"
+        if error.pos < len(text):
+            rule = f"invalid character '{text[error.pos]}' looking for beginning of value"
+        yield invalid(path, "<secret contents redacted>", rule)
+        return
+    if value is not None and not isinstance(value, dict):
+        kind = {str: "string", bool: "bool", list: "array"}.get(type(value), "number")
+        rule = f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+        yield invalid(path, "<secret contents redacted>", rule)
 
 
 SECRETS = declare(
