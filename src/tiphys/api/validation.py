@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tiphys.api import schema as s
+from tiphys.api.custom_schema import Limits
 from tiphys.api.errors import FieldError, duplicate, invalid, not_supported, required, too_long, too_many, type_invalid
 from tiphys.api.formats import matches_format
-from tiphys.api.schema import Limits, Schema, canonical
+from tiphys.api.schema import Schema, canonical
 
 # Told apart from null: there was no such value before.
 ABSENT: Any = object()

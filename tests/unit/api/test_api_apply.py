@@ -9,8 +9,8 @@ import pytest
 
 from tiphys.api import facts, fieldset
 from tiphys.api.apply import MAX_UPDATERS, apply, update_managed
+from tiphys.api.custom_schema import from_openapi_v3
 from tiphys.api.errors import BadRequest, Conflict
-from tiphys.api.schema import from_openapi_v3
 
 DEPLOYMENT = facts.schema("io.k8s.api.apps.v1.Deployment")
 CONFIG_MAP = facts.schema("io.k8s.api.core.v1.ConfigMap")

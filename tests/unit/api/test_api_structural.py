@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tiphys.api import check, validation
+from tiphys.api.custom_schema import from_openapi_v3
 from tiphys.api.errors import BadRequest
-from tiphys.api.schema import from_openapi_v3
 
 
 def errors(spec_schema, value):

@@ -18,7 +18,8 @@ from tiphys.api.cel.errors import EvalError
 from tiphys.api.cel.escaping import escape
 from tiphys.api.cel.temporal import parse_duration, parse_timestamp
 from tiphys.api.cel.values import MapList, SetList
-from tiphys.api.schema import Limits, Schema
+from tiphys.api.custom_schema import Limits
+from tiphys.api.schema import Schema
 
 MAX_REQUEST = 3 * 1024 * 1024
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from tiphys.api import names
+from tiphys.api.custom_schema import from_openapi_v3
 from tiphys.api.errors import duplicate, invalid, not_supported, required, too_many
 from tiphys.api.resource import Json
-from tiphys.api.schema import from_openapi_v3
 from tiphys.kinds.checks import Errors
 
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")

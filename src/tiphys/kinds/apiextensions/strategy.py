@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from tiphys.api import check, facts, formats
 from tiphys.api.approval import APPROVED, approval_state, is_protected
+from tiphys.api.custom_schema import from_openapi_v3
 from tiphys.api.errors import BadRequest, FieldError, invalid, required
 from tiphys.api.resource import Json
 from tiphys.api.rules import has_rules
-from tiphys.api.schema import from_openapi_v3
 from tiphys.kinds.apiextensions import spec as parts
 from tiphys.kinds.apiextensions.conversion import check_conversion
 from tiphys.kinds.apiextensions.default_values import check_defaults

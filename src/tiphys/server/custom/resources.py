@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tiphys.api import structural
+from tiphys.api.custom_schema import from_openapi_v3
 from tiphys.api.registry import AnyResource
 from tiphys.api.resource import Json, ScalePaths, resource
-from tiphys.api.schema import Schema, from_openapi_v3
+from tiphys.api.schema import Schema
 from tiphys.api.versions import preference
 from tiphys.server.custom.columns import columns, selectable
 from tiphys.server.custom.conversion import Converter, Renaming, Webhook

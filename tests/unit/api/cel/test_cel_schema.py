@@ -10,7 +10,7 @@ from tiphys.api.cel.decl import Decl, declare
 from tiphys.api.cel.errors import CompileError
 from tiphys.api.cel.estimate import estimate
 from tiphys.api.cel.kubernetes import environment
-from tiphys.api.schema import from_openapi_v3
+from tiphys.api.custom_schema import from_openapi_v3
 
 TEXT, WHOLE = {"type": "string"}, {"type": "integer"}
 
