@@ -71,7 +71,8 @@ def test_nobody_else_may_open_its_etcd(on_etcd: RealCluster):
     )
     for certificate in ((), (f"--cert={pki}/admin.crt", f"--key={pki}/admin.key")):
         command = [
-            "etcdctl", f"--endpoints=https://127.0.0.1:{port}", f"--cacert={pki}/etcd-ca.crt", *certificate, "get", "/",
+            "etcdctl", "--dial-timeout=1s", "--command-timeout=2s", f"--endpoints=https://127.0.0.1:{port}",
+            f"--cacert={pki}/etcd-ca.crt", *certificate, "get", "/",
         ]  # fmt: skip
         done = subprocess.run(
             command, capture_output=True, text=True, env={**os.environ, "ETCDCTL_API": "3"}, check=False

@@ -41,10 +41,11 @@ class Front:
     async def start(self, host: str, port: int, tls: ssl.SSLContext) -> None:
         # Handler cancellation: a client that goes away ends its request and its watch at once.
         self._runner = web.ServerRunner(
-            web.Server(self._handle, access_log=None, handler_cancellation=True, keepalive_timeout=180.0)
+            web.Server(self._handle, access_log=None, handler_cancellation=True, keepalive_timeout=180.0),
+            shutdown_timeout=1.0,
         )
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, port, ssl_context=tls, backlog=1024, shutdown_timeout=1.0).start()
+        await web.TCPSite(self._runner, host, port, ssl_context=tls, backlog=1024).start()
 
     @property
     def port(self) -> int:
