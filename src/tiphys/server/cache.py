@@ -25,7 +25,8 @@ from tiphys.store import Compacted, Event, Record, Revision, Store
 Readers = Mapping[str, Callable[[Json], str]]
 _METADATA = b'"metadata":{'
 _ROOT = "/registry/"
-_HISTORY = 1024
+# Changes that are kept for watches that begin in the past, and the bytes of their objects.
+_HISTORY, _HISTORY_BYTES = 1024, 8 * 1024 * 1024
 
 
 class _Meta(msgspec.Struct):
@@ -105,6 +106,12 @@ class Change:
     # The removed object as watchers get it: its last state under the revision of the removal.
     gone: Entry | None = None
 
+    @property
+    def weight(self) -> int:
+        """Bytes that are kept for its sake: the old state, as a rule, is the new one of the change before."""
+        entry = self.new or self.gone
+        return len(entry.data) if entry is not None else 0
+
 
 class Overflow(Exception):
     """The watcher fell too far behind; it must list again."""
@@ -179,7 +186,8 @@ class Collection:
     def __init__(self, readers: Readers) -> None:
         self.readers = readers
         self.items: dict[str, Entry] = {}
-        self.history: deque[Change] = deque(maxlen=_HISTORY)
+        self.history: deque[Change] = deque()
+        self._history_bytes = 0
         # Changes after this revision are all in `history`.
         self.since: Revision = 0
         # The revision of the last change.
@@ -239,9 +247,12 @@ class Collection:
         return Change(revision, old, None, gone)
 
     def publish(self, change: Change) -> None:
-        if len(self.history) == self.history.maxlen:
-            self.since = self.history[0].revision
         self.history.append(change)
+        self._history_bytes += change.weight
+        while len(self.history) > _HISTORY or self._history_bytes > _HISTORY_BYTES:
+            oldest = self.history.popleft()
+            self.since = oldest.revision
+            self._history_bytes -= oldest.weight
         for slot in self._slots(change):
             for watcher in self._watchers.get(slot, ()):
                 watcher.offer(change)

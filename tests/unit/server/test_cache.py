@@ -50,3 +50,18 @@ def test_an_entry_gives_back_what_was_stored():
     entry = Entry(record, {})
     assert entry.data == splice(record.value, 7)
     assert unspliced(entry) == record
+
+
+async def test_the_history_of_large_objects_is_short():
+    store = MemoryStore()
+    cache = Cache(store, lambda prefix: {})
+    await cache.load()
+    task = asyncio.create_task(cache.run())
+    for number in range(12):
+        await store.put(f"{PREFIX}d/large", body("large", str(number) * 1024 * 1024))
+    async with asyncio.timeout(5):
+        await cache.fresh()
+    collection = cache.of(PREFIX)
+    assert sum(len(change.new.data) for change in collection.history if change.new) <= 8 * 1024 * 1024
+    assert collection.since == collection.history[0].revision - 1
+    task.cancel()
