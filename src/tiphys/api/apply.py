@@ -46,13 +46,13 @@ def update_managed(
     entry = _entry(manager, operation, api_version, subresource)
     entries = _carried(old, new, subresource)
     # The structs that upstream always has count as there before, so a creator does not own them as such.
-    taken, lost = _changed(schema, old or {}, new)
+    taken, lost = changed(schema, old or {}, new)
     if not taken and not lost:
         return entries
     kept = _without(entries, taken, lost)
     if taken:
         kept = _give(kept, entry, taken, now)
-    return _ordered(_capped(kept))
+    return ordered(_capped(kept))
 
 
 def apply(
@@ -86,10 +86,10 @@ def apply(
     merged: Json = merge(schema, current, wanted)
     if mine is not None:
         merged = _pruned(schema, (merged, wanted), mine["fieldsV1"], [fields, *(e["fieldsV1"] for e in others)])
-    taken, lost = _changed(schema, before, merged)
+    taken, lost = changed(schema, before, merged)
     if not force:
         own = last_applied.allowed(before, api_version, schema) if manager == last_applied.MANAGER else {}
-        _refuse_conflicts(others, difference(taken, own) if own else taken)
+        refuse_conflicts(others, difference(taken, own) if own else taken)
     if manager == last_applied.MANAGER:
         last_applied.record(merged, applied)
     kept = _without(others, taken, lost)
@@ -97,7 +97,7 @@ def apply(
         idle = mine is not None and not taken and not lost and mine["fieldsV1"] == fields
         stamp = mine.get("time", "") if mine is not None and idle else time.rfc3339(now)
         kept.append(_complete(entry, fields, stamp))
-    merged.setdefault("metadata", {})["managedFields"] = _ordered(_capped(kept))
+    merged.setdefault("metadata", {})["managedFields"] = ordered(_capped(kept))
     return merged
 
 
@@ -129,7 +129,7 @@ def _pruned(schema: Schema, made: tuple[Json, Json], last: FieldSet, owned: Sequ
     return pruned
 
 
-def _refuse_conflicts(others: Entries, taken: FieldSet) -> None:
+def refuse_conflicts(others: Entries, taken: FieldSet) -> None:
     """Raise Conflict where somebody else owns what would be taken."""
     found: dict[str, list[str]] = {}
     for entry in others:
@@ -160,7 +160,7 @@ def _printed(entry: Mapping[str, Any]) -> str:
     return f"{text} using {entry['apiVersion']}" if entry["operation"] == UPDATE else text
 
 
-def _changed(schema: Schema, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[FieldSet, FieldSet]:
+def changed(schema: Schema, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[FieldSet, FieldSet]:
     """What whoever made `new` of `old` takes over, and what is gone for everybody."""
     changes = compare(schema, old, new)
     return strip(union(changes.added, changes.modified)), strip(changes.removed)
@@ -267,7 +267,8 @@ def _capped(entries: Entries) -> Entries:
     return kept + [bucket for bucket in buckets.values() if bucket["manager"] == _BUCKET and bucket not in kept]
 
 
-def _ordered(entries: Entries) -> Entries:
+def ordered(entries: Entries) -> Entries:
+    """The entries in upstream's order."""
     if len(entries) < 2:
         return entries
     return sorted(entries, key=lambda e: (e["operation"], e.get("time", ""), *_identity(e)))

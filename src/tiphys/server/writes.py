@@ -21,6 +21,7 @@ from tiphys.server.admission.chain import Attributes, Chain
 from tiphys.server.cache import Cache, Entry, splice
 from tiphys.server.call import Call, options_of
 from tiphys.server.changes import Change, changer
+from tiphys.server.custom.ownership import settle_other_versions
 from tiphys.server.durable import durable, stale
 from tiphys.server.reads import Reads
 from tiphys.store import Record, Revision, Store
@@ -149,6 +150,7 @@ class Writes:
         async with self._admission.reserved(attributes):
             if not change.manages:
                 self.manage(call, new, old)
+            await settle_other_versions(call, new, old, applied=change.manages)
             return await self._store_change(call, entry, new)
 
     async def _store_change(self, call: Call, entry: Entry, new: Json) -> Response:

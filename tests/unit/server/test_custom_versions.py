@@ -342,3 +342,23 @@ async def test_a_version_goes_after_its_objects_were_written_anew(api):
     await change(api, drop)
     assert (await api("GET", path("v1", "a")))[0] == 404
     assert (await api.ok("GET", path("v2", "a")))["spec"] == {"host": "h", "port": "1"}
+
+
+def owned(obj: dict[str, Any]) -> dict[tuple[str, str], Any]:
+    entries = obj["metadata"]["managedFields"]
+    return {(e["manager"], e["apiVersion"].rpartition("/")[2]): e["fieldsV1"].get("f:spec") for e in entries}
+
+
+async def test_managers_own_fields_in_the_version_that_they_wrote(api):
+    await define(api, definition({}))
+    await api.ok("POST", path("v1"), cron("v1", "a", hostPort="h:1"), fieldManager="one")
+    new = await api.ok("PATCH", path("v2", "a"), {"spec": {"port": "2"}}, content_type=MERGE, fieldManager="two")
+    # The port is a part of what the first wrote, so that is taken over; that there is a spec stays the first's.
+    assert owned(new) == {("one", "v1"): {}, ("two", "v2"): {"f:port": {}}}
+    media = "application/apply-patch+yaml"
+    mine = cron("v1", "a", hostPort="i:3")
+    code, status = await api("PATCH", path("v1", "a"), mine, content_type=media, fieldManager="three")
+    assert code == 409
+    assert 'conflict with "two" using stable.example.com/v2: .spec.port' in status["message"]
+    new = await api.ok("PATCH", path("v1", "a"), mine, content_type=media, fieldManager="three", force="true")
+    assert owned(new) == {("one", "v1"): {}, ("three", "v1"): {"f:hostPort": {}}}

@@ -127,7 +127,8 @@ class _Maker:
         """
         if self.definition["metadata"].get("generation", 1) > 1 or own != self.stored:
             return True
-        return len(self.schemas) > 1 and structural.has_defaults(self.schemas[own])
+        # Who owns which fields is told in other versions too, which only the webhook can convert.
+        return len(self.schemas) > 1 and (self.converter.remote or structural.has_defaults(self.schemas[own]))
 
 
 def _scale(scale: Json | None) -> ScalePaths | None:

@@ -31,7 +31,7 @@ class View:
     def __init__(
         self, own: str, stored: str, schemas: Mapping[str, Schema], converter: Converter, *, readers: Readers
     ) -> None:
-        self.own, self._stored, self._schemas, self.converter = own, stored, schemas, converter
+        self.own, self._stored, self.schemas, self.converter = own, stored, schemas, converter
         self._readers = readers
         self._shown: OrderedDict[tuple[str, int], Entry] = OrderedDict()
         self._size = 0
@@ -77,7 +77,7 @@ class View:
         """An object of any version in another, pruned by that."""
         [made] = await self.converter.convert([obj], api_version)
         if made is not obj:
-            structural.prune(self._schemas[api_version], made)
+            structural.prune(self.schemas[api_version], made)
         return made
 
     async def _make(self, entries: Sequence[Entry]) -> list[Entry]:
@@ -93,7 +93,7 @@ class View:
         converted = await self.converter.convert([obj for _, obj in changed], self.own)
         for (at, before), obj in zip(changed, converted, strict=True):
             if obj is not before:
-                structural.prune(self._schemas[self.own], obj)
+                structural.prune(self.schemas[self.own], obj)
             entry = entries[at]
             record = Record(entry.key, orjson.dumps(obj), entry.revision, entry.created)
             made[at] = shown = Entry(record, self._readers)
@@ -104,7 +104,7 @@ class View:
         """The object, pruned and defaulted by its stored version; None where it is right as it is."""
         obj = entry.decode()
         version = obj["apiVersion"]
-        schema = self._schemas.get(version)
+        schema = self.schemas.get(version)
         if schema is None:
             raise ConversionFailed(f"request to convert CR from an invalid group/version: {version}")
         structural.prune(schema, obj)
