@@ -19,6 +19,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_STATE", "_RUN", "_ETC"):
         monkeypatch.setattr(module, name, tmp_path / name.strip("_").lower())
     monkeypatch.setattr(module, "host_address", lambda: "192.0.2.7")
+    monkeypatch.setattr(module, "_free_port", lambda first, used: next(p for p in range(first, 65536) if p not in used))
 
 
 def test_nodes_share_nothing_but_the_cluster() -> None:
