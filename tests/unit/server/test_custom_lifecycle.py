@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.unit.server.test_custom_resources import CRDS, DEFINITION, MERGE, WIDGETS, define, widget
+from tiphys.store import Unavailable
 
 
 def named(plural: str, kind: str, **names: Any) -> dict[str, Any]:
@@ -230,3 +231,25 @@ async def test_finalizers_should_be_of_a_domain(api):
     made["metadata"]["finalizers"] = ["hold", "hold.example.com", "example.com/hold"]
     answer = await api.respond("POST", WIDGETS, made)
     assert answer.headers["Warning"].count("prefer a domain-qualified finalizer name") == 2
+
+
+async def test_a_status_that_could_not_be_written_is_written_later(api, monkeypatch):
+    store = api.assembled.cache.store
+    put, refused = store.put, []
+
+    async def full(key: str, value: bytes, expect: Any = None) -> Any:
+        if key.endswith("/widgets.example.com") and b'"NamesAccepted"' in value and not refused:
+            refused.append(key)
+            raise Unavailable("disk full")
+        return await put(key, value, expect)
+
+    monkeypatch.setattr(store, "put", full)
+    await api.ok("POST", CRDS, DEFINITION)
+
+    async def accepted() -> bool:
+        await api.clock.advance(1)
+        return "conditions" in (await api.ok("GET", f"{CRDS}/widgets.example.com"))["status"]
+
+    await until(accepted)
+    assert refused
+    await api.ok("POST", WIDGETS, widget(size=1))

@@ -29,6 +29,7 @@ from tiphys.server.webhook_client import WebhookClient
 _log = Log("crds")
 _GROUP, _PLURAL = "apiextensions.k8s.io", "customresourcedefinitions"
 _PREFIX = f"/registry/{_GROUP}/{_PLURAL}/"
+_BACKOFF = Backoff(initial=0.5, maximum=30.0)
 _SELF = User("system:apiserver", groups=("system:masters", "system:authenticated"))
 
 
@@ -54,6 +55,7 @@ class CustomResources:
         self._served: dict[str, Served] = {}
         self._known: dict[str, _Known] = {}
         self._cleaning: dict[str, asyncio.Task[None]] = {}
+        self._failures: dict[str, int] = {}
 
     def load(self) -> None:
         """Serve every definition that was served before."""
@@ -111,16 +113,26 @@ class CustomResources:
         if meta.get("deletionTimestamp"):
             if CLEANUP in (meta.get("finalizers") or ()) and name not in self._cleaning:
                 self._cleaning[name] = tasks.create_task(self._clean(name, condition(wanted, "Established") == "True"))
-        elif status != definition.get("status"):
-            await self._write(name, change)
+        elif status != definition.get("status") and not await self._written(name, change):
+            tasks.create_task(self._again(entry.key, tasks))
 
-    async def _write(self, name: str, change: Change) -> None:
+    async def _written(self, name: str, change: Change) -> bool:
+        """Write a status; False where that must be tried again."""
         try:
             await self._server.writes.modify(self.call(name), change)
         except errors.NotFound:
-            return
+            pass
         except errors.ApiError as error:
             _log.error("status of a definition cannot be written", name=name, error=error)
+            self._failures[name] = self._failures.get(name, 0) + 1
+            return False
+        self._failures.pop(name, None)
+        return True
+
+    async def _again(self, key: str, tasks: asyncio.TaskGroup) -> None:
+        failures = self._failures.get(key.removeprefix(_PREFIX), 1)
+        await self._server.clock.sleep(_BACKOFF.delay(failures - 1))
+        await self._sync(key, tasks)
 
     def _serve(self, name: str, definition: Json) -> None:
         old = self._served.get(name)
@@ -152,7 +164,7 @@ class CustomResources:
 
     async def _clean(self, name: str, established: bool) -> None:
         """Empty a definition that goes, for as long as that takes, and let it go."""
-        backoff, failures = Backoff(initial=0.5, maximum=30.0), 0
+        failures = 0
         served = self._served.get(name)
         cleanup = Cleanup(self._server, self.call(name), served.stored if served and established else None, _SELF)
         try:
@@ -164,7 +176,7 @@ class CustomResources:
                     return
                 except errors.ApiError as error:
                     _log.error("objects of a definition cannot be deleted", name=name, error=error)
-                    await self._server.clock.sleep(backoff.delay(failures))
+                    await self._server.clock.sleep(_BACKOFF.delay(failures))
                     failures += 1
         finally:
             self._cleaning.pop(name, None)
