@@ -1,8 +1,9 @@
 """Writes `src/tiphys/api/wire.json`: the protobuf field numbers of the built-in types, as facts.
 
 Usage: generate_wire.py API APIMACHINERY APIEXTENSIONS_APISERVER KUBE_AGGREGATOR, checkouts of the staging repositories
-of the Kubernetes version that is served. The numbers stand in the tags of the Go structs. Each type is one line of `NUMBER FLAG NAME`: flag `:` is a plain field, `*` one that
-may be absent (a Go pointer, so that its zero counts), `>` a struct whose fields stand among the outer one's.
+of the Kubernetes version that is served. The numbers stand in the tags of the Go structs. Each type is one line of
+`NUMBER FLAG NAME`: flag `:` is a plain field, `*` one that may be absent (a Go pointer, so that its zero counts), `>` a
+struct whose fields stand among the outer one's.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def _decode_custom(schema: Schema, obj: dict[str, Any]) -> list[str]:
 
 
 def _clean(node: Schema, obj: dict[str, Any]) -> bool:
-    """Whether `obj` holds nothing that needs a path to talk about; nulls and empties are dropped, scalars made canonical."""
+    """Whether `obj` holds nothing that needs a path to talk about; nulls and empties go, scalars become canonical."""
     fields = node.properties
     absent = None
     for key, value in obj.items():

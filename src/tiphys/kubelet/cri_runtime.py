@@ -13,6 +13,7 @@ from typing import Any
 
 from tiphys.base.backoff import Backoff
 from tiphys.base.clock import Clock, SystemClock
+from tiphys.base.grpc import RpcError, RpcNotFound
 from tiphys.kubelet import cri_messages as messages
 from tiphys.kubelet.runtime import (
     POD_NAME,
@@ -37,7 +38,6 @@ from tiphys.kubelet.runtime import (
 from tiphys.node import cri_pb2 as pb
 from tiphys.node.containerd_api import ContainerdApi
 from tiphys.node.cri import PULL_TIMEOUT, Cri
-from tiphys.base.grpc import RpcError, RpcNotFound
 
 _NANO = 1e9
 # How soon after an exit event the runtime's table is asked again: usually it is there at the second look.

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import orjson
 
+from tiphys.base.grpc import RpcError
 from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError
 from tiphys.main.node import containerd_of
 from tiphys.main.node_settings import nodes_of
-from tiphys.base.grpc import RpcError
 from tiphys.node.images import Images
 from tiphys.node.oci import ImageError
 

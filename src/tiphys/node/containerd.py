@@ -17,12 +17,12 @@ import orjson
 
 from tiphys.base.backoff import Backoff
 from tiphys.base.clock import Clock, SystemClock
+from tiphys.base.grpc import RpcError, RpcNotFound
 from tiphys.base.log import Log
 from tiphys.node import cni, mounts, process
 from tiphys.node import cri_pb2 as pb
 from tiphys.node.cgroups import Cgroups
 from tiphys.node.cri import Cri
-from tiphys.base.grpc import RpcError, RpcNotFound
 from tiphys.node.images import PAUSE_IMAGE
 from tiphys.node.oci import normalize
 

@@ -15,8 +15,8 @@ from typing import IO, Any
 from grpclib.client import StreamStreamMethod
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
-from tiphys.node import containerd_pb2 as pb
 from tiphys.base.grpc import RpcChannel, RpcExists, translated
+from tiphys.node import containerd_pb2 as pb
 from tiphys.node.oci import Blob
 
 NAMESPACE = "k8s.io"

@@ -11,8 +11,8 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from tiphys.node import cri_pb2 as pb
 from tiphys.base.grpc import RpcChannel
+from tiphys.node import cri_pb2 as pb
 
 _IMAGE_METHODS = frozenset({"ListImages", "ImageStatus", "PullImage", "RemoveImage", "ImageFsInfo"})
 # Seconds; upstream's kubelet waits two minutes for the runtime by default.

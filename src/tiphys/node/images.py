@@ -18,11 +18,11 @@ import orjson
 
 from tiphys.base.backoff import Backoff
 from tiphys.base.clock import Clock, SystemClock
+from tiphys.base.grpc import RpcNotFound
 from tiphys.node import containerd_pb2, dockerfile, oci, pause
 from tiphys.node import cri_pb2 as pb
 from tiphys.node.containerd_api import ContainerdApi
 from tiphys.node.cri import Cri
-from tiphys.base.grpc import RpcNotFound
 
 PAUSE_IMAGE = "tiphys.internal/pause:1"
 # How often an image that was just imported is looked for in the CRI's own table, which follows in milliseconds.

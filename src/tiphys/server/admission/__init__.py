@@ -1,1 +1,1 @@
-"""Admission: what may still change or refuse a write. `chain` is the contract of plugins, `plugins` are the house's own."""
+"""Admission: what may still change or refuse a write. `chain` is the contract, `plugins` are the house's own."""
