@@ -362,3 +362,15 @@ async def test_managers_own_fields_in_the_version_that_they_wrote(api):
     assert 'conflict with "two" using stable.example.com/v2: .spec.port' in status["message"]
     new = await api.ok("PATCH", path("v1", "a"), mine, content_type=media, fieldManager="three", force="true")
     assert owned(new) == {("one", "v1"): {}, ("three", "v1"): {"f:hostPort": {}}}
+
+
+async def test_objects_of_an_older_version_go_without_their_webhook(api, converter):
+    await define(api, definition({}))
+    await api.ok("POST", path("v1"), cron("v1", "a", hostPort="h:1"))
+    await change(api, *store("v2"))
+    converter.down = True
+    await api.ok("DELETE", f"{CRDS}/crons.{GROUP}")
+    async with asyncio.timeout(5):
+        while (await api("GET", f"{CRDS}/crons.{GROUP}"))[0] != 404:
+            await asyncio.sleep(0)
+    assert not (await api.assembled.cache.store.list(f"/registry/{GROUP}/")).records

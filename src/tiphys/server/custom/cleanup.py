@@ -28,7 +28,9 @@ class Cleanup:
     """`stored` is the storage version of what was established, None if nothing ever was."""
 
     def __init__(self, server: ApiServer, call: Call, stored: AnyResource | None, user: User) -> None:
-        self._server, self._call, self._stored, self._user = server, call, stored, user
+        # Objects are deleted as they are stored, whatever version that is: nobody need be asked to convert them.
+        self._stored = replace(stored, view=None) if stored is not None else None
+        self._server, self._call, self._user = server, call, user
 
     async def run(self) -> None:
         """Return when the definition is gone. Raises ApiError, Finished."""
