@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from tiphys.api import names, quantity
+from tiphys.api import names
 from tiphys.api.errors import FieldError, duplicate, forbidden, invalid, not_supported, required
 from tiphys.api.resource import Json
 from tiphys.kinds.fields import dig
@@ -42,7 +42,7 @@ def one_of(obj: Json, path: str, field: str, allowed: Sequence[str]) -> Errors:
     """An enum that may be absent (defaulting fills what must not be)."""
     value = obj.get(field)
     if value is not None and value not in allowed:
-        yield not_supported(f"{path}.{field}", value, allowed)
+        yield not_supported(f"{path}.{field}" if path else field, value, allowed)
 
 
 def has(obj: Json, path: str, *fields: str) -> Errors:
@@ -120,35 +120,6 @@ def is_zero(value: Any) -> bool:
     if isinstance(value, str):
         return not (value.endswith("%") and value[:-1].isdigit() and int(value[:-1]))
     return not value
-
-
-def quantities(amounts: Json | None, path: str) -> Errors:
-    """Quantities by resource name, none negative; of cpu, memory and the like as of extended resources."""
-    for name, amount in (amounts or {}).items():
-        yield from follows(name, f"{path}.{name}" if name else path, names.qualified_name)
-        if quantity.parse(amount) < quantity.ZERO:
-            yield invalid(f"{path}[{name}]", amount, NON_NEGATIVE)
-
-
-def requests_within_limits(resources: Json, path: str) -> Errors:
-    """ResourceRequirements: legal quantities, and no request above its limit."""
-    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
-    yield from quantities(limits, f"{path}.limits")
-    yield from quantities(requests, f"{path}.requests")
-    for name, amount in requests.items():
-        limit = limits.get(name)
-        if limit is None:
-            if is_extended(name) or name.startswith("hugepages-"):
-                yield required(f"{path}.limits", "Limit must be set for non overcommitable resources")
-        elif quantity.parse(amount) > quantity.parse(limit):
-            yield invalid(f"{path}.requests", amount, f"must be less than or equal to {name} limit of {limit}")
-        elif is_extended(name) and quantity.parse(amount) != quantity.parse(limit):
-            yield invalid(f"{path}.requests", amount, f"must be equal to {name} limit of {limit}")
-
-
-def is_extended(name: str) -> bool:
-    """Whether a resource is an extended one, such as example.com/gpu: outside kubernetes.io, with a domain."""
-    return "/" in name and "kubernetes.io/" not in name and not name.startswith("requests.")
 
 
 def unique(items: Iterable[Any], path: str, field: str) -> Errors:

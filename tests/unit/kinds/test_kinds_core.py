@@ -205,7 +205,8 @@ def test_limit_ranges_fill_in_requests_from_limits(created: Any, problems: Any) 
 def test_system_priorities_are_reserved(problems: Any) -> None:
     assert problems(PRIORITY_CLASSES, {"metadata": {"name": "system-node-critical"}, "value": 2_000_001_000}) == []
     assert problems(PRIORITY_CLASSES, {"metadata": {"name": "system-x"}, "value": 1}) == [
-        "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only"
+        "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. "
+            "error: system-x is not a known system priority class"
     ]
     assert problems(PRIORITY_CLASSES, {"value": 2_000_000_000}) == [
         "value: Forbidden: maximum allowed value of a user defined priority is 1000000000"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterator
 
 from tiphys.api import names
-from tiphys.api.errors import FieldError, invalid
+from tiphys.api.errors import FieldError, invalid, not_supported, required
 from tiphys.api.resource import Json
-from tiphys.kinds.checks import has
+from tiphys.kinds.checks import follows, has
 from tiphys.kinds.columns import AGE, NAME, column
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import dig, put_default
@@ -26,19 +27,48 @@ class ApiServiceStrategy(StatusStrategy):
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
         spec, name = new.get("spec") or {}, dig(new, "metadata", "name") or ""
-        expected = f"{spec.get('version') or ''}.{spec.get('group') or ''}"
-        if name != expected:
-            rule = f"must be `spec.version+\".\"+spec.group`: {expected!r}"
-            yield invalid("metadata.name", name, rule)
-        for field, most in (("groupPriorityMinimum", 20000), ("versionPriority", 1000)):
-            value = spec.get(field) or 0
-            if not 0 < value <= most:
-                yield invalid(f"spec.{field}", value, f"must be positive and less than {most}")
-        service = spec.get("service")
-        if service is not None:
-            yield from has(service, "spec.service", "namespace", "name")
-            if spec.get("insecureSkipTLSVerify") and spec.get("caBundle"):
-                yield invalid("spec.insecureSkipTLSVerify", True, "may not be true if caBundle is present")
+        if old is None or spec != old.get("spec"):
+            yield from _check_spec(spec, name)
+        conditions = dig(new, "status", "conditions") or []
+        if old is not None and conditions != (dig(old, "status", "conditions") or []):
+            for index, condition in enumerate(conditions):
+                status = condition.get("status") or ""
+                if status not in _STATUSES:
+                    yield not_supported(f"status.conditions[{index}].status", status, _STATUSES)
+
+
+_STATUSES = ("True", "False", "Unknown")
+
+
+def _check_spec(spec: Json, name: str) -> Iterator[FieldError]:
+    group, version = spec.get("group") or "", spec.get("version") or ""
+    expected = f"{version}.{group}"
+    if name != expected:
+        yield invalid("metadata.name", name, f'must be `spec.version+"."+spec.group`: "{expected}"')
+    if not group and version != "v1":
+        yield required("spec.group", "only v1 may have an empty group and it better be legacy kube")
+    if group:
+        yield from follows(group, "spec.group", names.dns1123_subdomain)
+    yield from follows(version, "spec.version", names.dns1035_label)
+    for field, most in (("groupPriorityMinimum", 20000), ("versionPriority", 1000)):
+        value = spec.get(field) or 0
+        if not 0 < value <= most:
+            yield invalid(f"spec.{field}", value, f"must be positive and less than {most}")
+    bundle, insecure = spec.get("caBundle") or "", spec.get("insecureSkipTLSVerify")
+    service = spec.get("service")
+    if service is None:
+        if bundle:
+            size = len(b64decode(bundle))
+            yield invalid("spec.caBundle", f"{size} bytes", "local APIServices may not have a caBundle")
+        if insecure:
+            yield invalid("spec.insecureSkipTLSVerify", True, "local APIServices may not have insecureSkipTLSVerify")
+        return
+    yield from has(service, "spec.service", "namespace", "name")
+    problems = names.port_number(service.get("port") or 0)
+    if problems:
+        yield invalid("spec.service.port", service.get("port") or 0, f"port is not valid: {', '.join(problems)}")
+    if insecure and bundle:
+        yield invalid("spec.insecureSkipTLSVerify", True, "may not be true if caBundle is present")
 
 
 def _service(obj: Json) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tiphys.api.errors import FieldError, invalid
+from tiphys.api.errors import FieldError, forbidden, invalid
 from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json
 from tiphys.kinds.checks import non_negative
 from tiphys.kinds.columns import AGE, NAME, at
+from tiphys.kinds.coordination.strategies import check_strategy
 from tiphys.kinds.declare import declare
 from tiphys.kinds.strategy import KindStrategy
 
@@ -37,6 +38,11 @@ class LeaseStrategy(KindStrategy):
         if duration is not None and duration <= 0:
             yield invalid("spec.leaseDurationSeconds", duration, "must be greater than 0")
         yield from non_negative(spec, "spec", "leaseTransitions")
+        strategy = spec.get("strategy")
+        if strategy is not None:
+            yield from check_strategy(strategy, "spec.strategy")
+        if spec.get("preferredHolder") and not strategy:
+            yield forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined")
 
 
 LEASES = declare(

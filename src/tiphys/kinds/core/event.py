@@ -49,6 +49,7 @@ def _source(obj: Json) -> str:
 
 _INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 
+
 def _last_seen(obj: Json, now: float) -> str:
     text = dig(obj, "series", "lastObservedTime") or obj.get("lastTimestamp") or obj.get("eventTime")
     return since(text, now)

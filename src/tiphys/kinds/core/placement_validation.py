@@ -139,7 +139,7 @@ def check_tolerations(tolerations: list[Json], path: str) -> Errors:
             for problem in names.label_key(key):
                 yield invalid(f"{where}.key", key, problem)
         elif operator != "Exists":
-            rule = "operator must be Exists when `key` is empty, which means \"match all values and all keys\""
+            rule = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
             yield invalid(f"{where}.operator", operator, rule)
         effect = toleration.get("effect")
         if effect != "NoExecute" and toleration.get("tolerationSeconds") is not None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tiphys.api import names
-from tiphys.api.errors import FieldError, forbidden, invalid, not_supported, required
+from tiphys.api.errors import FieldError, invalid, not_supported, required
 from tiphys.api.resource import Json
-from tiphys.kinds.checks import Errors, label_selector
+from tiphys.kinds.checks import Errors, follows, label_selector
 from tiphys.kinds.columns import AGE, NAME, column, joined
 from tiphys.kinds.fields import dig, put_text
 from tiphys.kinds.rbac.rules import GROUP
@@ -82,6 +82,8 @@ class BindingStrategy(_RbacStrategy):
             yield not_supported("roleRef.kind", reference.get("kind") or "", kinds)
         if not reference.get("name"):
             yield required("roleRef.name")
+        else:
+            yield from follows(reference["name"], "roleRef.name", names.path_segment)
         for index, subject in enumerate(new.get("subjects") or ()):
             yield from self._check_subject(subject, f"subjects[{index}]")
         if old is not None and reference != (old.get("roleRef") or {}):
@@ -92,7 +94,7 @@ class BindingStrategy(_RbacStrategy):
         if not subject.get("name"):
             yield required(f"{path}.name")
         if kind not in ("ServiceAccount", "User", "Group"):
-            yield not_supported(f"{path}.kind", kind, ("Group", "ServiceAccount", "User"))
+            yield not_supported(f"{path}.kind", kind, ("ServiceAccount", "User", "Group"))
         elif kind == "ServiceAccount":
             for problem in names.dns1123_subdomain(subject.get("name") or "x"):
                 yield invalid(f"{path}.name", subject["name"], problem)
@@ -101,10 +103,10 @@ class BindingStrategy(_RbacStrategy):
             if not self.namespaced and not subject.get("namespace"):
                 yield required(f"{path}.namespace")
         else:
+            if not subject.get("name"):
+                yield invalid(f"{path}.name", "", f"{kind.lower()} name cannot be empty")
             if group != GROUP:
                 yield not_supported(f"{path}.apiGroup", group, (GROUP,))
-            if subject.get("namespace"):
-                yield forbidden(f"{path}.namespace", f"{kind} has no namespace")
 
 
 def _subjects(kind: str) -> Callable[[Json], str]:

@@ -31,18 +31,31 @@ class PriorityClassStrategy(KindStrategy):
         put_text(new, "preemptionPolicy", "PreemptLowerPriority")
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        name, value = (new.get("metadata") or {}).get("name") or "", new.get("value") or 0
+        value = new.get("value") or 0
+        if old is not None:
+            if (old.get("value") or 0) != value:
+                yield forbidden("value", "may not be changed in an update.")
+            yield from immutable(new, old, "preemptionPolicy")
+            return
+        name = (new.get("metadata") or {}).get("name") or ""
         if name.startswith("system-"):
-            if SYSTEM.get(name) != value:
+            problem = _system_problem(name, value, shared=bool(new.get("globalDefault")))
+            if problem:
                 rule = "priority class names with 'system-' prefix are reserved for system use only"
-                yield forbidden("metadata.name", rule)
+                yield forbidden("metadata.name", f"{rule}. error: {problem}")
         elif value > _HIGHEST:
             rule = f"maximum allowed value of a user defined priority is {_HIGHEST}"
             yield forbidden("value", rule)
-        yield from one_of(new, "", "preemptionPolicy", ("Never", "PreemptLowerPriority"))
-        if old is not None and (old.get("value") or 0) != value:
-            yield forbidden("value", "may not be changed in an update.")
-        yield from immutable(new, old, "preemptionPolicy")
+        yield from one_of(new, "", "preemptionPolicy", ("PreemptLowerPriority", "Never"))
+
+
+def _system_problem(name: str, value: int, *, shared: bool) -> str:
+    known = SYSTEM.get(name)
+    if known is None:
+        return f"{name} is not a known system priority class"
+    if known != value:
+        return f"value of {name} PriorityClass must be {known}"
+    return f"globalDefault of {name} PriorityClass must be false" if shared else ""
 
 
 PRIORITY_CLASSES = declare(

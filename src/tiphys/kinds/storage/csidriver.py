@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from tiphys.api.errors import FieldError, not_supported
+from tiphys.api.errors import FieldError, duplicate, invalid, not_supported
 from tiphys.api.resource import Json
-from tiphys.kinds.checks import immutable, one_of
+from tiphys.kinds.checks import IMMUTABLE, immutable, one_of
 from tiphys.kinds.columns import AGE, NAME, NONE, UNSET, column, flag, joined
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import dig, put_default, put_text
@@ -28,12 +28,37 @@ class CsiDriverStrategy(KindStrategy):
             spec["volumeLifecycleModes"] = ["Persistent"]
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        spec = new.get("spec") or {}
+        spec, before = new.get("spec") or {}, (old or {}).get("spec")
+        if spec == before:
+            return
         yield from one_of(spec, "spec", "fsGroupPolicy", ("File", "None", "ReadWriteOnceWithFSType"))
+        yield from _check_tokens(spec.get("tokenRequests") or ())
         for mode in spec.get("volumeLifecycleModes") or ():
             if mode not in ("Ephemeral", "Persistent"):
-                yield not_supported("spec.volumeLifecycleModes", mode, ("Ephemeral", "Persistent"))
-        yield from immutable(new, old, "spec.attachRequired", "spec.volumeLifecycleModes")
+                yield not_supported("spec.volumeLifecycleModes", mode, ("Persistent", "Ephemeral"))
+        period = spec.get("nodeAllocatableUpdatePeriodSeconds")
+        if period is not None and period < 10:
+            rule = "must be greater than or equal to 10 seconds"
+            yield invalid("spec.nodeAllocatableUpdatePeriodSeconds", period, rule)
+        if before is not None and spec.get("attachRequired") != before.get("attachRequired"):
+            yield invalid("spec.attachedRequired", spec.get("attachRequired"), IMMUTABLE)  # upstream's path
+        yield from immutable(new, old, "spec.volumeLifecycleModes")
+
+
+def _check_tokens(tokens: Iterable[Json]) -> Iterator[FieldError]:
+    audiences: set[str] = set()
+    for index, token in enumerate(tokens):
+        path, audience = f"spec.tokenRequests[{index}]", token.get("audience") or ""
+        if audience in audiences:
+            yield duplicate(f"{path}.audience", audience)
+            continue
+        audiences.add(audience)
+        seconds = token.get("expirationSeconds")
+        if seconds is not None and seconds < 600:
+            yield invalid(f"{path}.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")
+        if seconds is not None and seconds > 2**32:
+            rule = "may not specify a duration larger than 2^32 seconds"
+            yield invalid(f"{path}.expirationSeconds", seconds, rule)
 
 
 CSI_DRIVERS = declare(

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tiphys.api.errors import FieldError
+from tiphys.api import names, quantity
+from tiphys.api.errors import FieldError, invalid
 from tiphys.api.resource import Json
-from tiphys.kinds.checks import has, immutable, label_selector
+from tiphys.kinds.checks import NON_NEGATIVE, follows, immutable, label_selector
 from tiphys.kinds.columns import AGE, NAME, at
+from tiphys.kinds.core.node_labels import label_selector_warnings
 from tiphys.kinds.declare import declare
 from tiphys.kinds.strategy import KindStrategy
 
 
 class CsiStorageCapacityStrategy(KindStrategy):
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        yield from has(new, "", "storageClassName")
+        if old is not None:  # what is known of them is immutable, the rest is not looked at again
+            yield from immutable(new, old, "nodeTopology", "storageClassName")
+            return
         yield from label_selector(new.get("nodeTopology"), "nodeTopology")
-        yield from immutable(new, old, "nodeTopology", "storageClassName")
+        yield from follows(new.get("storageClassName") or "", "storageClassName", names.dns1123_subdomain)
+        capacity = new.get("capacity")
+        if capacity is not None and quantity.parse(capacity) < quantity.ZERO:
+            yield invalid("capacity", capacity, NON_NEGATIVE)
+
+    def warnings(self, new: Json, old: Json | None) -> Iterator[str]:
+        yield from label_selector_warnings(new.get("nodeTopology"), "nodeTopology")
 
 
 CSI_STORAGE_CAPACITIES = declare(
