@@ -139,8 +139,9 @@ def test_what_was_converted_is_not_converted_again(rest, converting, path, make)
     for number in range(20):
         make("v1", f"cr-{number}", hostPort=f"localhost:{number}")
     rest.ok("GET", path("v2"))
-    assert sum(asked) >= 20
-    before = list(asked)
+    before = sum(asked)
+    assert before >= 20
     for _ in range(3):
         assert len(rest.ok("GET", path("v2"))["items"]) == 20
-    assert asked == before
+    # Others, such as the garbage collector, may look at single objects meanwhile.
+    assert sum(asked) - before < 20
