@@ -12,7 +12,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -121,6 +121,10 @@ class Cluster:
 
     def create(self, nodes: int | None = None, store: str | None = None) -> Settings:
         """Choose the numbers of a new cluster, or read those of an old one; it may grow to `nodes`, never shrink."""
+        with machine_locked():
+            return self._create(nodes, store)
+
+    def _create(self, nodes: int | None, store: str | None) -> Settings:
         settings = self.settings() if self.exists else self._choose(nodes or 1, store or "sqlite")
         if store is not None and store != settings.store:
             raise ClusterError(
@@ -145,7 +149,7 @@ class Cluster:
         return wanted
 
     def _choose(self, nodes: int, store: str) -> Settings:
-        others = [cluster.settings() for cluster in clusters()]
+        others = _known()
         taken = {settings.index for settings in others}
         index = next(number for number in range(64) if number not in taken)
         used = {port for settings in others for port in settings.ports}
@@ -178,6 +182,27 @@ def clusters() -> list[Cluster]:
     if not _STATE.is_dir():
         return []
     return [Cluster(path.name) for path in sorted(_STATE.iterdir()) if (path / "cluster.json").exists()]
+
+
+def _known() -> list[Settings]:
+    """The settings of the clusters of this machine."""
+    found = []
+    for cluster in clusters():
+        # One may be going at this moment.
+        with suppress(ClusterError):
+            found.append(cluster.settings())
+    return found
+
+
+@contextmanager
+def machine_locked() -> Iterator[None]:
+    """One at a time on this machine, for a moment: clusters choose numbers that no other has."""
+    directory = os.open(_RUN.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 def write_private(path: Path, data: bytes) -> None:

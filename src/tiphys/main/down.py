@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from tiphys.main import kubeconfig
-from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError, clusters
+from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError, clusters, machine_locked
 from tiphys.main.link import unlink_kubectl
 from tiphys.main.progress import Progress
 
@@ -78,8 +78,9 @@ def remove(cluster: Cluster, *, purge: bool) -> None:
     kubeconfig.remove_from_home(cluster)
     cluster.kubeconfig.unlink(missing_ok=True)
     shutil.rmtree(cluster.state, ignore_errors=True)
-    if not clusters():
-        unlink_kubectl()
-    for directory in (cluster.state.parent, cluster.etc):
-        with suppress(OSError):
-            directory.rmdir()
+    with machine_locked():
+        if not clusters():
+            unlink_kubectl()
+        for directory in (cluster.state.parent, cluster.etc):
+            with suppress(OSError):
+                directory.rmdir()

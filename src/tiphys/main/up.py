@@ -224,5 +224,7 @@ def _check_alive(cluster: Cluster, nodes: Sequence[NodeSettings]) -> None:
     found += [(f"agent of {node.name}", node.pidfile, node.log) for node in nodes]
     for what, pidfile, log in found:
         if process.load(pidfile) is None:
-            last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it wrote nothing"]
-            raise ClusterError(f"the {what} ended while starting ({last[0]}); see {log}")
+            # The frame that Python draws around groups of exceptions says nothing.
+            said = [line.strip(" |") for line in log.read_text(errors="replace").splitlines() if line.strip(" |+-")]
+            last = said[-1] if said else "it wrote nothing"
+            raise ClusterError(f"the {what} ended while starting ({last}); see {log}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,14 @@ def test_networks_of_clusters_and_nodes_do_not_overlap() -> None:
         settings = Cluster(name).create(2)
         found += [settings.pods, settings.services, settings.underlay]
     assert not any(one.overlaps(other) for one in found for other in found if one is not other)
+
+
+def test_clusters_that_are_made_at_once_share_no_number() -> None:
+    names = [f"c{number}" for number in range(12)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        made = list(pool.map(lambda name: Cluster(name).create(), names))
+    assert len({settings.index for settings in made}) == len(names)
+    assert len({port for settings in made for port in settings.ports}) == 2 * len(names)
 
 
 def test_every_node_has_certificates_in_its_own_name() -> None:
