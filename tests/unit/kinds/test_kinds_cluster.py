@@ -1,7 +1,6 @@
 """Storage, networking, autoscaling, admission, certificates and definitions; and versions of one kind."""
 
 import copy
-from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from tiphys.kinds.apiextensions.customresourcedefinition import CUSTOM_RESOURCE_
 from tiphys.kinds.apiregistration.apiservice import API_SERVICES
 from tiphys.kinds.autoscaling import horizontalpodautoscaler_v1 as hpa_v1
 from tiphys.kinds.autoscaling.horizontalpodautoscaler import HORIZONTAL_POD_AUTOSCALERS
-from tiphys.kinds.certificates.certificatesigningrequest import CERTIFICATE_SIGNING_REQUESTS
 from tiphys.kinds.coordination.lease import LEASES
 from tiphys.kinds.core.persistentvolume import PERSISTENT_VOLUMES
 from tiphys.kinds.core.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIMS
@@ -262,15 +260,3 @@ def test_api_services_are_named_by_version_and_group(problems: Any) -> None:
     assert problems(API_SERVICES, {"metadata": {"name": "v1.metrics.k8s.io"}, "spec": spec}) == []
     (found,) = problems(API_SERVICES, {"metadata": {"name": "metrics"}, "spec": spec})
     assert found.startswith('metadata.name: Invalid value: "metrics"')
-
-
-def test_certificate_requests_stay_as_they_were_asked(problems: Any, update_problems: Any) -> None:
-    pem = b64encode(b"-----BEGIN CERTIFICATE REQUEST-----\n").decode()
-    obj = {"spec": {"request": pem, "signerName": "example.com/signer", "usages": ["client auth"]}}
-    assert problems(CERTIFICATE_SIGNING_REQUESTS, obj) == []
-
-    def change(new: dict[str, Any]) -> None:
-        new["spec"]["usages"] = ["server auth"]
-
-    (found,) = update_problems(CERTIFICATE_SIGNING_REQUESTS, obj, change)
-    assert found.endswith("field is immutable")

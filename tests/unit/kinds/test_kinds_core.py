@@ -186,9 +186,7 @@ def test_endpoints_and_slices(created: Any, problems: Any) -> None:
 
 def test_an_event_lives_where_its_object_does(problems: Any) -> None:
     event = {"metadata": {"name": "e", "namespace": "x"}, "involvedObject": {"namespace": "y"}}
-    assert problems(EVENTS, event) == [
-        'involvedObject.namespace: Invalid value: "y": does not match event.namespace'
-    ]
+    assert problems(EVENTS, event) == ['involvedObject.namespace: Invalid value: "y": does not match event.namespace']
 
 
 def test_limit_ranges_fill_in_requests_from_limits(created: Any, problems: Any) -> None:
@@ -206,7 +204,7 @@ def test_system_priorities_are_reserved(problems: Any) -> None:
     assert problems(PRIORITY_CLASSES, {"metadata": {"name": "system-node-critical"}, "value": 2_000_001_000}) == []
     assert problems(PRIORITY_CLASSES, {"metadata": {"name": "system-x"}, "value": 1}) == [
         "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. "
-            "error: system-x is not a known system priority class"
+        "error: system-x is not a known system priority class"
     ]
     assert problems(PRIORITY_CLASSES, {"value": 2_000_000_000}) == [
         "value: Forbidden: maximum allowed value of a user defined priority is 1000000000"

@@ -236,9 +236,9 @@ def test_a_version_that_objects_are_stored_in_stays() -> None:
     found = problems(new, definition())
     assert found == [
         'status.storedVersions[0]: Invalid value: "v1": missing from spec.versions; v1 was previously a storage '
-            'version, '
+        "version, "
         "and must remain in spec.versions until a storage migration ensures no data remains persisted in v1 and "
-            "removes "
+        "removes "
         "v1 from status.storedVersions"
     ]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tiphys.api.errors import FieldError, invalid
+from tiphys.api import names
+from tiphys.api.errors import FieldError, invalid, not_supported, required
 from tiphys.api.resource import Json
-from tiphys.kinds.checks import has, one_of
+from tiphys.kinds.checks import follows
 from tiphys.kinds.columns import AGE, NAME, NONE, at, column, number
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import dig, put_default
+from tiphys.kinds.flowcontrol.rules import check_condition_types, check_rule
 from tiphys.kinds.strategy import StatusStrategy
 
 
@@ -19,13 +21,34 @@ class FlowSchemaStrategy(StatusStrategy):
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
         spec = new.get("spec") or {}
-        precedence = spec.get("matchingPrecedence") or 0
-        if not 1 <= precedence <= 10000:
-            yield invalid("spec.matchingPrecedence", precedence, "must be a value between 1 and 10000")
-        yield from has(spec.get("priorityLevelConfiguration") or {}, "spec.priorityLevelConfiguration", "name")
-        method = spec.get("distinguisherMethod")
-        if method is not None:
-            yield from one_of(method, "spec.distinguisherMethod", "type", ("ByNamespace", "ByUser"))
+        if old is None or spec != old.get("spec"):
+            yield from _check_spec(spec, dig(new, "metadata", "name") or "")
+        if old is not None:
+            yield from check_condition_types(dig(new, "status", "conditions") or [], "status.conditions")
+
+
+def _check_spec(spec: Json, name: str) -> Iterator[FieldError]:
+    precedence, where = spec.get("matchingPrecedence") or 0, "spec.matchingPrecedence"
+    if precedence <= 0:
+        yield invalid(where, precedence, "must be a positive value")
+    if precedence > _MAX_PRECEDENCE:
+        yield invalid(where, precedence, f"must not be greater than {_MAX_PRECEDENCE}")
+    if precedence == 1 and name != "exempt":
+        yield invalid(where, precedence, "only the schema named 'exempt' may have matchingPrecedence 1")
+    method = spec.get("distinguisherMethod")
+    if method is not None and method.get("type") not in ("ByNamespace", "ByUser"):
+        shown = {"Type": method.get("type") or ""}
+        yield not_supported("spec.distinguisherMethod.type", shown, ("ByNamespace", "ByUser"))
+    level, where = dig(spec, "priorityLevelConfiguration", "name") or "", "spec.priorityLevelConfiguration.name"
+    if level:
+        yield from follows(level, where, names.dns1123_subdomain)
+    else:
+        yield required(where, "must reference a priority level")
+    for index, rule in enumerate(spec.get("rules") or ()):
+        yield from check_rule(rule, f"spec.rules[{index}]")
+
+
+_MAX_PRECEDENCE = 10000
 
 
 def _missing(obj: Json) -> str:
