@@ -24,6 +24,7 @@ import orjson
 from tiphys.api.resource import Json
 from tiphys.server.backends import Address, Backends, NoBackend
 from tiphys.server.cache import Cache
+from tiphys.server.outgoing import Connector
 
 _MAX_ANSWER = 8 * 1024 * 1024
 _SESSIONS = 64
@@ -144,7 +145,7 @@ class HttpPost:
     async def _session(self, server: str, ca: str) -> aiohttp.ClientSession:
         session = self._sessions.get((server, ca))
         if session is None:
-            connector = aiohttp.TCPConnector(ssl=_context(ca), limit=_CONNECTIONS)
+            connector = Connector(ssl=_context(ca), limit=_CONNECTIONS)
             session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
             self._sessions[server, ca] = session
             while len(self._sessions) > _SESSIONS:
