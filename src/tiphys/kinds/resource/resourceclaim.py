@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tiphys.api import names
-from tiphys.api.errors import FieldError, required
+from tiphys.api.errors import FieldError
 from tiphys.api.resource import Json
-from tiphys.kinds.checks import follows, has, immutable
+from tiphys.kinds.checks import immutable
 from tiphys.kinds.columns import AGE, NAME, column
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import dig, put_text
+from tiphys.kinds.resource.claim_status import check_status
+from tiphys.kinds.resource.claim_validation import check_claim, request_names
 from tiphys.kinds.strategy import StatusStrategy
 
 
@@ -19,8 +20,15 @@ class ResourceClaimStrategy(StatusStrategy):
         default_claim(new.setdefault("spec", {}))
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        yield from check_claim(new.get("spec") or {}, "spec")
+        spec = new.get("spec") or {}
+        if old is None:
+            yield from check_claim(spec, "spec")
+            return
         yield from immutable(new, old, "spec")
+        status, before = new.get("status") or {}, old.get("status") or {}
+        if status != before:
+            deleted = dig(new, "metadata", "deletionTimestamp") is not None
+            yield from check_status(status, before, request_names(spec.get("devices") or {}), deleted=deleted)
 
 
 def default_claim(spec: Json) -> None:
@@ -31,16 +39,8 @@ def default_claim(spec: Json) -> None:
                 put_text(choice, "allocationMode", "ExactCount")
                 if choice["allocationMode"] == "ExactCount" and not choice.get("count"):
                     choice["count"] = 1
-
-
-def check_claim(spec: Json, path: str) -> Iterator[FieldError]:
-    for index, request in enumerate(dig(spec, "devices", "requests") or ()):
-        where = f"{path}.devices.requests[{index}]"
-        yield from follows(request.get("name") or "", f"{where}.name", names.dns1123_label)
-        if not request.get("exactly") and not request.get("firstAvailable"):
-            yield required(where, "exactly one of `exactly` or `firstAvailable` is required")
-        elif request.get("exactly"):
-            yield from has(request["exactly"], f"{where}.exactly", "deviceClassName")
+                for toleration in choice.get("tolerations") or ():
+                    put_text(toleration, "operator", "Equal")
 
 
 def _state(obj: Json) -> str:

@@ -6,19 +6,20 @@ from collections.abc import Iterator
 
 from tiphys.api.errors import FieldError
 from tiphys.api.resource import Json
-from tiphys.kinds.checks import has, immutable
+from tiphys.kinds.checks import immutable
 from tiphys.kinds.columns import AGE, NAME, UNSET, at
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import text_at
+from tiphys.kinds.resource.slice_validation import check_slice
 from tiphys.kinds.strategy import KindStrategy
 
 
 class ResourceSliceStrategy(KindStrategy):
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
         spec = new.get("spec") or {}
-        yield from has(spec, "spec", "driver")
-        yield from has(spec.get("pool") or {}, "spec.pool", "name")
-        yield from immutable(new, old, "spec.driver", "spec.pool.name", "spec.nodeName")
+        if old is None or spec != old.get("spec"):
+            yield from check_slice(spec)
+            yield from immutable(new, old, "spec.pool.name", "spec.driver", "spec.nodeName")
 
 
 RESOURCE_SLICES = declare(
