@@ -11,6 +11,7 @@ import orjson
 
 from tiphys.api.errors import ApiError, from_status
 from tiphys.api.http import JSON
+from tiphys.base.outgoing import Connector
 from tiphys.client.transport import Query, Unreachable
 
 # A list of everything may be large; a watch has no limit of its own, only the silence of a dead connection.
@@ -77,7 +78,7 @@ class Https:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(ssl=self._tls, limit=0, keepalive_timeout=60)
+            connector = Connector(ssl=self._tls, limit=0, keepalive_timeout=60)
             self._session = aiohttp.ClientSession(
                 connector=connector, auto_decompress=True, read_bufsize=_LINE_LIMIT, skip_auto_headers=("User-Agent",)
             )

@@ -129,9 +129,11 @@ class Handlers:
 
     def _http_session(self) -> ClientSession:
         if self._session is None:
-            from aiohttp import ClientSession, DummyCookieJar, TCPConnector
+            from aiohttp import ClientSession, DummyCookieJar
 
-            connector = TCPConnector(force_close=True, limit=0, use_dns_cache=False)
+            from tiphys.base.outgoing import Connector
+
+            connector = Connector(force_close=True, limit=0, use_dns_cache=False)
             self._session = ClientSession(connector=connector, cookie_jar=DummyCookieJar(), trust_env=False)
         return self._session
 

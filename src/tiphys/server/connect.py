@@ -17,6 +17,7 @@ from aiohttp import web
 from tiphys.api import errors
 from tiphys.api.http import Request
 from tiphys.api.resource import Json
+from tiphys.base.outgoing import Connector
 from tiphys.client.tunnel import TunnelFailed, tunnel
 from tiphys.server.admission.connect import admit_connect
 from tiphys.server.app import ApiServer
@@ -180,7 +181,7 @@ class Connect:
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._tls), auto_decompress=False)
+            self._session = aiohttp.ClientSession(connector=Connector(ssl=self._tls), auto_decompress=False)
         return self._session
 
     async def close(self) -> None:

@@ -22,9 +22,9 @@ import aiohttp
 import orjson
 
 from tiphys.api.resource import Json
+from tiphys.base.outgoing import Connector
 from tiphys.server.backends import Address, Backends, NoBackend
 from tiphys.server.cache import Cache
-from tiphys.server.outgoing import Connector
 
 _MAX_ANSWER = 8 * 1024 * 1024
 _SESSIONS = 64

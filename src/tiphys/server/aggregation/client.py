@@ -19,6 +19,7 @@ from multidict import CIMultiDict
 
 from tiphys.api import errors
 from tiphys.api.http import JSON, Request, Response, User
+from tiphys.base.outgoing import Connector
 from tiphys.server.backends import Address
 
 _SESSIONS = 64
@@ -102,7 +103,7 @@ class AggregationClient:
         key = server.name, server.ca, server.insecure
         session = self._sessions.get(key)
         if session is None:
-            connector = aiohttp.TCPConnector(ssl=self.context(server), limit=0)
+            connector = Connector(ssl=self.context(server), limit=0)
             session = self._sessions[key] = aiohttp.ClientSession(connector=connector)
             while len(self._sessions) > _SESSIONS:
                 _, oldest = self._sessions.popitem(last=False)
