@@ -45,6 +45,14 @@ CLAIMS: list[tuple[Json, list[str]]] = [
     (exactly(selectors=[{}, {"cel": {"expression": "x" * 10241}}]), [
         f"{REQUEST}.exactly.selectors[0].cel: Required value",
         f"{REQUEST}.exactly.selectors[1].cel.expression: Too long: may not be more than 10240 bytes"]),
+    (exactly(selectors=[
+        {"cel": {"expression": 'device.driver == "x.io" && device.attributes["x.io"].model == "a"'}},
+        {"cel": {"expression": "device.capacity['x.io'].memory.compareTo(quantity('1Gi')) >= 0"}}]), []),
+    (exactly(selectors=[{"cel": {"expression": "nosuch"}}, {"cel": {"expression": "1"}}]), [
+        f'{REQUEST}.exactly.selectors[0].cel.expression: Invalid value: "nosuch": compilation failed: '
+        "ERROR: <input>:1:1: undeclared reference to 'nosuch' (in container '')\n | nosuch\n | ^",
+        f'{REQUEST}.exactly.selectors[1].cel.expression: Invalid value: "1": '
+        "must evaluate to bool or the unknown type, not int"]),
     (exactly(tolerations=[{"operator": "Exists", "value": "x", "effect": "y"}]), [
         f'{REQUEST}.exactly.tolerations[0].value: Invalid value: "x": must be empty for operator `Exists`',
         f'{REQUEST}.exactly.tolerations[0].effect: Unsupported value: "y": supported values: '

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from tiphys.api import names
 from tiphys.api.errors import duplicate, invalid, not_supported, required, too_long, too_many
 from tiphys.api.resource import Json
 from tiphys.kinds.checks import Errors, follows
 from tiphys.kinds.core.volume_sources import check_driver_name
+
+if TYPE_CHECKING:
+    from tiphys.api.cel.environment import Environment
 
 _MAX_POOL, _MAX_ID = 253, 32
 MAX_SELECTORS, _MAX_EXPRESSION, _MAX_PARAMETERS = 32, 10 * 1024, 10 * 1024
@@ -101,8 +105,29 @@ def check_selector(selector: Json, path: str) -> Errors:
     cel = selector.get("cel")
     if cel is None:
         yield required(f"{path}.cel")
-    elif len((cel.get("expression") or "").encode()) > _MAX_EXPRESSION:
-        yield too_long(f"{path}.cel.expression", _MAX_EXPRESSION)
+        return
+    where, expression = f"{path}.cel.expression", cel.get("expression") or ""
+    if len(expression.encode()) > _MAX_EXPRESSION:
+        yield too_long(where, _MAX_EXPRESSION)
+        return
+    from tiphys.api.cel.errors import CompileError  # few requests are about devices
+
+    try:
+        found = _devices().compile(expression).type
+    except CompileError as error:
+        yield invalid(where, expression, str(error))
+        return
+    if str(found) not in ("bool", "dyn"):
+        yield invalid(where, expression, f"must evaluate to bool or the unknown type, not {found}")
+
+
+@cache
+def _devices() -> Environment:
+    """What an expression sees of a device; of which type its attributes are, only the device knows."""
+    from tiphys.api.cel import types
+    from tiphys.api.cel.kubernetes import environment
+
+    return environment({"device": types.DYN})
 
 
 def check_configuration(config: Json, path: str) -> Errors:

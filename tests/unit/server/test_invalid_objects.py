@@ -1,0 +1,126 @@
+"""Wrong manifests through the API server, one per group: the Status that comes back, and the warnings beside it."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.server.conftest import Api
+
+Json = dict[str, Any]
+RBAC = "rbac.authorization.k8s.io"
+TEMPLATE: Json = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+SELECTOR = {"matchLabels": {"a": "b"}}
+ADDRESS = {"addressType": "IPv4", "endpoints": [{"addresses": []}]}
+
+# Group, version, plural, kind, whether it is in a namespace, the rest of the object, then reason, message and field.
+CASES: list[tuple[str, str, str, str, bool, Json, str, str, str]] = [
+    ("", "v1", "pods", "Pod", True, {"spec": {"containers": [{"name": "c"}]}}, "FieldValueRequired",
+     "Required value", "spec.containers[0].image"),
+    ("apps", "v1", "deployments", "Deployment", True,
+     {"spec": {"selector": {"matchLabels": {"a": "c"}}, "template": TEMPLATE}}, "FieldValueInvalid",
+     'Invalid value: {"a":"b"}: `selector` does not match template `labels`', "spec.template.metadata.labels"),
+    ("batch", "v1", "jobs", "Job", True, {"spec": {"parallelism": -1, "template": {"spec": {
+        **TEMPLATE["spec"], "restartPolicy": "Never"}}}}, "FieldValueInvalid",
+     "Invalid value: -1: must be greater than or equal to 0", "spec.parallelism"),
+    ("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", True,
+     {"spec": {"maxReplicas": 1, "scaleTargetRef": {"kind": "Deployment"}}}, "FieldValueRequired",
+     "Required value", "spec.scaleTargetRef.name"),
+    ("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", True, {"spec": {"minAvailable": -1}},
+     "FieldValueInvalid", "Invalid value: -1: must be greater than or equal to 0", "spec.minAvailable"),
+    ("networking.k8s.io", "v1", "ingresses", "Ingress", True, {"spec": {}}, "FieldValueInvalid",
+     "Invalid value: null: either `defaultBackend` or `rules` must be specified", "spec"),
+    (RBAC, "v1", "roles", "Role", True, {"rules": [{"apiGroups": [""], "resources": ["pods"]}]}, "FieldValueRequired",
+     "Required value: verbs must contain at least one value", "rules[0].verbs"),
+    ("storage.k8s.io", "v1", "storageclasses", "StorageClass", False, {"provisioner": ""}, "FieldValueRequired",
+     "Required value", "provisioner"),
+    ("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", False, {"value": 2_000_000_000},
+     "FieldValueForbidden", "Forbidden: maximum allowed value of a user defined priority is 1000000000", "value"),
+    ("coordination.k8s.io", "v1", "leases", "Lease", True, {"spec": {"leaseDurationSeconds": 0}}, "FieldValueInvalid",
+     "Invalid value: 0: must be greater than 0", "spec.leaseDurationSeconds"),
+    ("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", True, ADDRESS, "FieldValueRequired",
+     "Required value: must contain at least 1 address", "endpoints[0].addresses"),
+    ("node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", False,
+     {"handler": "h", "overhead": {"podFixed": {"cpu": "-1"}}}, "FieldValueInvalid",
+     'Invalid value: "-1": must be greater than or equal to 0', "overhead.limits[cpu]"),
+    ("certificates.k8s.io", "v1", "certificatesigningrequests", "CertificateSigningRequest", False,
+     {"spec": {"request": "", "signerName": "x.io/y", "usages": ["signing"]}}, "FieldValueInvalid",
+     'Invalid value: "": PEM block type must be CERTIFICATE REQUEST', "spec.request"),
+    ("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", "FlowSchema", False,
+     {"spec": {"priorityLevelConfiguration": {"name": "a"}, "matchingPrecedence": 10001}}, "FieldValueInvalid",
+     "Invalid value: 10001: must not be greater than 10000", "spec.matchingPrecedence"),
+    ("resource.k8s.io", "v1", "deviceclasses", "DeviceClass", False, {"spec": {"selectors": [{}]}},
+     "FieldValueRequired", "Required value", "spec.selectors[0].cel"),
+    ("apiregistration.k8s.io", "v1", "apiservices", "APIService", False,
+     {"metadata": {"name": "v1.x.io"},
+      "spec": {"group": "x.io", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 0}},
+     "FieldValueInvalid", "Invalid value: 0: must be positive and less than 1000", "spec.versionPriority"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("group", "version", "plural", "kind", "namespaced", "obj", "reason", "text", "field"),
+    CASES,
+    ids=[f"{case[3]}.{case[0]}" for case in CASES],
+)
+async def test_a_wrong_object(
+    api: Api,
+    group: str,
+    version: str,
+    plural: str,
+    kind: str,
+    namespaced: bool,
+    obj: Json,
+    reason: str,
+    text: str,
+    field: str,
+) -> None:
+    prefix = f"/apis/{group}/{version}" if group else f"/api/{version}"
+    where = "/namespaces/default" if namespaced else ""
+    body = {"apiVersion": prefix.split("/", 2)[2], "kind": kind, "metadata": {"name": "a"}, **obj}
+    await api.ok("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
+    code, status = await api("POST", f"{prefix}{where}/{plural}", body)
+    name = body["metadata"]["name"]
+    assert code == 422, status
+    assert status["kind"] == "Status"
+    assert status["reason"] == "Invalid"
+    qualified = f"{kind}.{group}" if group else kind
+    assert status["message"] == f'{qualified} "{name}" is invalid: {field}: {text}'
+    assert status["details"] == {
+        "name": name, "kind": kind, "causes": [{"reason": reason, "message": text, "field": field}],
+        **({"group": group} if group else {}),
+    }  # fmt: skip
+
+
+async def test_many_wrong_fields_are_listed_at_once(api: Api) -> None:
+    body = {"metadata": {"name": "a"}, "spec": {"leaseDurationSeconds": 0, "leaseTransitions": -1}}
+    _, status = await api("POST", "/apis/coordination.k8s.io/v1/namespaces/default/leases", body)
+    assert [cause["field"] for cause in status["details"]["causes"]] == [
+        "spec.leaseDurationSeconds",
+        "spec.leaseTransitions",
+    ]
+    assert status["message"] == (
+        'Lease.coordination.k8s.io "a" is invalid: [spec.leaseDurationSeconds: Invalid value: 0: must be greater '
+        "than 0, spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0]"
+    )
+
+
+async def test_what_is_deprecated_is_warned_of(api: Api) -> None:
+    selector = {"beta.kubernetes.io/os": "linux"}
+    body = {"metadata": {"name": "a"}, "handler": "h", "scheduling": {"nodeSelector": selector}}
+    response = await api.respond("POST", "/apis/node.k8s.io/v1/runtimeclasses", body)
+    assert response.status == 201
+    said = str(response.headers)
+    assert "scheduling.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14" in said
+
+
+async def test_a_deleted_job_leaves_its_pods_unless_told_otherwise(api: Api) -> None:
+    spec = {"template": {"spec": {**TEMPLATE["spec"], "restartPolicy": "Never"}}}
+    jobs = "/apis/batch/v1/namespaces/default/jobs"
+    await api.ok("POST", jobs, {"metadata": {"name": "a"}, "spec": spec})
+    response = await api.respond("DELETE", f"{jobs}/a")
+    assert "child pods are preserved by default when jobs are deleted" in str(response.headers)
+    left = await api.ok("GET", f"{jobs}/a")
+    assert left["metadata"]["finalizers"] == ["orphan"]
+    await api.ok("POST", jobs, {"metadata": {"name": "b"}, "spec": spec})
+    await api.ok("DELETE", f"{jobs}/b", {"propagationPolicy": "Background"})
+    assert (await api("GET", f"{jobs}/b"))[0] == 404
