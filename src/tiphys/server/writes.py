@@ -54,6 +54,8 @@ class Writes:
         obj = to_hub(call, obj)
         objects.with_spec(call.hub, obj)
         call.hub.strategy.default(obj)
+        if not managed:
+            self.manage(call, obj, None)
         attributes = self.attributes(call, "CREATE", obj, None)
         await self._admission.admit(attributes)
         call.hub.strategy.prepare(obj, None)
@@ -63,8 +65,6 @@ class Writes:
         self.check(call, obj, None)
         await self._admission.validate(attributes)
         async with self._admission.reserved(attributes):
-            if not managed:
-                self.manage(call, obj, None)
             return await self._insert(call, obj)
 
     async def _insert(self, call: Call, obj: Json) -> Response:
@@ -134,6 +134,8 @@ class Writes:
         change.confine(call, new, old)
         objects.with_spec(call.hub, new)
         call.hub.strategy.default(new)
+        if not change.manages:
+            self.manage(call, new, old)
         attributes = self.attributes(call, "UPDATE", new, old)
         attributes.shape = change.shape(call)
         if not change.admitted:
@@ -148,8 +150,6 @@ class Writes:
         if not change.admitted:
             await self._admission.validate(attributes)
         async with self._admission.reserved(attributes):
-            if not change.manages:
-                self.manage(call, new, old)
             await settle_other_versions(call, new, old, applied=change.manages)
             return await self._store_change(call, entry, new)
 
@@ -202,12 +202,17 @@ class Writes:
             raise errors.invalid_object(call.resource.group, call.resource.kind, name, problems)
 
     def manage(self, call: Call, new: Json, old: Json | None) -> None:
-        """Book the fields that this write changed to its manager."""
+        """Book the fields that this write changed to its manager: what it asked for and the defaults of that.
+
+        Before admission and the kind's own preparation, so that what they set belongs to nobody: an applier that takes
+        over from this manager would remove it otherwise. A status that comes with a creation is not taken.
+        """
         schema = objects.schema_of(call.hub)
         if schema is None:
             return
+        asked = {k: v for k, v in new.items() if k != "status"} if old is None and call.hub.status else new
         managed = update_managed(
-            old, new, manager=call.manager, api_version=call.resource.api_version,
+            old, asked, manager=call.manager, api_version=call.resource.api_version,
             subresource=call.target.subresource, schema=schema, now=call.now,
         )  # fmt: skip
         new["metadata"]["managedFields"] = managed

@@ -290,3 +290,19 @@ async def test_some_kinds_want_to_know_what_an_update_was_made_from(api):
     await api.ok("PUT", f"{path}/l", made)
     await api.ok("POST", CM, config())
     await api.ok("PUT", f"{CM}/a", config(x="2"))
+
+
+async def test_what_the_server_sets_belongs_to_nobody(api):
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "x"}]}}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": {"template": template}}
+    made = await api.ok("POST", "/apis/batch/v1/namespaces/default/jobs", job, fieldManager="maker")
+    (entry,) = made["metadata"]["managedFields"]
+    assert made["spec"]["selector"]
+    assert "f:selector" not in entry["fieldsV1"]["f:spec"]
+    assert "f:parallelism" in entry["fieldsV1"]["f:spec"]
+    # Whoever takes everything over that the maker owned, and then owns less, takes nothing away that must stay.
+    made["metadata"]["managedFields"] = [{**entry, "operation": "Apply", "manager": "applier"}]
+    await api.ok("PUT", "/apis/batch/v1/namespaces/default/jobs/j", made, fieldManager="applier")
+    await api.ok(
+        "PATCH", "/apis/batch/v1/namespaces/default/jobs/j", job, content_type=APPLY_PATCH, fieldManager="applier"
+    )
