@@ -8,6 +8,7 @@ from tiphys.kinds.apiregistration.apiservice import API_SERVICES
 from tiphys.kinds.coordination.lease import LEASES
 from tiphys.kinds.coordination.leasecandidate import LEASE_CANDIDATES
 from tiphys.kinds.flowcontrol.flowschema import FLOW_SCHEMAS
+from tiphys.kinds.flowcontrol.mandatory import FLOW_SCHEMAS as FIXED_SCHEMAS
 from tiphys.kinds.flowcontrol.prioritylevelconfiguration import PRIORITY_LEVEL_CONFIGURATIONS
 from tiphys.kinds.node.runtimeclass import RUNTIME_CLASSES
 from tiphys.kinds.rbac.clusterrole import CLUSTER_ROLES
@@ -99,6 +100,9 @@ CASES: list[tuple[Any, Json, list[str]]] = [
         'spec.tokenRequests[1].audience: Duplicate value: "a"']),
     (CSI_DRIVERS, {"spec": {"nodeAllocatableUpdatePeriodSeconds": 9}}, [
         "spec.nodeAllocatableUpdatePeriodSeconds: Invalid value: 9: must be greater than or equal to 10 seconds"]),
+    (CSI_DRIVERS, {"spec": {"serviceAccountTokenInSecrets": True}}, [
+        "spec.serviceAccountTokenInSecrets: Invalid value: true: "
+        "serviceAccountTokenInSecrets is set but no tokenRequests are specified"]),
     (CSI_NODES, {"spec": {"drivers": [{"name": "x.io", "nodeID": ""}, {"name": "x.io", "nodeID": "n" * 257}]}}, [
         "spec.drivers[0].nodeID: Required value",
         f'spec.drivers[1].nodeID: Invalid value: "{"n" * 257}": must be 256 characters or less',
@@ -195,6 +199,12 @@ CASES: list[tuple[Any, Json, list[str]]] = [
         'spec.rules[0].nonResourceRules[0].nonResourceURLs[2]: Invalid value: "//": must not contain double slash',
         'spec.rules[0].nonResourceRules[0].nonResourceURLs[3]: Invalid value: "/a*": '
         "wildcard can only do suffix matching"]),
+    (FLOW_SCHEMAS, {"metadata": {"name": "exempt"}, "spec": FIXED_SCHEMAS["exempt"]}, []),
+    (FLOW_SCHEMAS, {"metadata": {"name": "catch-all"}, "spec": FLOW}, [
+        'spec: Invalid value: {"priorityLevelConfiguration":{"name":"global-default"},"matchingPrecedence":1000}: '
+        "spec of 'catch-all' must equal the fixed value"]),
+    (PRIORITY_LEVEL_CONFIGURATIONS, {
+        "metadata": {"name": "catch-all"}, **limited(nominalConcurrencyShares=5)}, []),
     (PRIORITY_LEVEL_CONFIGURATIONS, {"spec": {"type": "Exempt"}}, [
         "spec.type: Invalid value: \"Exempt\": type must be 'Exempt' if and only if name is 'exempt'"]),
     (PRIORITY_LEVEL_CONFIGURATIONS, {"spec": {"type": "Limited"}}, [

@@ -10,6 +10,8 @@ from tiphys.api.resource import Json
 from tiphys.kinds.columns import AGE, NAME, NONE, at
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import dig, put_default
+from tiphys.kinds.flowcontrol.mandatory import PRIORITY_LEVELS as FIXED
+from tiphys.kinds.flowcontrol.mandatory import check_fixed
 from tiphys.kinds.flowcontrol.rules import check_condition_types
 from tiphys.kinds.strategy import StatusStrategy
 
@@ -33,7 +35,9 @@ class PriorityLevelStrategy(StatusStrategy):
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
         spec = new.get("spec") or {}
         if old is None or spec != old.get("spec"):
-            yield from _check_spec(spec, dig(new, "metadata", "name") or "")
+            name = dig(new, "metadata", "name") or ""
+            yield from _check_spec(spec, name)
+            yield from check_fixed(name, spec, FIXED)
         if old is not None:
             yield from check_condition_types(dig(new, "status", "conditions") or [], "status.conditions")
 

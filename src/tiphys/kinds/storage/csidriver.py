@@ -40,6 +40,10 @@ class CsiDriverStrategy(KindStrategy):
         if period is not None and period < 10:
             rule = "must be greater than or equal to 10 seconds"
             yield invalid("spec.nodeAllocatableUpdatePeriodSeconds", period, rule)
+        in_secrets = spec.get("serviceAccountTokenInSecrets")
+        if in_secrets is not None and not spec.get("tokenRequests"):
+            rule = "serviceAccountTokenInSecrets is set but no tokenRequests are specified"
+            yield invalid("spec.serviceAccountTokenInSecrets", in_secrets, rule)
         if before is not None and spec.get("attachRequired") != before.get("attachRequired"):
             yield invalid("spec.attachedRequired", spec.get("attachRequired"), IMMUTABLE)  # upstream's path
         yield from immutable(new, old, "spec.volumeLifecycleModes")
