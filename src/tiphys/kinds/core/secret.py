@@ -38,10 +38,8 @@ _REQUIRED = {
 
 class SecretStrategy(KindStrategy):
     def default(self, new: Json) -> None:
-        put_text(new, "type", "Opaque")
-
-    def prepare(self, new: Json, old: Json | None) -> None:
         """`stringData` is for writing only: it goes into `data`, over what is there."""
+        put_text(new, "type", "Opaque")
         given = new.pop("stringData", None)
         if given:
             encoded = {key: b64encode(value.encode()).decode() for key, value in given.items()}
