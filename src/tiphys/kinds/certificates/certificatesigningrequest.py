@@ -73,8 +73,8 @@ class CertificateSigningRequestStrategy(StatusStrategy):
 
     def prepare(self, new: Json, old: Json | None) -> None:
         super().prepare(new, old)
-        if old is not None:
-            new["spec"] = old.get("spec") or {}
+        if old is not None and "spec" in old:
+            new["spec"] = old["spec"]
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
         if old is None:
