@@ -38,6 +38,10 @@ class Strategy:
     def validate(self, new: Json, old: Json | None) -> Iterator[FieldError]:
         return iter(())
 
+    def validate_part(self, new: Json, old: Json, part: str) -> Iterator[FieldError]:
+        """What is wrong with an update that came through the subresource `part`, "" for the object itself."""
+        return self.validate(new, old)
+
     def warnings(self, new: Json, old: Json | None) -> Iterator[str]:
         return iter(())
 

@@ -195,8 +195,11 @@ class Writes:
     def check(self, call: Call, new: Json, old: Json | None) -> None:
         """Raise Invalid with everything that is wrong."""
         problems = list(objects.check_metadata(new, call.hub))
-        problems += call.hub.strategy.validate(new, old)
-        call.warnings.extend(call.hub.strategy.warnings(new, old))
+        strategy = call.hub.strategy
+        problems += (
+            strategy.validate(new, None) if old is None else strategy.validate_part(new, old, call.target.subresource)
+        )
+        call.warnings.extend(strategy.warnings(new, old))
         if problems:
             name = new["metadata"].get("name", "")
             raise errors.invalid_object(call.resource.group, call.resource.kind, name, problems)

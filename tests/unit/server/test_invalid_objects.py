@@ -124,3 +124,26 @@ async def test_a_deleted_job_leaves_its_pods_unless_told_otherwise(api: Api) -> 
     await api.ok("POST", jobs, {"metadata": {"name": "b"}, "spec": spec})
     await api.ok("DELETE", f"{jobs}/b", {"propagationPolicy": "Background"})
     assert (await api("GET", f"{jobs}/b"))[0] == 404
+
+
+async def test_what_has_a_subresource_of_its_own_changes_through_no_other(api: Api) -> None:
+    await api.ok("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
+    pods = "/api/v1/namespaces/default/pods"
+    requests = {"resources": {"requests": {"cpu": "1"}}}
+    pod = await api.ok("POST", pods, {"metadata": {"name": "a"}, "spec": TEMPLATE["spec"]})
+    container = pod["spec"]["containers"][0]
+    debugger = {"name": "d", "image": "i", "terminationMessagePolicy": "File"}
+    for change in (
+        {"nodeName": "n"},
+        {"containers": [{**container, **requests}]},
+        {"ephemeralContainers": [debugger]},
+    ):
+        code, status = await api("PUT", f"{pods}/a", {**pod, "spec": {**pod["spec"], **change}})
+        assert code == 422, change
+        (cause,) = status["details"]["causes"]
+        assert cause["field"] == "spec"
+        assert cause["message"].startswith("Forbidden: pod updates may not change fields other than ")
+    changed = {**pod, "spec": {**pod["spec"], "containers": [{**container, "image": "j"}]}}
+    pod = await api.ok("PUT", f"{pods}/a", changed)
+    added = {**pod, "spec": {**pod["spec"], "ephemeralContainers": [debugger]}}
+    assert (await api.ok("PUT", f"{pods}/a/ephemeralcontainers", added))["spec"]["ephemeralContainers"]

@@ -141,13 +141,14 @@ class PodStrategy(StatusStrategy):
         mirror_service_account(spec)
 
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
-        if old is None:
-            yield from check_pod(new)
-            return
+        yield from check_pod(new) if old is None else self.validate_part(new, old, None)
+
+    def validate_part(self, new: Json, old: Json, part: str | None) -> Iterator[FieldError]:
+        """Of no `part` is a write that may change what those of any of them may."""
         # Most writes to a pod are of its status; a spec that did not change was legal when it was written.
         if new.get("spec") != old.get("spec"):
             yield from check_pod(new, created=False)
-            yield from check_pod_update(new, old)
+            yield from check_pod_update(new, old, part)
         if new.get("status") != old.get("status"):
             yield from check_status_update(new, old)
         after, before = (dig(pod, "metadata", "annotations") or {} for pod in (new, old))

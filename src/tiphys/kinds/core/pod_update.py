@@ -1,7 +1,7 @@
 """What of a pod may change after it was created.
 
-Which subresource a write came through is told by what changed: binding gives a first `nodeName`, `ephemeralcontainers`
-appends some, `resize` changes amounts; the server lets each change nothing else.
+Binding gives a first `nodeName`, `ephemeralcontainers` appends some, `resize` changes amounts; the server lets each
+change nothing else, and nothing else changes these.
 Source: upstream's `ValidatePodUpdate`, `ValidatePodEphemeralContainersUpdate` and `ValidatePodResize`.
 """
 
@@ -23,12 +23,14 @@ _RULE = (
     "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
-_FREE = ("image", "resources", "resizePolicy")
+_FREE = frozenset({"image"})
+_FREE_OF_RESIZE = _FREE | {"resources", "resizePolicy"}
 _MAX_INT32 = 2**31 - 1
 _NODE_TERMS = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
-def check_pod_update(new: Json, old: Json) -> Errors:
+def check_pod_update(new: Json, old: Json, part: str | None = None) -> Errors:
+    """`part`: the subresource of the write, None for one that may change what any of them may."""
     before, after = old.get("spec") or {}, new.get("spec") or {}
     if before == after:
         return
@@ -45,9 +47,9 @@ def check_pod_update(new: Json, old: Json) -> Errors:
     yield from _check_tolerations(after, before)
     yield from _check_gates(after, before)
     yield from _check_ephemeral(after, before, old)
-    if resized(after, before):
+    if part in (None, "resize") and resized(after, before):
         yield from check_resize(new, old)
-    left, right = _fixed(before, before), _fixed(after, before)
+    left, right = _fixed(before, before, part), _fixed(after, before, part)
     if before.get("schedulingGates"):
         yield from _check_gated(right, left)
     if left != right:
@@ -137,23 +139,24 @@ def _only_adds(new: Json, old: Json) -> bool:
     return all(after[: len(before)] == before for before, after in lists)
 
 
-def _fixed(spec: Json, before: Json) -> Json:
+def _fixed(spec: Json, before: Json, part: str | None) -> Json:
     """`spec` without what may change."""
     fixed = {name: value for name, value in spec.items() if name not in ("activeDeadlineSeconds", "tolerations")}
-    fixed.pop("ephemeralContainers", None)
     fixed.pop("schedulingGates", None)
-    if not before.get("nodeName"):
+    if part in (None, "ephemeralcontainers"):
+        fixed.pop("ephemeralContainers", None)
+    if part in (None, "binding") and not before.get("nodeName"):
         fixed.pop("nodeName", None)
     if (before.get("terminationGracePeriodSeconds") or 0) < 0 and spec.get("terminationGracePeriodSeconds") in (
         1,
         before.get("terminationGracePeriodSeconds"),
     ):
         fixed.pop("terminationGracePeriodSeconds", None)
+    free = _FREE_OF_RESIZE if part in (None, "resize") else _FREE
     for list_name in ("containers", "initContainers"):
         if list_name in fixed:
             fixed[list_name] = [
-                {name: value for name, value in container.items() if name not in _FREE}
-                for container in fixed[list_name]
+                {name: value for name, value in container.items() if name not in free} for container in fixed[list_name]
             ]
     return fixed
 
