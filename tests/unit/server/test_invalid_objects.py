@@ -147,3 +147,26 @@ async def test_what_has_a_subresource_of_its_own_changes_through_no_other(api: A
     pod = await api.ok("PUT", f"{pods}/a", changed)
     added = {**pod, "spec": {**pod["spec"], "ephemeralContainers": [debugger]}}
     assert (await api.ok("PUT", f"{pods}/a/ephemeralcontainers", added))["spec"]["ephemeralContainers"]
+
+
+async def test_the_newer_version_of_events_asks_for_more(api: Api) -> None:
+    regarding = {"kind": "Pod", "name": "a", "namespace": "default"}
+    event = {"metadata": {"name": "a"}, "regarding": regarding, "type": "x", "deprecatedCount": 1, "series": {}}
+    events = "/apis/events.k8s.io/v1/namespaces/default/events"
+    code, status = await api("POST", events, event)
+    assert code == 422
+    assert [f"{cause['field']}: {cause['message']}" for cause in status["details"]["causes"]] == [
+        'series.count: Invalid value: "": should be at least 2',
+        "series.lastObservedTime: Required value",
+        "eventTime: Required value",
+        'type: Invalid value: "": has invalid value: x',
+        'count: Invalid value: "": needs to be unset',
+    ]
+    old = {"metadata": {"name": "a"}, "involvedObject": regarding, "type": "x", "count": 1}
+    await api.ok("POST", "/api/v1/namespaces/default/events", old)
+    stored = await api.ok("GET", f"{events}/a")
+    code, status = await api("PUT", f"{events}/a", {**stored, "note": "other"})
+    assert code == 422
+    assert status["details"]["causes"][0] == {
+        "reason": "FieldValueInvalid", "message": 'Invalid value: "other": field is immutable', "field": "message",
+    }  # fmt: skip
