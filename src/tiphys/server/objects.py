@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
-from tiphys.api import check, facts, names, protobuf
+from tiphys.api import check, facts, protobuf
 from tiphys.api.errors import (
     BadRequest,
-    FieldError,
     RequestEntityTooLarge,
     UnsupportedMediaType,
-    invalid,
-    required,
 )
 from tiphys.api.http import APPLY_PATCH, JSON
 from tiphys.api.registry import AnyResource
@@ -193,36 +190,3 @@ def spec_changed(call: Call, new: Json, old: Json) -> bool:
     if call.hub.status or call.hub.structural is None:
         skip += ("status",)
     return {k: v for k, v in new.items() if k not in skip} != {k: v for k, v in old.items() if k not in skip}
-
-
-def check_metadata(obj: Json, resource: AnyResource) -> Iterator[FieldError]:
-    """Upstream's ValidateObjectMeta, less the name's own form, which each kind decides."""
-    meta = obj["metadata"]
-    name = meta.get("name", "")
-    if not name:
-        yield required("metadata.name", "name or generateName is required")
-    else:
-        for problem in names.path_segment(name):
-            yield invalid("metadata.name", name, problem)
-    if resource.namespaced:
-        for problem in names.dns1123_label(meta.get("namespace", "")):
-            yield invalid("metadata.namespace", meta.get("namespace", ""), problem)
-    yield from names.validate_labels(meta.get("labels") or {}, "metadata.labels")
-    yield from names.validate_annotations(meta.get("annotations") or {}, "metadata.annotations")
-    for index, finalizer in enumerate(meta.get("finalizers") or ()):
-        for problem in names.qualified_name(finalizer):
-            yield invalid(f"metadata.finalizers[{index}]", finalizer, problem)
-    yield from _check_owners(meta.get("ownerReferences") or ())
-
-
-def _check_owners(owners: Any) -> Iterator[FieldError]:
-    controllers = []
-    for index, owner in enumerate(owners):
-        path = f"metadata.ownerReferences[{index}]"
-        for name in ("apiVersion", "kind", "name", "uid"):
-            if not owner.get(name):
-                yield required(f"{path}.{name}", f"{name} must not be empty")
-        if owner.get("controller"):
-            controllers.append(f"{owner.get('kind')}/{owner.get('name')}")
-    if len(controllers) > 1:
-        yield invalid("metadata.ownerReferences", controllers, "Only one reference can have Controller set to true")

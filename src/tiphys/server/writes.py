@@ -23,6 +23,7 @@ from tiphys.server.call import Call, options_of
 from tiphys.server.changes import Change, changer
 from tiphys.server.custom.ownership import settle_other_versions
 from tiphys.server.durable import durable, stale
+from tiphys.server.metadata import check_metadata
 from tiphys.server.reads import Reads
 from tiphys.store import Record, Revision, Store
 
@@ -194,7 +195,7 @@ class Writes:
 
     def check(self, call: Call, new: Json, old: Json | None) -> None:
         """Raise Invalid with everything that is wrong."""
-        problems = list(objects.check_metadata(new, call.hub))
+        problems = list(check_metadata(new, old, call.hub))
         strategy = call.hub.strategy
         problems += (
             strategy.validate(new, None) if old is None else strategy.validate_part(new, old, call.target.subresource)

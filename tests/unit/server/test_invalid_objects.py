@@ -170,3 +170,52 @@ async def test_the_newer_version_of_events_asks_for_more(api: Api) -> None:
     assert status["details"]["causes"][0] == {
         "reason": "FieldValueInvalid", "message": 'Invalid value: "other": field is immutable', "field": "message",
     }  # fmt: skip
+
+
+OWNER = {"apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "1", "controller": True}
+METADATA: list[tuple[Json, list[str]]] = [
+    ({"finalizers": ["a"]}, [
+        'metadata.finalizers[0]: Invalid value: "a": '
+        "name is neither a standard finalizer name nor is it fully qualified"]),
+    ({"finalizers": ["orphan", "foregroundDeletion"]}, [
+        'metadata.finalizers: Invalid value: ["orphan","foregroundDeletion"]: '
+        "finalizer orphan and foregroundDeletion cannot be both set"]),
+    ({"ownerReferences": [{"apiVersion": "", "kind": "", "name": "", "uid": ""}]}, [
+        'metadata.ownerReferences[0].apiVersion: Invalid value: "": version must not be empty',
+        'metadata.ownerReferences[0].kind: Invalid value: "": must not be empty',
+        'metadata.ownerReferences[0].name: Invalid value: "": must not be empty',
+        'metadata.ownerReferences[0].uid: Invalid value: "": must not be empty']),
+    ({"ownerReferences": [{**OWNER, "kind": "Event", "controller": False}]}, [
+        'metadata.ownerReferences[0]: Invalid value: {"apiVersion":"v1","kind":"Event","name":"a","uid":"1",'
+        '"controller":false}: /v1, Kind=Event is disallowed from being an owner']),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("meta", "expected"), METADATA)
+async def test_wrong_metadata(api: Api, meta: Json, expected: list[str]) -> None:
+    body = {"metadata": {"name": "a", **meta}}
+    code, status = await api("POST", "/api/v1/namespaces/default/configmaps", body)
+    assert code == 422
+    assert [f"{cause['field']}: {cause['message']}" for cause in status["details"]["causes"]] == expected
+
+
+async def test_only_one_owner_is_the_controller(api: Api) -> None:
+    body = {"metadata": {"name": "a", "ownerReferences": [OWNER, {**OWNER, "name": "b", "uid": "2"}]}}
+    _, status = await api("POST", "/api/v1/namespaces/default/configmaps", body)
+    rule = 'Only one reference can have Controller set to true. Found "true" in references for Pod/a and Pod/b'
+    assert status["message"].endswith(f": {rule}")
+
+
+async def test_what_is_being_deleted_takes_no_new_finalizers(api: Api) -> None:
+    maps = "/api/v1/namespaces/default/configmaps"
+    await api.ok("POST", maps, {"metadata": {"name": "a", "finalizers": ["x.io/y"]}})
+    held = await api.ok("DELETE", f"{maps}/a")
+    held = await api.ok("GET", f"{maps}/a") if held["kind"] == "Status" else held
+    held["metadata"]["finalizers"].append("x.io/z")
+    code, status = await api("PUT", f"{maps}/a", held)
+    assert code == 422
+    assert status["details"]["causes"] == [{
+        "reason": "FieldValueForbidden", "field": "metadata.finalizers",
+        "message": "Forbidden: no new finalizers can be added if the object is being deleted, "
+                   'found new finalizers []string{"x.io/z"}',
+    }]  # fmt: skip

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from tiphys.api.errors import FieldError, invalid, required
 from tiphys.api.meta import Object
 from tiphys.api.resource import Json, Strategy
-from tiphys.kinds.checks import immutable
+from tiphys.kinds.checks import IMMUTABLE, immutable
 from tiphys.kinds.core.event import EVENTS
 from tiphys.kinds.declare import declare, through_hub
 
@@ -45,6 +45,10 @@ class StrictEventStrategy(Strategy):
             yield from _check_series(new.get("series"))
         if old is not None:
             yield from immutable(new, old, *_LASTING)
+            reporter = new.get("reportingComponent")
+            if reporter != old.get("reportingComponent"):
+                yield invalid("reportingController", reporter, IMMUTABLE)
+            yield from immutable(new, old, "reportingInstance")
             return
         if not new.get("eventTime"):
             yield required("eventTime")
@@ -59,7 +63,7 @@ class StrictEventStrategy(Strategy):
 
 _LASTING = (
     "involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "type", "eventTime",
-    "action", "related", "reportingComponent", "reportingInstance",
+    "action", "related",
 )  # fmt: skip
 
 
