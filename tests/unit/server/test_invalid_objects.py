@@ -146,7 +146,15 @@ async def test_what_has_a_subresource_of_its_own_changes_through_no_other(api: A
     changed = {**pod, "spec": {**pod["spec"], "containers": [{**container, "image": "j"}]}}
     pod = await api.ok("PUT", f"{pods}/a", changed)
     added = {**pod, "spec": {**pod["spec"], "ephemeralContainers": [debugger]}}
-    assert (await api.ok("PUT", f"{pods}/a/ephemeralcontainers", added))["spec"]["ephemeralContainers"]
+    pod = await api.ok("PUT", f"{pods}/a/ephemeralcontainers", added)
+    (kept,) = pod["spec"]["ephemeralContainers"]
+    assert kept["imagePullPolicy"] == "Always"
+    pod["spec"]["ephemeralContainers"] = []
+    _, status = await api("PUT", f"{pods}/a/ephemeralcontainers", pod)
+    assert status["details"]["causes"][0] == {
+        "reason": "FieldValueForbidden", "field": "spec.ephemeralContainers",
+        "message": 'Forbidden: existing ephemeral containers "d" may not be removed\n',
+    }  # fmt: skip
 
 
 async def test_the_newer_version_of_events_asks_for_more(api: Api) -> None:

@@ -127,7 +127,6 @@ class _Confined(Change):
         wanted: Any = new.get("spec") or {}
         spec = orjson.loads(orjson.dumps(old["spec"]))
         if call.target.subresource == "ephemeralcontainers":
-            _check_ephemeral(call, wanted, spec)
             spec["ephemeralContainers"] = wanted.get("ephemeralContainers") or []
         else:
             _resize(wanted, spec)
@@ -137,21 +136,6 @@ class _Confined(Change):
         new["spec"] = spec
         if managed is not None:
             new["metadata"]["managedFields"] = managed
-
-
-def _check_ephemeral(call: Call, wanted: Json, spec: Json) -> None:
-    """Ephemeral containers are added, never changed or removed."""
-    before = {c["name"]: c for c in spec.get("ephemeralContainers") or ()}
-    after = {c.get("name"): c for c in wanted.get("ephemeralContainers") or ()}
-    path = "spec.ephemeralContainers"
-    if any(name not in after for name in before):
-        problem = errors.forbidden(path, "existing ephemeral containers may not be removed")
-        raise errors.invalid_object("", "Pod", call.target.name, [problem])
-    for container in after.values():
-        container.setdefault("terminationMessagePath", "/dev/termination-log")
-        container.setdefault("terminationMessagePolicy", "File")
-        container.setdefault("imagePullPolicy", "IfNotPresent")
-        container.setdefault("resources", {})
 
 
 def _resize(wanted: Json, spec: Json) -> None:
