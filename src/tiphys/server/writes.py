@@ -8,6 +8,9 @@ named a resourceVersion). Source: https://kubernetes.io/docs/reference/using-api
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import orjson
 
 from tiphys import store
 from tiphys.api import errors
@@ -28,6 +31,8 @@ from tiphys.server.reads import Reads
 from tiphys.store import Record, Revision, Store
 
 _TRIES = 5
+# How many generated names are tried.
+_NAMES = 8
 
 
 class Writes:
@@ -44,7 +49,20 @@ class Writes:
         return await self.create_object(call, obj)
 
     async def create_object(self, call: Call, obj: Json, *, managed: bool = False) -> Response:
-        """Store a new object, given in the request's version; `managed` tells that it brings its own bookkeeping."""
+        """Store a new object, given in the request's version; `managed` tells that it brings its own bookkeeping.
+
+        A generated name that is taken is generated anew, as upstream's RetryGenerateName (KEP-4420) has it.
+        """
+        if obj["metadata"].get("name") or not obj["metadata"].get("generateName"):
+            return await self._create(call, obj, managed=managed)
+        pristine = orjson.dumps(obj)
+        for _ in range(_NAMES - 1):
+            with suppress(errors.AlreadyExists):
+                return await self._create(call, obj, managed=managed)
+            obj = orjson.loads(pristine)
+        return await self._create(call, obj, managed=managed)
+
+    async def _create(self, call: Call, obj: Json, *, managed: bool) -> Response:
         if call.resource.terminating:
             raise errors.denied(
                 call.resource.group, call.resource.plural, obj["metadata"].get("name", ""),

@@ -306,3 +306,15 @@ async def test_what_the_server_sets_belongs_to_nobody(api):
     await api.ok(
         "PATCH", "/apis/batch/v1/namespaces/default/jobs/j", job, content_type=APPLY_PATCH, fieldManager="applier"
     )
+
+
+async def test_a_generated_name_that_is_taken_is_generated_anew(api, monkeypatch):
+    picks = iter(["aaaaa", "aaaaa", "aaaaa", "bbbbb"])
+    monkeypatch.setattr("tiphys.server.objects.random.choices", lambda *_, **__: list(next(picks)))
+    body = {"metadata": {"generateName": "m-"}}
+    assert (await api.ok("POST", CM, body))["metadata"]["name"] == "m-aaaaa"
+    assert (await api.ok("POST", CM, body))["metadata"]["name"] == "m-bbbbb"
+    monkeypatch.setattr("tiphys.server.objects.random.choices", lambda *_, **__: list("aaaaa"))
+    code, status = await api("POST", CM, body)
+    assert (code, status["reason"]) == (409, "AlreadyExists")
+    assert "not able to generate a unique name" in status["message"]
