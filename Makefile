@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test check demo test unit e2e bench bench-api bench-scheduler conformance clean
+.PHONY: help setup setup-test check demo test unit e2e bench bench-api bench-nodes bench-scheduler conformance clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -47,6 +47,9 @@ bench: setup-test ## start-up time, memory, latency, throughput (needs root)
 
 bench-scheduler: setup ## pods scheduled per second, in process
 	$(BIN)/python benchmarks/scheduler.py
+
+bench-nodes: setup-test ## several nodes on this machine: start-up, memory, the network between pods (needs root)
+	$(BIN)/python benchmarks/nodes.py
 
 bench-api: setup ## processor time of an API operation, over TLS with RBAC and admission
 	$(BIN)/python benchmarks/api.py
