@@ -23,30 +23,18 @@ _UNKNOWN = frozenset({"dyn", "error", "param"})
 
 def all_of(terms: list[Run]) -> Run:
     """`a && b`: false wins over an error, wherever it stands."""
-
-    def conjunction(frame: Frame) -> Any:
-        failure: EvalError | None = None
-        for term in terms:
-            try:
-                value = term(frame)
-            except EvalError as error:
-                failure = failure or error
-                continue
-            if value is False:
-                return False
-            if value is not True:
-                failure = failure or EvalError("no such overload")
-        if failure is not None:
-            raise failure
-        return True
-
-    return conjunction
+    return _decided(terms, by=False)
 
 
 def any_of(terms: list[Run]) -> Run:
     """`a || b`: true wins over an error, wherever it stands."""
+    return _decided(terms, by=True)
 
-    def disjunction(frame: Frame) -> Any:
+
+def _decided(terms: list[Run], *, by: bool) -> Run:
+    other = not by
+
+    def junction(frame: Frame) -> Any:
         failure: EvalError | None = None
         for term in terms:
             try:
@@ -54,15 +42,15 @@ def any_of(terms: list[Run]) -> Run:
             except EvalError as error:
                 failure = failure or error
                 continue
-            if value is True:
-                return True
-            if value is not False:
+            if value is by:
+                return by
+            if value is not other:
                 failure = failure or EvalError("no such overload")
         if failure is not None:
             raise failure
-        return False
+        return other
 
-    return disjunction
+    return junction
 
 
 def plan(node: Call, kinds: Sequence[Type], args: list[Run]) -> Run:
