@@ -234,3 +234,17 @@ def test_a_namespace_goes_with_all_that_is_in_it(cluster):
     cluster.kubectl("delete", "namespace", "short-lived", "--timeout=60s")
     assert "NotFound" in cluster.kubectl("get", "namespace", "short-lived", check=False)
     assert not Path("/var/lib/tiphys/short-lived").exists()
+
+
+def test_a_list_of_objects_is_validated_and_applied(cluster: RealCluster, namespace: str) -> None:
+    one = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}, "data": {"a": "b"}}
+    two = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "two"}}
+    whole = {"apiVersion": "v1", "kind": "List", "items": [one, two]}
+    told = cluster.kubectl("-n", namespace, "apply", "-f", "-", stdin=json.dumps(whole))
+    assert told.split() == ["configmap/one", "created", "secret/two", "created"]
+    # What was read comes back as it is: a copy of a namespace.
+    copy = cluster.kubectl("-n", namespace, "get", "configmaps,secrets", "-o", "yaml")
+    cluster.kubectl("-n", namespace, "apply", "-f", "-", stdin=copy)
+    wrong = {**whole, "items": [{**one, "data": ["no map"]}]}
+    told = cluster.kubectl("-n", namespace, "apply", "-f", "-", stdin=json.dumps(wrong), check=False)
+    assert "invalid type" in told

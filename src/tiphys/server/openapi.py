@@ -6,6 +6,7 @@ and thrown away when the registry changes. Source: https://kubernetes.io/docs/co
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterator
 
@@ -16,6 +17,7 @@ from tiphys.api import errors
 from tiphys.api.http import JSON, Request, Response
 from tiphys.api.registry import AnyResource, Registry
 from tiphys.api.resource import Json
+from tiphys.server import openapi_protobuf
 from tiphys.server.aggregation.remotes import Aggregation
 from tiphys.server.app import Extensions
 from tiphys.server.openapi_schemas import V2, V3, Definitions
@@ -81,20 +83,39 @@ class OpenApi:
         return Response(200, body, JSON, headers)
 
     async def _v2(self, request: Request) -> Response:
+        """As JSON, or in the protobuf that kubectl asks for."""
         accept = request.headers.get("accept", "")
-        if "protobuf" in accept and "json" not in accept and "*/*" not in accept:
-            raise errors.NotAcceptable("OpenAPI v2 is served as application/json only")
+        binary = "+protobuf" in accept and "json" not in accept and "*/*" not in accept
+        if binary and not any(media in accept for media in (openapi_protobuf.ASKED, openapi_protobuf.MEDIA_TYPE)):
+            raise errors.NotAcceptable(f"OpenAPI v2 is served as {JSON} and {openapi_protobuf.MEDIA_TYPE}")
         body = self._made.get("v2")
         if body is None:
-            definitions = Definitions(V2)
-            paths: Json = {}
-            for resource in self._registry:
-                paths |= _paths(resource, definitions, v3=False)
-            document: Json = {"swagger": "2.0", "info": _INFO, "paths": paths, "definitions": definitions.all()}
-            if self.aggregation is not None:
-                await self.aggregation.merge_v2(document)
-            body = self._made["v2"] = orjson.dumps(document)
-        return Response(200, body, JSON, {"ETag": f'"{hashlib.sha256(body).hexdigest().upper()}"'})
+            body = self._made["v2"] = orjson.dumps(await self._whole())
+        if binary:
+            body = await self._binary(body)
+        media = openapi_protobuf.MEDIA_TYPE if binary else JSON
+        headers = {"ETag": f'"{hashlib.sha256(body).hexdigest().upper()}"', "Vary": "Accept"}
+        return Response(200, body, media, headers)
+
+    async def _binary(self, document: bytes) -> bytes:
+        made = self._made.get("v2 protobuf")
+        if made is None:
+            # With many custom resources this takes a while: beside the event loop.
+            made = await asyncio.to_thread(lambda: openapi_protobuf.encode(orjson.loads(document)))
+            if self._made.get("v2") is document:
+                self._made["v2 protobuf"] = made
+        return made
+
+    async def _whole(self) -> Json:
+        """The document of everything."""
+        definitions = Definitions(V2)
+        paths: Json = {}
+        for resource in self._registry:
+            paths |= _paths(resource, definitions, v3=False)
+        document: Json = {"swagger": "2.0", "info": _INFO, "paths": paths, "definitions": definitions.all()}
+        if self.aggregation is not None:
+            await self.aggregation.merge_v2(document)
+        return document
 
     def _group_versions(self) -> list[tuple[str, str]]:
         return list(dict.fromkeys((resource.group, resource.version) for resource in self._registry))
