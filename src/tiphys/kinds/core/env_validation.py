@@ -5,6 +5,8 @@ Source: upstream's `ValidateEnv`, `ValidateEnvFrom` and `validateObjectFieldSele
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import re
 
 from tiphys.api import names, quantity
@@ -70,11 +72,11 @@ def _check_source(name: str, source: Json, path: str) -> Errors:
         yield from _check_key(source.get("key") or "", f"{path}.key", names.config_key)
 
 
-def _check_key(key: str, path: str, rule: object) -> Errors:
+def _check_key(key: str, path: str, rule: Callable[[str], Iterable[str]]) -> Errors:
     if not key:
         yield required(path)
     else:
-        yield from follows(key, path, rule)  # type: ignore[arg-type]
+        yield from follows(key, path, rule)
 
 
 def _check_file_key(source: Json, path: str) -> Errors:

@@ -193,12 +193,14 @@ def _port(url: Url) -> str:
     return "" if match is None else match[1]
 
 
+def _is_global_unicast(ip: Any) -> bool:
+    address = ip.address
+    special = address.is_unspecified or address.is_loopback or address.is_multicast or address.is_link_local
+    return not (special or str(address) == "255.255.255.255")
+
+
 def _declare_addresses() -> None:
     once = costs.traverse
-    unicast = lambda ip: not (  # noqa: E731
-        ip.address.is_unspecified or ip.address.is_loopback or ip.address.is_multicast or ip.address.is_link_local
-        or str(ip.address) == "255.255.255.255"
-    )  # fmt: skip
     _add("string_to_ip", "ip(string) ip", _ip, once)
     _add("ip_family", "ip.family() int", lambda ip: ip.address.version)
     _add("ip_is_canonical", ".ip.isCanonical(string) bool", lambda text: str(_ip(text)) == text, costs.traverse_twice)
@@ -206,7 +208,7 @@ def _declare_addresses() -> None:
     _add("ip_is_loopback", "ip.isLoopback() bool", lambda ip: ip.address.is_loopback)
     _add("ip_is_link_local_multicast", "ip.isLinkLocalMulticast() bool", _link_local_multicast)
     _add("ip_is_link_local_unicast", "ip.isLinkLocalUnicast() bool", lambda ip: ip.address.is_link_local)
-    _add("ip_is_global_unicast", "ip.isGlobalUnicast() bool", unicast)
+    _add("ip_is_global_unicast", "ip.isGlobalUnicast() bool", _is_global_unicast)
     _add("is_ip", "isIP(string) bool", _is(_ip), once)
     _add("ip_to_string", "string(ip) string", str)
     _add("string_to_cidr", "cidr(string) cidr", _cidr, once)
