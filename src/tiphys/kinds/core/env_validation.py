@@ -5,9 +5,8 @@ Source: upstream's `ValidateEnv`, `ValidateEnvFrom` and `validateObjectFieldSele
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 import re
+from collections.abc import Callable, Iterable
 
 from tiphys.api import names, quantity
 from tiphys.api.errors import invalid, not_supported, required
