@@ -132,9 +132,16 @@ class ResourceClient(Generic[T]):
         return made
 
     async def update(self, obj: Json, *, subresource: str = "", **query: str) -> T:
+        return self._decode(await self._update(obj, subresource, query))
+
+    async def update_json(self, obj: Json, *, subresource: str = "", **query: str) -> Json:
+        made: Json = orjson.loads(await self._update(obj, subresource, query))
+        return made
+
+    async def _update(self, obj: Json, subresource: str, query: Mapping[str, str]) -> bytes:
         meta = obj["metadata"]
         path = self.resource.path(meta["name"], meta.get("namespace", ""), subresource)
-        return self._decode(await self._write("PUT", path, obj, query))
+        return await self._write("PUT", path, obj, query)
 
     async def patch(
         self, meta: ObjectMeta, patch: Json | Sequence[Any], *, kind: str = "merge", subresource: str = "", **query: str
