@@ -144,14 +144,15 @@ class ResourceClient(Generic[T]):
         return await self._write("PUT", path, obj, query)
 
     async def patch(
-        self, meta: ObjectMeta, patch: Json | Sequence[Any], *, kind: str = "merge", subresource: str = "", **query: str
-    ) -> T:
-        """Patch the object that `meta` names. `kind` is merge, strategic or json.
+        self, meta: ObjectMeta, patch: Json | Sequence[Any], *, kind: str = "merge", subresource: str = "",
+        within: float = 60.0, **query: str,
+    ) -> T:  # fmt: skip
+        """Patch the object that `meta` names, `within` seconds. `kind` is merge, strategic or json.
 
         A `metadata.resourceVersion` or `metadata.uid` inside the patch makes it conditional.
         """
         path = self.resource.path(meta.name, meta.namespace, subresource)
-        return self._decode(await self._write("PATCH", path, patch, query, _PATCH_TYPES[kind]))
+        return self._decode(await self._write("PATCH", path, patch, query, _PATCH_TYPES[kind], within))
 
     async def apply(self, obj: Json, *, force: bool = False, subresource: str = "", **query: str) -> T:
         """Server-side apply as this client's manager."""
@@ -201,11 +202,13 @@ class ResourceClient(Generic[T]):
             yield _events(lines)
 
     async def _write(
-        self, method: str, path: str, body: Any, query: Mapping[str, str], content_type: str = "application/json"
-    ) -> bytes:
+        self, method: str, path: str, body: Any, query: Mapping[str, str], content_type: str = JSON,
+        within: float = 60.0,
+    ) -> bytes:  # fmt: skip
         values = {"fieldManager": self._manager, **query}
-        data = orjson.dumps(body)
-        answer = await self._transport.send(method, path, query=values, body=data, content_type=content_type)
+        answer = await self._transport.send(
+            method, path, query=values, body=orjson.dumps(body), content_type=content_type, within=within
+        )
         self._note(answer)
         return answer
 

@@ -9,26 +9,44 @@ from contextlib import asynccontextmanager
 import aiohttp
 import orjson
 
-from tiphys.api.errors import ApiError, from_status
+from tiphys.api.errors import ApiError, ServiceUnavailable, from_status
 from tiphys.api.http import JSON
 from tiphys.base.outgoing import Connector
 from tiphys.client.transport import Query, Unreachable
 
 # A list of everything may be large; a watch has no limit of its own, only the silence of a dead connection.
-_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=5)
-_STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5)
+_SECONDS, _CONNECT_SECONDS = 60.0, 5.0
+# With others to go to, one that does not take a connection is left sooner.
+_IMPATIENT_SECONDS = 2.0
 _LINE_LIMIT = 8 * 1024 * 1024
+_FAULTS = (aiohttp.ClientError, TimeoutError, OSError)
 
 
 class Https:
-    """`servers` are URLs without a path; `token` is asked anew for every request, so it may be renewed behind it."""
+    """`servers` are URLs without a path; `token` is asked anew for every request, so it may be renewed behind it.
+
+    All go to the first server until it fails; then to the next, and what still hangs on the one that failed is broken
+    off, so that watches move too. A write goes to another server only if it surely did not reach the first.
+    """
 
     def __init__(
         self, servers: Sequence[str], tls: ssl.SSLContext, *, agent: str, token: Callable[[], str] | None = None
     ) -> None:
         self._servers = list(servers)
         self._tls, self._agent, self._token = tls, agent, token
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
+
+    @property
+    def server(self) -> str:
+        """The URL that requests go to now."""
+        return self._servers[0]
+
+    async def use(self, servers: Sequence[str]) -> None:
+        """Know these servers from now on; the present one stays the first if it is among them."""
+        present = self.server
+        self._servers = [*(url for url in servers if url == present), *(url for url in servers if url != present)]
+        for url in self._sessions.keys() - set(servers):
+            await self._sessions.pop(url).close()
 
     async def send(
         self,
@@ -39,50 +57,75 @@ class Https:
         body: bytes = b"",
         content_type: str = JSON,
         accept: str = JSON,
+        within: float = _SECONDS,
     ) -> bytes:
+        headers = self._headers(accept, content_type if body else "")
         failure: Exception | None = None
         for _ in range(len(self._servers)):
+            url, timeout = self.server, self._timeout(within)
             try:
-                headers = self._headers(accept, content_type if body else "")
-                async with self._open().request(
-                    method, self._servers[0] + path, params=query, data=body or None, headers=headers, timeout=_TIMEOUT
+                async with self._open(url).request(
+                    method, url + path, params=query, data=body or None, headers=headers, timeout=timeout
                 ) as response:
                     data = await response.read()
-                    if response.status >= 400:
-                        raise _error(data, response.status)
+                if response.status < 400:
                     return data
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                failure = error
-                self._next_server()
-        raise Unreachable(f"{method} {path}: no server of {', '.join(self._servers)} answered: {failure}") from failure
+                refusal = _error(data, response.status)
+                if not isinstance(refusal, ServiceUnavailable):
+                    raise refusal
+                # It has lost its store, perhaps; another may have not.
+                self._next_server(url)
+                if method != "GET":
+                    raise refusal
+                failure = refusal
+            except _FAULTS as fault:
+                failure = fault
+                await self._leave(url)
+                if method != "GET" and not isinstance(fault, aiohttp.ClientConnectorError):
+                    break
+        if isinstance(failure, ApiError):
+            raise failure
+        tried = ", ".join(self._servers)
+        what = str(failure) or type(failure).__name__
+        raise Unreachable(f"{method} {path}: no server of {tried} answered: {what}") from failure
 
     @asynccontextmanager
     async def stream(
         self, path: str, *, query: Query | None = None, accept: str = JSON
     ) -> AsyncIterator[AsyncIterator[bytes]]:
+        url = self.server
         try:
-            response = await self._open().get(
-                self._servers[0] + path, params=query, headers=self._headers(accept, ""), timeout=_STREAM_TIMEOUT
+            response = await self._open(url).get(
+                url + path, params=query, headers=self._headers(accept, ""), timeout=self._timeout(None)
             )
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            self._next_server()
-            raise Unreachable(f"GET {path}: {error}") from error
+        except _FAULTS as error:
+            await self._leave(url)
+            raise Unreachable(f"GET {path}: {str(error) or type(error).__name__}") from error
         async with response:
             if response.status >= 400:
-                raise _error(await response.read(), response.status)
+                refusal = _error(await response.read(), response.status)
+                if isinstance(refusal, ServiceUnavailable):
+                    self._next_server(url)
+                raise refusal
             yield _lines(response)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    def _timeout(self, total: float | None) -> aiohttp.ClientTimeout:
+        connect = _IMPATIENT_SECONDS if len(self._servers) > 1 else _CONNECT_SECONDS
+        return aiohttp.ClientTimeout(total=total, sock_connect=connect)
+
+    def _open(self, url: str) -> aiohttp.ClientSession:
+        session = self._sessions.get(url)
+        if session is None:
             connector = Connector(ssl=self._tls, limit=0, keepalive_timeout=60)
-            self._session = aiohttp.ClientSession(
+            session = self._sessions[url] = aiohttp.ClientSession(
                 connector=connector, auto_decompress=True, read_bufsize=_LINE_LIMIT, skip_auto_headers=("User-Agent",)
             )
-        return self._session
+        return session
 
     def _headers(self, accept: str, content_type: str) -> dict[str, str]:
         headers = {"Accept": accept, "User-Agent": self._agent}
@@ -92,8 +135,15 @@ class Https:
             headers["Authorization"] = f"Bearer {self._token()}"
         return headers
 
-    def _next_server(self) -> None:
-        self._servers.append(self._servers.pop(0))
+    def _next_server(self, failed: str) -> None:
+        """Others may have found out at the same time: the one that failed is left once."""
+        if self.server == failed:
+            self._servers.append(self._servers.pop(0))
+
+    async def _leave(self, failed: str) -> None:
+        self._next_server(failed)
+        if self.server != failed and failed in self._sessions:
+            await self._sessions.pop(failed).close()
 
 
 def _error(data: bytes, code: int) -> ApiError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,7 +10,7 @@ import orjson
 
 from tiphys.api.errors import from_status
 from tiphys.api.http import JSON, Handler, Request, Response, User
-from tiphys.client.transport import Query
+from tiphys.client.transport import Query, Unreachable
 
 
 class InProcess:
@@ -27,9 +28,14 @@ class InProcess:
         body: bytes = b"",
         content_type: str = JSON,
         accept: str = JSON,
+        within: float = 60.0,
     ) -> bytes:
         headers = {"content-type": content_type, "accept": accept}
-        return (await self._exchange(method, path, query, body, headers)).body
+        try:
+            async with asyncio.timeout(within):
+                return (await self._exchange(method, path, query, body, headers)).body
+        except TimeoutError as error:
+            raise Unreachable(f"{method} {path}: no answer in {within:.0f} s") from error
 
     @asynccontextmanager
     async def stream(

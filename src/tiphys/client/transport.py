@@ -23,8 +23,9 @@ class Transport(Protocol):
         body: bytes = b"",
         content_type: str = JSON,
         accept: str = JSON,
+        within: float = 60.0,
     ) -> bytes:
-        """One exchange: the body of the answer, in the form that `accept` asks for."""
+        """One exchange, `within` seconds: the body of the answer, in the form that `accept` asks for."""
 
     def stream(
         self, path: str, *, query: Query | None = None, accept: str = JSON
