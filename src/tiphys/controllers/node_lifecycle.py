@@ -88,9 +88,9 @@ class NodeLifecycleController:
         try:
             if left <= 0:
                 node = await self._mark_lost(node, now)
-            wait = await self._taint(node, now)
-            if left <= 0:
+                # Before anything else: Services lead there until then.
                 await self._unready_pods(node, now)
+            wait = await self._taint(node, now)
         except NotFound:
             return None
         times = [seconds for seconds in (left if left > 0 else None, wait) if seconds is not None]

@@ -30,9 +30,12 @@ class KubeletConfig:
     # Kept from pods, for the system and for this kubelet.
     reserved: Mapping[str, str] = field(default_factory=dict)
     port: int = 10250
-    # A node that is silent for so long is given up; four renewals in a row must fail for that.
-    lease_seconds: int = 12
+    # A node that is silent for so long is given up; three renewals in a row must fail for that. A second less than the
+    # twelve within which a dead node is to be known as such, which leaves that second to the one who finds it out.
+    lease_seconds: int = 11
     lease_renew_seconds: float = 3.0
+    # One renewal: a server that hangs must leave time to ask another, several times.
+    lease_renew_within: float = 2.5
     # How often the runtime and what runs short are looked at.
     look_seconds: float = 10.0
     status_seconds: float = 300.0

@@ -153,7 +153,7 @@ class NodeReporter:
         return NodeInputs(self._clock.time(), self._machine, info, pressure, self._images, self.network)
 
     async def renew(self) -> None:
-        """Renew the Lease for ever."""
+        """Renew the Lease for ever; a try that is not answered soon is given up for another, at another server."""
         failures = 0
         while True:
             try:
@@ -170,7 +170,7 @@ class NodeReporter:
         spec = {"holderIdentity": name, "leaseDurationSeconds": self._config.lease_seconds, "renewTime": now}
         meta = ObjectMeta(name=name, namespace=_LEASE_NAMESPACE)
         try:
-            await self._leases.patch(meta, {"spec": spec})
+            await self._leases.patch(meta, {"spec": spec}, within=self._config.lease_renew_within)
         except NotFound:
             uid = self.node.metadata.uid if self.node is not None else ""
             owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid}

@@ -245,3 +245,21 @@ async def test_pods_of_a_node_that_went_are_ended(cluster: Any) -> None:
     assert await cluster.get(PODS, "p") is not None
     await cluster.clock.advance(11)
     await cluster.gone(PODS, "p")
+
+
+async def test_pods_going_on_a_node_out_of_service_are_ended(cluster: Any) -> None:
+    cluster.start(PodGarbageCollector)
+    silent, alive = Kubelet(cluster, "silent"), Kubelet(cluster, "alive")
+    for kubelet in (silent, alive):
+        await kubelet.register()
+        await pod_on(cluster, f"on-{kubelet.name}", kubelet.name)
+        await cluster.delete(PODS, f"on-{kubelet.name}")
+    await pod_on(cluster, "wanted", "silent")
+    lost = {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}
+    await cluster.patch(NODES, "silent", lost, kind="strategic", subresource="status")
+    gone = {"spec": {"taints": [{"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}]}}
+    await cluster.patch(NODES, "alive", gone)
+    await cluster.patch(NODES, "silent", gone)
+    await cluster.gone(PODS, "on-silent")
+    # The kubelet of a node that is Ready ends its pods itself, and what nobody deleted is not the collector's.
+    assert {pod.metadata.name for pod in await cluster.list(PODS, "default")} == {"on-alive", "wanted"}

@@ -7,7 +7,7 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-contro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tiphys.api.registry import Registry
 from tiphys.base.clock import Clock
@@ -31,7 +31,12 @@ from tiphys.server.admission.plugins.mutating_policy import MutatingAdmissionPol
 from tiphys.server.admission.plugins.namespace_lifecycle import NamespaceLifecycle
 from tiphys.server.admission.plugins.node_restriction import NodeRestriction, TaintNodesByCondition
 from tiphys.server.admission.plugins.outside import Factory, Lookup, Outside
-from tiphys.server.admission.plugins.pod_defaults import AlwaysPullImages, DefaultTolerationSeconds, Priority
+from tiphys.server.admission.plugins.pod_defaults import (
+    TOLERATED_SECONDS,
+    AlwaysPullImages,
+    DefaultTolerationSeconds,
+    Priority,
+)
 from tiphys.server.admission.plugins.pod_security import PodSecurity
 from tiphys.server.admission.plugins.rbac_escalation import RbacEscalation
 from tiphys.server.admission.plugins.resource_quota import ResourceQuota
@@ -58,6 +63,9 @@ class Selected:
     outside: Mapping[str, Factory] = field(default_factory=dict)
     # Of EventRateLimit, which is off by default.
     event_limits: Sequence[EventLimit] = ()
+    # Upstream's flags of these names: for how long pods bear a node that is lost.
+    default_not_ready_toleration_seconds: int = TOLERATED_SECONDS
+    default_unreachable_toleration_seconds: int = TOLERATED_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,7 @@ class Parts:
     matching: Matching
     clock: Clock
     event_limits: Sequence[EventLimit] = ()
+    selected: Selected = Selected()
 
 
 Makers = Mapping[str, Callable[[Parts], Plugin]]
@@ -85,7 +94,9 @@ _FIRST: Makers = {
     "AlwaysPullImages": lambda parts: AlwaysPullImages(),
     "PodSecurity": lambda parts: PodSecurity(parts.cache),
     "Priority": lambda parts: Priority(parts.cache),
-    "DefaultTolerationSeconds": lambda parts: DefaultTolerationSeconds(),
+    "DefaultTolerationSeconds": lambda parts: DefaultTolerationSeconds(
+        parts.selected.default_not_ready_toleration_seconds, parts.selected.default_unreachable_toleration_seconds
+    ),
     "ExtendedResourceToleration": lambda parts: ExtendedResourceToleration(),
     "EventRateLimit": lambda parts: EventRateLimit(parts.event_limits, parts.clock),
     "DefaultStorageClass": lambda parts: DefaultStorageClass(parts.cache),
@@ -130,6 +141,7 @@ def build(parts: Parts, selected: Selected) -> Iterator[Plugin]:
             raise ValueError(f'there is no admission plugin "{name}"; there are: {choices}')
     on = known.keys() - _OFF | set(selected.enable)
     on -= set(selected.disable)
+    parts = replace(parts, selected=selected)
     yield from (make(parts) for name, make in _FIRST.items() if name in on)
     lookup = Lookup(parts.registry, parts.cache)
     yield from (Outside(name, make(lookup)) for name, make in selected.outside.items())
