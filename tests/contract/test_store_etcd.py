@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 from etcd_process import etcd
 
+from tiphys.store import Record
 from tiphys.store import etcd_pb2 as pb
 from tiphys.store.etcd import EtcdStore
 from tiphys.store.etcd_api import EtcdApi
@@ -45,3 +46,21 @@ async def test_keys_of_others_do_not_hold_anybody_up(endpoint: str) -> None:
     finally:
         await store.close()
         api.close()
+
+
+async def test_a_filled_etcd_counts_on_from_there_when_it_is_opened_again(endpoint: str) -> None:
+    async def records() -> AsyncIterator[Sequence[Record]]:
+        yield [Record("/a", b"1", 5, 5)]
+
+    store = await EtcdStore.open([endpoint])
+    filled = await store.fill(records(), 1_000_000)
+    await store.close()
+    store = await EtcdStore.open([endpoint])
+    try:
+        assert store.revision == filled
+        found = await store.get("/a")
+        assert found is not None
+        assert 1_000_000 < found.revision <= filled
+        assert await store.put("/a", b"2", found.revision) > filled
+    finally:
+        await store.close()

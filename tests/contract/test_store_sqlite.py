@@ -4,6 +4,7 @@ import asyncio
 import resource
 import sqlite3
 import stat
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,19 @@ async def test_compaction_gives_the_space_back_to_later_writes(path: Path) -> No
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT count(*) FROM log").fetchone() == (1,)
     connection.close()
+
+
+async def test_a_filled_file_counts_on_from_there_when_it_is_opened_again(path: Path) -> None:
+    async def nothing() -> AsyncIterator[Sequence[Record]]:
+        yield ()
+
+    store = await SqliteStore.open(path)
+    filled = await store.fill(nothing(), 1_000_000)
+    await store.close()
+    store = await SqliteStore.open(path)
+    try:
+        assert store.revision == filled > 1_000_000
+        await store.compact(filled)
+        assert await store.put("/a", b"1") == filled + 1
+    finally:
+        await store.close()

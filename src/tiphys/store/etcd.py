@@ -3,6 +3,8 @@
 One watch over everything that is ours feeds all watchers here, and a write is answered only once that watch has shown
 it: so a watcher sees a write no later than its writer does, whichever server it was sent to. Reads are linearizable.
 A write whose answer was lost is `Unavailable` although it may have happened; whoever retries must expect that.
+etcd's own count cannot be set, so a store that was filled keeps how far it is ahead of it beside our keys: `_offset` is
+added to every revision that leaves here, and taken from every one that comes in. `_seen` and `_changed` are etcd's own.
 Source: https://etcd.io/docs/v3.4/learning/api/
 """
 
@@ -12,7 +14,7 @@ import asyncio
 import json
 import os
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -34,10 +36,13 @@ from tiphys.store.protocol import (
     Record,
     Revision,
     Unavailable,
+    not_empty,
 )
 
 _log = Log("etcd")
 _PAGE = 1000
+# Of filling: how many batches are under way at a time, and what etcd takes in one, by number and bytes.
+_PARALLEL, _OPERATIONS, _BYTES = 4, 128, 1024 * 1024
 # How long the watch may take to show what a read has seen, before it is asked in another way. Seconds.
 _PATIENCE = 0.1
 
@@ -45,8 +50,10 @@ _PATIENCE = 0.1
 class EtcdStore:
     """Implements `Store`. Every key begins with a slash; other keys of the same etcd are not seen."""
 
-    def __init__(self, api: EtcdApi, revision: Revision, clock: Clock, *, watch_capacity: int = CAPACITY) -> None:
-        self._api, self._clock = api, clock
+    def __init__(
+        self, api: EtcdApi, revision: Revision, clock: Clock, *, offset: int = 0, watch_capacity: int = CAPACITY
+    ) -> None:
+        self._api, self._clock, self._offset = api, clock, offset
         # How far the watch has come, the last change of one of our keys that it showed, and where it began.
         self._seen, self._changed, self._opened = revision, 0, revision
         self._fanout = Fanout(watch_capacity)
@@ -61,14 +68,18 @@ class EtcdStore:
     ) -> Self:  # fmt: skip
         """Connect to `endpoints` (HOST:PORT each), with TLS if a context is given. Raises Unavailable."""
         api = EtcdApi(endpoints, tls)
-        store = cls(api, await api.revision(), clock or SystemClock(), watch_capacity=watch_capacity)
-        store._feeder = asyncio.create_task(store._feed(), name="etcd watch")
+        revision, offset = await api.revision(), await api.offset()
+        store = cls(api, revision, clock or SystemClock(), offset=offset, watch_capacity=watch_capacity)
+        store._follow()
         return store
+
+    def _follow(self) -> None:
+        self._feeder = asyncio.create_task(self._feed(), name="etcd watch")
 
     @property
     def revision(self) -> Revision:
         """That of our last change, so that who follows our keys gets there; keys of others count on beyond it."""
-        return self._changed or self._opened
+        return (self._changed or self._opened) + self._offset
 
     async def current(self) -> Revision:
         self._check_open()
@@ -85,30 +96,33 @@ class EtcdStore:
     async def get(self, key: str) -> Record | None:
         self._check_open()
         found = await self._api.range(pb.RangeRequest(key=key.encode()))
-        return _record(found.kvs[0]) if found.kvs else None
+        return self._record(found.kvs[0]) if found.kvs else None
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 0, revision: Revision = 0) -> Page:
         self._check_open()
         start = max(prefix.encode(), after.encode() + b"\0" if after else b"")
-        request = pb.RangeRequest(key=start, range_end=_end(prefix), limit=limit, revision=revision)
+        if 0 < revision <= self._offset:
+            raise await self._out_of_range(revision)
+        at = revision - self._offset if revision else 0
+        request = pb.RangeRequest(key=start, range_end=_end(prefix), limit=limit, revision=at)
         try:
             found = await self._api.range(request)
         except IndexError:
             raise await self._out_of_range(revision) from None
-        records = [_record(kv) for kv in found.kvs]
+        records = [self._record(kv) for kv in found.kvs]
         remaining = found.count - len(records)
-        return Page(records, revision or found.header.revision, remaining > 0, remaining)
+        return Page(records, revision or found.header.revision + self._offset, remaining > 0, remaining)
 
     async def put(self, key: str, value: bytes, expect: Revision = ANY) -> Revision:
         write = pb.RequestOp(request_put=pb.PutRequest(key=key.encode(), value=value))
-        compare = [] if expect == ANY else [_stands(key, expect)]
+        compare = [] if expect == ANY else [self._stands(key, expect)]
         return await self._write(key, write, compare)
 
     async def delete(self, key: str, expect: Revision = ANY) -> Revision:
         write = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key.encode()))
         if expect == ABSENT:
             raise Conflict(key, await self.get(key))
-        compare = _exists(key) if expect == ANY else _stands(key, expect)
+        compare = _exists(key) if expect == ANY else self._stands(key, expect)
         return await self._write(key, write, [compare])
 
     async def _write(self, key: str, write: pb.RequestOp, compare: Sequence[pb.Compare]) -> Revision:
@@ -117,17 +131,18 @@ class EtcdStore:
         done = await self._api.txn(pb.TxnRequest(compare=compare, success=[write], failure=[look]))
         if not done.succeeded:
             kvs = done.responses[0].response_range.kvs
-            raise Conflict(key, _record(kvs[0]) if kvs else None)
+            raise Conflict(key, self._record(kvs[0]) if kvs else None)
         revision: Revision = done.header.revision
         await self._shown(revision)
-        return revision
+        return revision + self._offset
 
     @asynccontextmanager
     async def watch(self, prefix: str, *, after: Revision) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
         self._check_open()
-        if after > self._seen:
-            raise FutureRevision(after, self._seen)
-        watcher = self._fanout.subscribe(prefix, self._seen)
+        seen = self._seen + self._offset
+        if after > seen:
+            raise FutureRevision(after, seen)
+        watcher = self._fanout.subscribe(prefix, seen)
         try:
             watcher.preload(await self._history(prefix, after, watcher.position))
             yield watcher
@@ -135,21 +150,25 @@ class EtcdStore:
             self._fanout.unsubscribe(watcher)
 
     async def _history(self, prefix: str, after: Revision, until: Revision) -> Sequence[Event]:
-        if after >= (self._changed or until):
+        if after >= ((self._changed + self._offset) if self._changed else until):
             return ()
+        if after < self._offset:
+            raise await self._out_of_range(after)
         last = self._changed or await self._api.mark()
         try:
-            past = [_event(event) for event in await self._api.history(after, last)]
+            past = [self._event(event) for event in await self._api.history(after - self._offset, last)]
         except WatchCompacted as error:
-            raise Compacted(after, error.oldest) from None
+            raise Compacted(after, error.oldest + self._offset) from None
         except WatchBroken as error:
             raise Unavailable(error.reason) from error
         return [event for event in past if event.revision <= until and event.key.startswith(prefix)]
 
     async def compact(self, revision: Revision) -> None:
         self._check_open()
+        if revision <= self._offset:
+            return
         try:
-            await self._api.compact(revision)
+            await self._api.compact(revision - self._offset)
         except IndexError:
             error = await self._out_of_range(revision)
             # What is compacted already need not be compacted again.
@@ -168,14 +187,46 @@ class EtcdStore:
                 return revision
             page = await self.list("/", after=page.records[-1].key, limit=_PAGE, revision=revision)
 
-    async def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
+    async def fill(self, records: AsyncIterable[Sequence[Record]], revision: Revision) -> Revision:
+        """Other stores that are open on the same etcd meanwhile do not learn of it: there must be none."""
+        self._check_open()
+        if self.revision > max(revision, 1) or (await self.list("/", limit=1)).records:
+            raise not_empty("this etcd")
+        # What is loaded concerns no watcher, so it need not be followed.
+        await self._unfollow()
+        # From here on every revision of etcd's stands for a greater one of ours.
+        self._offset = revision - await self._api.revision()
+        await self._api.set_offset(self._offset)
+        limit = asyncio.Semaphore(_PARALLEL)
+        async with asyncio.TaskGroup() as group:
+            async for batch in records:
+                for part in _parts(batch):
+                    await limit.acquire()
+                    group.create_task(self._put_all(part, limit))
+        self._seen = self._opened = await self._api.mark()
+        self._changed = 0
+        await self._api.compact(self._opened)
+        self._follow()
+        return self.revision
+
+    async def _put_all(self, records: Sequence[Record], limit: asyncio.Semaphore) -> None:
+        try:
+            puts = [pb.PutRequest(key=record.key.encode(), value=record.value) for record in records]
+            await self._api.txn(pb.TxnRequest(success=[pb.RequestOp(request_put=put) for put in puts]))
+        finally:
+            limit.release()
+
+    async def _unfollow(self) -> None:
         if self._feeder is not None:
             self._feeder.cancel()
             with suppress(asyncio.CancelledError):
                 await self._feeder
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await self._unfollow()
         gone = Unavailable("the store is closed")
         for _, waiter in self._waiters:
             if not waiter.done():
@@ -189,10 +240,10 @@ class EtcdStore:
 
     async def _out_of_range(self, revision: Revision) -> Compacted | FutureRevision:
         """Which end the revision is beyond: etcd has one code for both."""
-        current = await self._api.revision()
+        current = await self._api.revision() + self._offset
         if revision > current:
             return FutureRevision(revision, current)
-        return Compacted(revision, await self._api.oldest(revision))
+        return Compacted(revision, await self._api.oldest(max(1, revision - self._offset)) + self._offset)
 
     async def _shown(self, revision: Revision) -> None:
         """Wait until the watch has shown a revision to all watchers."""
@@ -211,7 +262,7 @@ class EtcdStore:
                     self._publish(response)
             except WatchCompacted as error:
                 # Away for longer than history is kept: nobody's watch can go on without a gap.
-                self._fanout.close(Compacted(self._seen, error.oldest))
+                self._fanout.close(Compacted(self._seen + self._offset, error.oldest + self._offset))
                 self._seen = self._changed = await self._api.revision()
                 self._answer()
             except WatchBroken as error:
@@ -221,10 +272,10 @@ class EtcdStore:
                 await self._clock.sleep(delay)
 
     def _publish(self, response: pb.WatchResponse) -> None:
-        events = [_event(event) for event in response.events if event.kv.key != MARK]
+        events = [self._event(event) for event in response.events if event.kv.key != MARK]
         if events:
             self._fanout.publish(events)
-            self._changed = events[-1].revision
+            self._changed = events[-1].revision - self._offset
         # A progress notice has no events; what changed lies outside of our keys.
         last = response.events[-1].kv.mod_revision if response.events else response.header.revision
         self._seen = max(self._seen, last)
@@ -239,6 +290,19 @@ class EtcdStore:
                 waiter.set_result(None)
         self._waiters = left
 
+    def _record(self, kv: pb.KeyValue) -> Record:
+        return Record(kv.key.decode(), kv.value, kv.mod_revision + self._offset, kv.create_revision + self._offset)
+
+    def _event(self, event: pb.Event) -> Event:
+        previous = self._record(event.prev_kv) if event.HasField("prev_kv") else None
+        value = None if event.type == 1 else event.kv.value
+        return Event(event.kv.key.decode(), event.kv.mod_revision + self._offset, value, previous)
+
+    def _stands(self, key: str, revision: Revision) -> pb.Compare:
+        # A revision from before the store was filled stands nowhere; 0 would mean "no such key" to etcd.
+        at = 0 if revision == ABSENT else (revision - self._offset) or -1
+        return pb.Compare(result=0, target=2, key=key.encode(), mod_revision=at)
+
 
 def _end(prefix: str) -> bytes:
     """The first key behind all that begin with the prefix."""
@@ -246,22 +310,22 @@ def _end(prefix: str) -> bytes:
     return data[:-1] + bytes([data[-1] + 1])
 
 
-def _record(kv: pb.KeyValue) -> Record:
-    return Record(kv.key.decode(), kv.value, kv.mod_revision, kv.create_revision)
-
-
-def _event(event: pb.Event) -> Event:
-    previous = _record(event.prev_kv) if event.HasField("prev_kv") else None
-    value = None if event.type == 1 else event.kv.value
-    return Event(event.kv.key.decode(), event.kv.mod_revision, value, previous)
-
-
-def _stands(key: str, revision: Revision) -> pb.Compare:
-    return pb.Compare(result=0, target=2, key=key.encode(), mod_revision=revision)
-
-
 def _exists(key: str) -> pb.Compare:
     return pb.Compare(result=1, target=2, key=key.encode(), mod_revision=0)
+
+
+def _parts(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """As many records together as etcd takes in one transaction."""
+    part: list[Record] = []
+    size = 0
+    for record in records:
+        if part and (len(part) == _OPERATIONS or size + len(record.value) > _BYTES):
+            yield part
+            part, size = [], 0
+        part.append(record)
+        size += len(record.value) + len(record.key)
+    if part:
+        yield part
 
 
 def _create(path: Path, line: str) -> None:

@@ -18,6 +18,8 @@ M = TypeVar("M", bound=Message)
 _SECONDS = 10.0
 # Our keys begin with a slash; the one key below them marks a place in history.
 FIRST, BEHIND, MARK = b".", b"0", b".tiphys-mark"
+# Outside of what is watched: how far our revisions are ahead of etcd's, in decimal.
+OFFSET = b"tiphys-revision-offset"
 _WATCH = "/etcdserverpb.Watch/Watch"
 
 
@@ -49,6 +51,15 @@ class EtcdApi:
         """The revision of the whole store now, agreed by a quorum."""
         found = await self.range(pb.RangeRequest(key=b"\0", count_only=True))
         return int(found.header.revision)
+
+    async def offset(self) -> int:
+        """How far the revisions that the store shows are ahead of etcd's own."""
+        found = await self.range(pb.RangeRequest(key=OFFSET))
+        return int(found.kvs[0].value) if found.kvs else 0
+
+    async def set_offset(self, offset: int) -> None:
+        write = pb.RequestOp(request_put=pb.PutRequest(key=OFFSET, value=b"%d" % offset))
+        await self.txn(pb.TxnRequest(success=[write]))
 
     async def range(self, request: pb.RangeRequest) -> pb.RangeResponse:
         return await self._call("/etcdserverpb.KV/Range", request, pb.RangeResponse, tries=len(self._channels))

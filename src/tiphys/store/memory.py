@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from operator import attrgetter
 from pathlib import Path
@@ -28,6 +28,7 @@ from tiphys.store.protocol import (
     Record,
     Revision,
     Unavailable,
+    not_empty,
 )
 
 _LAST = "\U0010ffff"
@@ -118,6 +119,19 @@ class MemoryStore:
         revision, records = self._revision, list(self._current.values())
         await asyncio.to_thread(_write_lines, path, revision, records)
         return revision
+
+    async def fill(self, records: AsyncIterable[Sequence[Record]], revision: Revision) -> Revision:
+        self._check_open()
+        if self._log or self._current or self._revision > revision:
+            raise not_empty("the store in memory")
+        self._revision = revision
+        async for batch in records:
+            for record in batch:
+                self._revision += 1
+                self._current[record.key] = Record(record.key, record.value, self._revision, self._revision)
+        self._keys = sorted(self._current)
+        self._compacted = self._revision
+        return self._revision
 
     async def close(self) -> None:
         self._closed = True

@@ -1,4 +1,4 @@
-"""The Store: keys, bytes and revisions behind seven verbs, refused any further generality.
+"""The Store: keys, bytes and revisions behind eight verbs, refused any further generality.
 
 One revision counter orders every write of the whole store; each successful `put` or `delete` takes the next one.
 A write is acknowledged only once it is durable, and a watcher sees it no later than its writer does. History is kept
@@ -7,7 +7,7 @@ until `compact`; asking below the compacted revision raises `Compacted`. Drivers
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +91,11 @@ ABSENT: Revision = 0
 ANY: Revision = -1
 
 
+def not_empty(what: str) -> StoreError:
+    """Of `fill`: `what` names the store."""
+    return StoreError(f"{what} is not empty, and only an empty store can be filled: give it another place")
+
+
 class Store(Protocol):
     @property
     def revision(self) -> Revision:
@@ -121,5 +126,13 @@ class Store(Protocol):
 
     async def snapshot(self, path: Path) -> Revision:
         """Write a consistent copy to the new file `path` while serving; the revision that it holds."""
+
+    async def fill(self, records: AsyncIterable[Sequence[Record]], revision: Revision) -> Revision:
+        """Load an empty store before anybody uses it; every revision handed out from then on is above `revision`.
+
+        The records get revisions of their own, and nothing before them can be asked for: whoever remembers an older
+        revision is told Compacted. The last revision of the filled store. Raises StoreError for a store that is not
+        empty or already beyond `revision`; one whose filling failed is to be thrown away.
+        """
 
     async def close(self) -> None: ...

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,8 +29,9 @@ from tiphys.store.protocol import (
     Revision,
     StoreError,
     Unavailable,
+    not_empty,
 )
-from tiphys.store.sqlite_writer import Answer, Compaction, Write, Writer
+from tiphys.store.sqlite_writer import Answer, Compaction, Load, Write, Writer
 
 # Writes that may wait for the disk before more are refused.
 QUEUE = 8192
@@ -129,6 +130,22 @@ class SqliteStore:
         """A SQLite file that `open` takes. Raises FileExistsError when `path` exists."""
         self._check_open()
         return await asyncio.to_thread(sqlite_file.snapshot, self._path, path)
+
+    async def fill(self, records: AsyncIterable[Sequence[Record]], revision: Revision) -> Revision:
+        self._check_open()
+        if self._revision > max(revision, 1) or (await self.list("/", limit=1)).records:
+            raise not_empty(str(self._path))
+        revision = max(revision, self._revision)
+        async for batch in records:
+            revision = await self._load(Load(revision, batch))
+        # Also when there was nothing to load: it is a file's last row that tells its revision.
+        self._revision = self._compacted = await self._load(Load(revision, (), last=True))
+        return self._revision
+
+    async def _load(self, load: Load) -> Revision:
+        self._queued += 1
+        self._writer.submit(load)
+        return await load.done
 
     async def close(self) -> None:
         """Finish the writes already asked for; end every watch with Unavailable."""

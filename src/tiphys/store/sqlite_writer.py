@@ -14,12 +14,12 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tiphys.store import sqlite_file
-from tiphys.store.protocol import ABSENT, ANY, Conflict, Event, Revision, StoreError, Unavailable
+from tiphys.store.protocol import ABSENT, ANY, Conflict, Event, Record, Revision, StoreError, Unavailable
 
 # Writes in one transaction; more adds latency for the first of them and saves nothing measurable.
 BATCH = 512
@@ -29,6 +29,7 @@ STEP = 500
 _INSERT = "INSERT INTO log (revision, key, created, previous, value) VALUES (?, ?, ?, ?, ?)"
 _POINT = "INSERT OR REPLACE INTO current (key, revision) VALUES (?, ?)"
 _UNPOINT = "DELETE FROM current WHERE key = ?"
+_MARK_FILLED = "UPDATE meta SET compacted = ?1, swept = ?1"
 _SWEEP_REPLACED = """
 DELETE FROM log WHERE revision IN (
   SELECT previous FROM log WHERE revision > :low AND revision <= :high AND previous > 0)
@@ -53,6 +54,19 @@ class Compaction:
     done: asyncio.Future[None]
 
 
+@dataclass(slots=True, eq=False)
+class Load:
+    """A batch for a store that is being filled: its records take the revisions after `after`; `done` gets the last.
+
+    The `last` batch makes the revision reached the first one that can be asked for.
+    """
+
+    after: Revision
+    records: Sequence[Record]
+    last: bool = False
+    done: asyncio.Future[Revision] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
 Answer = tuple[asyncio.Future[Any], Revision | StoreError]
 Acknowledge = Callable[[Sequence[Event], Sequence[Answer]], None]
 
@@ -65,7 +79,7 @@ class Writer:
         self._connection = connection
         self._acknowledge = acknowledge
         self._loop = asyncio.get_running_loop()
-        self._queue: queue.SimpleQueue[Write | Compaction | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Write | Load | Compaction | None] = queue.SimpleQueue()
         self._revision, self._target = sqlite_file.revisions(connection)
         (self._swept,) = connection.execute("SELECT swept FROM meta").fetchone()
         self._compactions: list[Compaction] = []
@@ -75,7 +89,7 @@ class Writer:
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, work: Write | Compaction) -> None:
+    def submit(self, work: Write | Load | Compaction) -> None:
         """Raises Unavailable when the thread has ended."""
         if self._stopped:
             raise Unavailable("the store's writer has ended: restart the server")
@@ -103,6 +117,8 @@ class Writer:
             for item in work:
                 if isinstance(item, Compaction):
                     self._begin(item)
+                elif isinstance(item, Load):
+                    self._load(item)
             if self._swept < self._target and running:
                 self._sweep()
 
@@ -120,9 +136,9 @@ class Writer:
             if work is not None:
                 self._answer([], [(work.done, failure)])
 
-    def _take(self) -> list[Write | Compaction | None]:
+    def _take(self) -> list[Write | Load | Compaction | None]:
         """What is queued; waits for something unless a compaction is under way."""
-        work: list[Write | Compaction | None] = []
+        work: list[Write | Load | Compaction | None] = []
         if self._swept >= self._target:
             work.append(self._queue.get())
         while len(work) < BATCH:
@@ -161,6 +177,30 @@ class Writer:
             self._connection.execute(_POINT, (key, revision))
         events.append(Event(key, revision, value, previous))
         return revision
+
+    def _load(self, load: Load) -> None:
+        rows = [(load.after + n, record.key, record.value) for n, record in enumerate(load.records, 1)]
+        reached = load.after + len(rows)
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany("INSERT INTO log VALUES (?1, ?2, ?1, 0, ?3)", rows)
+            self._connection.executemany(
+                "INSERT INTO current (revision, key) VALUES (?1, ?2)", (row[:2] for row in rows)
+            )
+            if load.last:
+                # A removal of nothing: where no record was loaded, the revision has to stand somewhere.
+                reached += 1
+                self._connection.execute(_INSERT, (reached, "", reached, 0, None))
+                self._connection.execute(_MARK_FILLED, (reached,))
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            self._answer([], [(load.done, sqlite_file.unavailable(self._path, error))])
+            return
+        self._revision = reached
+        if load.last:
+            self._target = self._swept = reached
+        self._answer([], [(load.done, reached)])
 
     def _begin(self, compaction: Compaction) -> None:
         try:
