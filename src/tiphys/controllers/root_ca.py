@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from tiphys.api.errors import AlreadyExists, Forbidden, NotFound
 from tiphys.api.meta import Key
 from tiphys.api.resource import Json
+from tiphys.controllers.authority import Authority
 from tiphys.controllers.base import After, Context
 from tiphys.controllers.serviceaccount import going
 from tiphys.kinds.core.configmap import CONFIG_MAPS, ConfigMap
@@ -39,21 +40,23 @@ def plan(namespace: Namespace | None, current: ConfigMap | None, bundle: str) ->
 
 
 class RootCaPublisher:
-    """Keys are names of namespaces; `bundle` is the PEM text of the CA certificates."""
+    """Keys are names of namespaces."""
 
     name = "root-ca-cert-publisher"
     workers = 1
 
-    def __init__(self, context: Context, bundle: str) -> None:
-        self._bundle = bundle
+    def __init__(self, context: Context, authority: Authority) -> None:
+        self._authority = authority
         self._namespaces = context.watch(NAMESPACES)
         # A cluster's other ConfigMaps are many and large, and no business of ours.
         self._maps = context.watch(CONFIG_MAPS, _namespace_of, fieldSelector=f"metadata.name={NAME}")
+        self._context = context
+        authority.on_change(self._publish_anew)
         self._client = context.client.of(CONFIG_MAPS)
 
     async def reconcile(self, key: Key) -> After | None:
         current = self._maps.get(f"{key}/{NAME}")
-        body = plan(self._namespaces.get(key), current, self._bundle)
+        body = plan(self._namespaces.get(key), current, self._authority.bundle)
         if body is None:
             return None
         try:
@@ -67,6 +70,10 @@ class RootCaPublisher:
             if not going(error):
                 raise
         return None
+
+    def _publish_anew(self) -> None:
+        for namespace in self._namespaces.items():
+            self._context.queue.add(namespace.metadata.key)
 
 
 def _namespace_of(config_map: ConfigMap) -> Iterable[str]:

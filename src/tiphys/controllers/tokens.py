@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from tiphys.api.errors import NotFound
 from tiphys.api.meta import Key
 from tiphys.api.resource import Json
+from tiphys.controllers.authority import Authority
 from tiphys.controllers.base import After, Context
 from tiphys.kinds.core.secret import SECRETS, Secret
 from tiphys.kinds.core.serviceaccount import SERVICE_ACCOUNTS, ServiceAccount
@@ -38,16 +39,18 @@ def plan(secret: Secret, account: ServiceAccount, bundle: bytes) -> Json | None:
 
 
 class TokenController:
-    """Keys are those of Secrets; `bundle` is the PEM text of the CA certificates."""
+    """Keys are those of Secrets."""
 
     name = "token-controller"
     workers = 1
 
-    def __init__(self, context: Context, bundle: str) -> None:
-        self._bundle = bundle.encode()
+    def __init__(self, context: Context, authority: Authority) -> None:
+        self._authority = authority
         self._secrets = context.watch(SECRETS, fieldSelector=f"type={TYPE}")
         self._secrets.add_index(_ACCOUNT, _account_of)
         self._accounts = context.watch(SERVICE_ACCOUNTS, self._secrets_of)
+        self._context = context
+        authority.on_change(self._fill_anew)
         self._client, self._account_client = context.client.of(SECRETS), context.client.of(SERVICE_ACCOUNTS)
 
     async def reconcile(self, key: Key) -> After | None:
@@ -60,7 +63,7 @@ class TokenController:
             if account is None or not serves(secret, account):
                 await self._client.delete(secret.metadata)
                 return None
-            missing = plan(secret, account, self._bundle)
+            missing = plan(secret, account, self._authority.bundle.encode())
             if missing is None:
                 return None
             if "token" in missing:
@@ -82,6 +85,10 @@ class TokenController:
         answer = await self._account_client.create_json(request, subresource="token")
         token: str = answer["status"]["token"]
         return token
+
+    def _fill_anew(self) -> None:
+        for secret in self._secrets.items():
+            self._context.queue.add(secret.metadata.key)
 
     def _secrets_of(self, account: ServiceAccount) -> Iterable[str]:
         return [secret.metadata.key for secret in self._secrets.by(_ACCOUNT, account.metadata.key)]

@@ -7,7 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tiphys.controllers.authority import Authority
 from tiphys.controllers.base import Context, Controller
+from tiphys.controllers.bootstrap_signer import BootstrapSignerController
+from tiphys.controllers.certificate_approving import CertificateApprovingController
+from tiphys.controllers.certificate_cleaner import CertificateCleanerController
+from tiphys.controllers.certificate_signing import CertificateSigningController
 from tiphys.controllers.clusterrole_aggregation import ClusterRoleAggregation
 from tiphys.controllers.deployment import DeploymentController
 from tiphys.controllers.endpoints import EndpointsController
@@ -25,22 +30,33 @@ from tiphys.controllers.resourcequota import ResourceQuotaController
 from tiphys.controllers.root_ca import RootCaPublisher
 from tiphys.controllers.serviceaccount import ServiceAccountController
 from tiphys.controllers.taint_eviction import TaintEvictionController
+from tiphys.controllers.token_cleaner import TokenCleanerController
 from tiphys.controllers.tokens import TokenController
 
 MakeContext = Callable[[str], Context]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What controllers are told of the cluster: its pod network, and its CA in PEM."""
+    """What controllers are told of the cluster: its pod network, and its CA in PEM.
 
-    pods: ipaddress.IPv4Network | ipaddress.IPv6Network
+    `authority` is the CA with its key; `services` is the network of Services, `server` the URL by which other machines
+    reach the API.
+    """
+
+    pods: Network
     ca: str
+    authority: Authority | None = None
+    services: Network | None = None
+    server: str = ""
 
 
 def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Context]]:
     """Every controller with its context; `make_context` is given each one's name, which is its identity too."""
     built: list[tuple[Controller, Context]] = []
+    authority = facts.authority or Authority(facts.ca)
+    networks = [network for network in (facts.pods, facts.services) if network is not None]
 
     def add(kind: Callable[..., Any], *arguments: Any) -> None:
         context = make_context(kind.name)  # type: ignore[attr-defined]
@@ -53,8 +69,8 @@ def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Con
     add(EndpointsController)
     add(EndpointSliceMirroringController)
     add(ServiceAccountController)
-    add(RootCaPublisher, facts.ca)
-    add(TokenController, facts.ca)
+    add(RootCaPublisher, authority)
+    add(TokenController, authority)
     add(NamespaceController)
     add(ClusterRoleAggregation)
     add(NodeIpam, facts.pods)
@@ -65,4 +81,10 @@ def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Con
     add(PvcProtectionController)
     add(PvProtectionController)
     add(GarbageCollector)
+    add(CertificateApprovingController, authority, networks)
+    add(CertificateSigningController, authority)
+    add(CertificateCleanerController)
+    add(TokenCleanerController)
+    if facts.server:
+        add(BootstrapSignerController, authority, facts.server)
     return built

@@ -1,4 +1,4 @@
-"""Authentication: client certificates and service-account tokens. Who shows neither is nobody.
+"""Authentication: client certificates, service-account tokens and bootstrap tokens. Who shows none is nobody.
 
 Source: https://kubernetes.io/docs/reference/access-authn-authz/authentication/
 """
@@ -10,24 +10,29 @@ from typing import Any
 
 from tiphys.api.errors import Unauthorized
 from tiphys.api.http import User
+from tiphys.server.bootstrap_tokens import BootstrapTokens
 from tiphys.server.tokens import Tokens
 
 ALL_AUTHENTICATED = "system:authenticated"
 
 
 class Authenticator:
-    def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
+    def __init__(self, tokens: Tokens, bootstrap: BootstrapTokens | None = None) -> None:
+        self._tokens, self._bootstrap = tokens, bootstrap
 
     def authenticate(self, headers: Mapping[str, str], certificate: Mapping[str, Any] | None) -> User | None:
         """The user of a request; None if it shows nothing. Raises Unauthorized for a token that does not hold."""
         authorization = headers.get("authorization", "")
         if authorization[:7].lower() == "bearer ":
-            user = self._tokens.user(authorization[7:].strip())
+            user = self._of_token(authorization[7:].strip())
             if user is None:
                 raise Unauthorized("Unauthorized")
             return user
         return of_certificate(certificate) if certificate else None
+
+    def _of_token(self, token: str) -> User | None:
+        user = self._bootstrap.user(token) if self._bootstrap is not None else None
+        return user or self._tokens.user(token)
 
 
 def of_certificate(certificate: Mapping[str, Any]) -> User | None:

@@ -55,6 +55,11 @@ _ADMINISTERED = (
     f"{_ALL} | rbac.authorization.k8s.io | rolebindings roles",
 )
 
+# The signers that the CSR controllers serve.
+_SIGNERS = ("kube-apiserver-client", "kube-apiserver-client-kubelet", "kubelet-serving")
+_SIGNED = " ".join(f"kubernetes.io/{signer}" for signer in _SIGNERS)
+_CSR = "certificates.k8s.io | certificatesigningrequests"
+
 _ROLES: dict[str, Sequence[str]] = {
     "cluster-admin": ("* | * | *", "/* | *"),
     "system:discovery": (
@@ -76,6 +81,21 @@ _ROLES: dict[str, Sequence[str]] = {
         "* | core | nodes/log nodes/metrics nodes/proxy nodes/stats nodes/healthz nodes/pods nodes/configz",
     ),
     "system:node-bootstrapper": ("create get list watch | certificates.k8s.io | certificatesigningrequests",),
+    "system:certificates.k8s.io:certificatesigningrequests:nodeclient": (
+        "create | certificates.k8s.io | certificatesigningrequests/nodeclient",
+    ),
+    "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient": (
+        "create | certificates.k8s.io | certificatesigningrequests/selfnodeclient",
+    ),
+    **{
+        f"system:certificates.k8s.io:{signer}-approver": (
+            f"approve | certificates.k8s.io | signers | kubernetes.io/{signer}",
+        )
+        for signer in (*_SIGNERS, "legacy-unknown")
+    },
+    # What a machine asks before it joins, and what a control plane gets that joins.
+    "tiphys:get-nodes": ("get | core | nodes",),
+    "tiphys:control-plane-joiner": ("/tiphys/v1/control-plane-bundle | get",),
     "system:node-problem-detector": ("get | core | nodes", "patch | core | nodes/status", *_EVENTS),
     "system:node-proxier": (
         "list watch | core | endpoints services",
@@ -137,6 +157,11 @@ _BINDINGS = {
     "system:monitoring": ("Group system:monitoring",),
     "system:service-account-issuer-discovery": ("Group system:serviceaccounts",),
     "system:node-proxier": ("User system:kube-proxy",),
+    "system:node-bootstrapper": ("Group system:bootstrappers",),
+    "system:certificates.k8s.io:certificatesigningrequests:nodeclient": ("Group system:bootstrappers",),
+    "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient": ("Group system:nodes",),
+    "tiphys:get-nodes": ("Group system:bootstrappers",),
+    "tiphys:control-plane-joiner": ("Group system:bootstrappers:tiphys:control-plane",),
     "system:kube-scheduler": ("User system:kube-scheduler",),
     "system:kube-controller-manager": ("User system:kube-controller-manager",),
 }
@@ -197,6 +222,22 @@ _CONTROLLERS: dict[str, Sequence[str]] = {
     ),
     "pv-protection-controller": (f"{_READ} patch update | core | persistentvolumes",),
     "generic-garbage-collector": ("delete get list patch watch | * | *",),
+    "certificatesigningrequest-approving-controller": (
+        f"{_READ} | {_CSR}",
+        f"update | {_CSR}/approval",
+        "create | authorization.k8s.io | subjectaccessreviews",
+        "approve | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client-kubelet"
+        " kubernetes.io/kubelet-serving",
+    ),
+    "certificatesigningrequest-signing-controller": (
+        f"{_READ} | {_CSR}",
+        f"update | {_CSR}/status",
+        f"sign | certificates.k8s.io | signers | {_SIGNED}",
+    ),
+    "certificatesigningrequest-cleaner-controller": (f"{_READ} delete | {_CSR}",),
+    # Their rights on Secrets and ConfigMaps are in the namespaces of those: see `namespaced`.
+    "token-cleaner-controller": (),
+    "bootstrap-signer-controller": (),
     "clusterrole-aggregation-controller": (
         f"escalate {_READ} patch update | rbac.authorization.k8s.io | clusterroles",
     ),
@@ -226,16 +267,46 @@ def cluster_role_bindings() -> Iterator[Json]:
         yield _binding(f"system:controller:{name}", [_subject("User", f"system:controller:{name}")])
 
 
+# (namespace, role, rules, subjects) of what is allowed inside one namespace.
+_NAMESPACED: Sequence[tuple[str, str, str, Sequence[str]]] = (
+    (
+        "kube-system", "extension-apiserver-authentication-reader",
+        f"{_READ} | core | configmaps | extension-apiserver-authentication",
+        ("User system:kube-controller-manager", "User system:kube-scheduler"),
+    ),
+    (
+        "kube-system", "system:controller:token-cleaner", f"delete {_READ} | core | secrets",
+        ("User system:controller:token-cleaner-controller",),
+    ),
+    (
+        "kube-system", "system:controller:bootstrap-signer", f"{_READ} | core | secrets",
+        ("User system:controller:bootstrap-signer-controller",),
+    ),
+    (
+        "kube-public", "system:controller:bootstrap-signer", "create get patch update | core | configmaps",
+        ("User system:controller:bootstrap-signer-controller",),
+    ),
+    # Signed with every bootstrap token, so open to everybody.
+    (
+        "kube-public", "tiphys:cluster-info", f"{_READ} | core | configmaps | cluster-info",
+        ("Group system:unauthenticated", "Group system:authenticated"),
+    ),
+    (
+        "kube-system", "tiphys:cluster-facts", f"{_READ} | core | configmaps | tiphys-cluster",
+        ("Group system:bootstrappers", "Group system:nodes"),
+    ),
+)  # fmt: skip
+
+
 def namespaced() -> Iterator[tuple[str, Json]]:
     """(collection path, object) of the roles and bindings inside namespaces."""
-    path = f"/apis/{_API}/v1/namespaces/kube-system"
-    reader = "extension-apiserver-authentication-reader"
-    rule = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["extension-apiserver-authentication"]}
-    yield f"{path}/roles", {"metadata": _meta(reader), "rules": [rule | {"verbs": ["get", "list", "watch"]}]}
-    reference = {"apiGroup": _API, "kind": "Role", "name": reader}
-    subjects = [_subject("User", "system:kube-controller-manager"), _subject("User", "system:kube-scheduler")]
-    binding = {"metadata": _meta(f"system::{reader}"), "roleRef": reference, "subjects": subjects}
-    yield f"{path}/rolebindings", binding
+    for namespace, role, rule, subjects in _NAMESPACED:
+        path = f"/apis/{_API}/v1/namespaces/{namespace}"
+        yield f"{path}/roles", {"metadata": _meta(role), "rules": [_rule(rule)]}
+        reference = {"apiGroup": _API, "kind": "Role", "name": role}
+        name = f"system::{role}" if role.startswith("extension-") else role
+        bound = [_subject(*subject.split(" ")) for subject in subjects]
+        yield f"{path}/rolebindings", {"metadata": _meta(name), "roleRef": reference, "subjects": bound}
 
 
 def _aggregate_label(name: str) -> str:

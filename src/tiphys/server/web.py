@@ -97,7 +97,7 @@ class Front:
             if length is not None and length > MAX_BODY:
                 raise errors.RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY} bytes")
             body = await _read(http)
-        user = self._user(http)
+        user = await self._user(http)
         query = parse_qs(url.raw_query_string, keep_blank_values=True) if url.raw_query_string else {}
         headers: Mapping[str, str] = http.headers
         if _GROUPS in headers:
@@ -105,9 +105,14 @@ class Front:
             headers = {**{name.lower(): value for name, value in headers.items()}, _GROUPS: _joined(http)}
         return Request(http.method, url.path, query, headers, body, user)
 
-    def _user(self, http: web.BaseRequest) -> User | None:
+    async def _user(self, http: web.BaseRequest) -> User | None:
         certificate = http.transport.get_extra_info("peercert") if http.transport is not None else None
-        return self._authenticator.authenticate(http.headers, certificate)
+        try:
+            return self._authenticator.authenticate(http.headers, certificate)
+        except errors.Unauthorized:
+            # A token may have been made a moment ago, through another server too, and not have reached the cache.
+            await self._server.caught_up()
+            return self._authenticator.authenticate(http.headers, certificate)
 
 
 async def _nobody(http: web.BaseRequest, request: Request) -> web.StreamResponse | None:

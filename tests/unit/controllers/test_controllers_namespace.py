@@ -7,6 +7,7 @@ from typing import Any
 
 from tiphys.api.errors import NotFound
 from tiphys.api.resource import resource
+from tiphys.controllers.authority import Authority
 from tiphys.controllers.namespace import NamespaceController
 from tiphys.controllers.replicaset import ReplicaSetController
 from tiphys.controllers.root_ca import RootCaPublisher
@@ -33,7 +34,7 @@ async def there(cluster: Any, kind: Any, name: str, namespace: str) -> dict[str,
 
 async def test_account_and_ca_in_every_namespace(cluster: Any) -> None:
     cluster.start(ServiceAccountController)
-    cluster.start(RootCaPublisher, BUNDLE)
+    cluster.start(RootCaPublisher, Authority(BUNDLE))
     await cluster.create(NAMESPACES, {"metadata": {"name": "shop"}})
     first = await there(cluster, SERVICE_ACCOUNTS, "default", "shop")
     assert (await there(cluster, CONFIG_MAPS, "kube-root-ca.crt", "shop"))["data"] == {"ca.crt": BUNDLE}
@@ -49,7 +50,7 @@ async def test_account_and_ca_in_every_namespace(cluster: Any) -> None:
 
 
 async def test_token_secret_is_filled_and_goes_with_its_account(cluster: Any) -> None:
-    cluster.start(TokenController, BUNDLE)
+    cluster.start(TokenController, Authority(BUNDLE))
     await cluster.create(SERVICE_ACCOUNTS, {"metadata": {"name": "robot"}})
     annotations = {"kubernetes.io/service-account.name": "robot"}
     secret = {"metadata": {"name": "robot", "annotations": annotations}, "type": "kubernetes.io/service-account-token"}
