@@ -3,13 +3,18 @@
 The copy holds frozen models, decoded once per write. Handlers are plain functions called in order of revision with
 (old, new); `old is None` is an addition, `new is None` a removal. A lost watch is resumed from the last revision seen;
 when that is compacted, the list is taken again and only the differences reach the handlers.
+
+With a checkpoint, an informer whose server does not answer at the start shows what its predecessor knew last, until the
+first list corrects it. `revision` is 0 and `current` false until then.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, cast
+from urllib.parse import quote
 
 import msgspec
 
@@ -19,12 +24,17 @@ from tiphys.api.resource import ResourceType
 from tiphys.base.backoff import Backoff
 from tiphys.base.clock import Clock, SystemClock
 from tiphys.base.log import Log
+from tiphys.client.checkpoint import Checkpoint
 from tiphys.client.client import Client, decoder_of
 from tiphys.client.transport import Unreachable
 
 T = TypeVar("T", bound=msgspec.Struct)
 _log = Log("informer")
 _BACKOFF = Backoff(0.05, 10.0)
+# A server that hangs is as good as none: so long is it waited for before what was known last has to do, seconds.
+_PATIENCE = 3.0
+# Of a file, with room for what its successor is called while it is written.
+_LONGEST_NAME = 200
 _bookmarks = msgspec.json.Decoder(Object)
 
 Handler = Callable[[T | None, T | None], None]
@@ -46,9 +56,12 @@ class Informer(Generic[T]):
         *,
         namespace: str = "",
         clock: Clock | None = None,
+        checkpoint: Checkpoint | None = None,
         **query: str,
     ) -> None:
         self.resource = resource
+        self._checkpoint = checkpoint
+        self._part = _part(resource.plural, namespace, query)
         self._client = client.of(resource)
         self._namespace, self._query = namespace, query
         self._clock = clock or SystemClock()
@@ -59,6 +72,11 @@ class Informer(Generic[T]):
         self._decode = decoder_of(resource.model).decode
         self.revision = 0
         self.synced = asyncio.Event()
+
+    @property
+    def current(self) -> bool:
+        """Whether the server itself has told what there is: until then something may be missing."""
+        return self.revision > 0
 
     def get(self, key: Key | str) -> T | None:
         return self._items.get(cast(Key, key))
@@ -97,7 +115,23 @@ class Informer(Generic[T]):
         self._waiters.append((revision, future))
         await future
 
+    def forget(self) -> None:
+        """Nobody will want to know of these objects again."""
+        if self._checkpoint is not None:
+            self._checkpoint.drop(self._part)
+
     async def run(self) -> None:
+        if self._checkpoint is None or self.synced.is_set():
+            await self._run()
+            return
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(self._lose_patience())
+            try:
+                await self._run()
+            finally:
+                waiting.cancel()
+
+    async def _run(self) -> None:
         failures = 0
         while True:
             try:
@@ -109,8 +143,30 @@ class Informer(Generic[T]):
                 self.revision = 0
             except (ApiError, Unreachable) as error:
                 _log.warning("list or watch failed", resource=self.resource.group_resource, error=str(error))
+                await self._remember()
                 await self._clock.sleep(_BACKOFF.delay(failures))
                 failures += 1
+
+    async def _lose_patience(self) -> None:
+        await self._clock.sleep(_PATIENCE)
+        await self._remember()
+
+    async def _remember(self) -> None:
+        """Make do with what was known last, if nothing is known yet."""
+        if self._checkpoint is None or self.synced.is_set():
+            return
+        data = await self._checkpoint.load(self._part)
+        if not data or self.synced.is_set():
+            return
+        try:
+            objects = msgspec.json.decode(data, type=list[self.resource.model])  # type: ignore[name-defined]
+        except msgspec.DecodeError as error:
+            _log.warning("what was known last cannot be read", resource=self._part, error=str(error))
+            return
+        _log.warning("no API server answers: going on with what was known last", resource=self._part)
+        for obj in objects:
+            self._change(meta_of(obj).key, obj)
+        self.synced.set()
 
     async def _list(self) -> None:
         objects, version = await self._client.list(self._namespace, **self._query)
@@ -123,6 +179,7 @@ class Informer(Generic[T]):
                 self._change(key, obj)
         self._advance(int(version))
         self.synced.set()
+        self._keep()
 
     async def _watch(self) -> None:
         query = {**self._query, "resourceVersion": str(self.revision), "allowWatchBookmarks": "true"}
@@ -155,6 +212,12 @@ class Informer(Generic[T]):
                 table.setdefault(value, {})[key] = new  # type: ignore[assignment]
         for handler in self._handlers:
             handler(old, new)
+        if self.current:
+            self._keep()
+
+    def _keep(self) -> None:
+        if self._checkpoint is not None:
+            self._checkpoint.changed(self._part, lambda: msgspec.json.encode(list(self._items.values())))
 
     def _advance(self, revision: int) -> None:
         self.revision = max(self.revision, revision)
@@ -166,18 +229,29 @@ class Informer(Generic[T]):
                     future.set_result(None)
 
 
+def _part(plural: str, namespace: str, query: Mapping[str, str]) -> str:
+    """The name of an informer's part of a checkpoint; safe as a file's."""
+    words = [plural, namespace, *(f"{name}={value}" for name, value in sorted(query.items()))]
+    name = quote("_".join(word for word in words if word), safe="=")
+    return name if len(name) <= _LONGEST_NAME else hashlib.sha256(name.encode()).hexdigest()
+
+
 class Informers:
     """The informers that the components of one process share: one for each resource."""
 
-    def __init__(self, client: Client, clock: Clock | None = None) -> None:
-        self.client, self._clock = client, clock
+    def __init__(
+        self, client: Client, clock: Clock | None = None, checkpoint: Checkpoint | None = None
+    ) -> None:  # fmt: skip
+        self.client, self._clock, self._checkpoint = client, clock, checkpoint
         self._informers: dict[tuple[str, str, str], Informer[Any]] = {}
 
     def of(self, resource: ResourceType[T], **query: str) -> Informer[T]:
         """The shared informer of `resource`, or of the part that `query` selects; ask for it before `run`."""
         key = (resource.group, resource.plural, repr(sorted(query.items())) if query else "")
         if key not in self._informers:
-            self._informers[key] = Informer(self.client, resource, clock=self._clock, **query)
+            self._informers[key] = Informer(
+                self.client, resource, clock=self._clock, checkpoint=self._checkpoint, **query
+            )
         return cast(Informer[T], self._informers[key])
 
     def get(self, group: str, plural: str) -> Informer[Any] | None:

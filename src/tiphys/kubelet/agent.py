@@ -1,10 +1,12 @@
 """The kubelet of one node, wired together: registration, lease, pods, volumes, and what happens in the runtime.
 
-`Kubelet.run()` is all that `main` needs. Killing it touches no container; the next one finds them and carries on.
+`Kubelet.run()` is all that `main` needs. Killing it touches no container; the next one finds them and carries on, also
+while no API server answers: with what this one knew last, which is kept in a checkpoint.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 from tiphys.base.clock import Clock
 from tiphys.base.log import Log
 from tiphys.base.tasks import Supervisor
+from tiphys.client.checkpoint import Checkpoint
 from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder
 from tiphys.client.informer import Informer
@@ -60,9 +63,12 @@ class Kubelet:
         self.reporter = NodeReporter(config, client, runtime, clock)
         self.recorder = EventRecorder(client, "kubelet", clock, host=config.node_name)
         self.handlers = Handlers(runtime, clock)
+        # A simulated node has no files; its pods are gone with its process anyway.
+        self._checkpoint = None if config.simulated else Checkpoint(config.run / "checkpoint", clock)
         self._own_services = services is None
         self._services: Informer[Service] = (
-            services if services is not None else Informer(client, SERVICES, clock=clock)
+            services if services is not None
+            else Informer(client, SERVICES, clock=clock, checkpoint=self._checkpoint)
         )
         self._services.add_index("namespace", lambda service: [service.metadata.namespace])
 
@@ -78,37 +84,51 @@ class Kubelet:
         timers = Timers(self._clock)
         supervisor.start("timers", timers.run)
         supervisor.start("events", self.recorder.run)
-        node = await self.reporter.register()
+        if self._checkpoint is not None:
+            supervisor.start("checkpoint", self._checkpoint.run)
         self.reporter.network = self._hooks.pod_cidrs is None
-        self._node_changed(None, node)
-        supervisor.start("node status", self.reporter.report)
-        supervisor.start("node lease", self.reporter.renew)
+        known = asyncio.Event()
         nodes: Informer[Node] = Informer(
-            self._client, NODES, clock=self._clock, fieldSelector=f"metadata.name={self.config.node_name}"
-        )
+            self._client, NODES, clock=self._clock, checkpoint=self._checkpoint,
+            fieldSelector=f"metadata.name={self.config.node_name}",
+        )  # fmt: skip
         nodes.add_handler(self._node_changed)
+        nodes.add_handler(lambda old, new: known.set())
+        supervisor.once("registration", self._register(supervisor, known))
         supervisor.start("node informer", nodes.run)
+        await known.wait()
         if self._own_services:
             supervisor.start("services informer", self._services.run)
         await self._services.synced.wait()
         await self._run_pods(supervisor, timers)
+
+    async def _register(self, supervisor: Supervisor, known: asyncio.Event) -> None:
+        """Report once the API has the node; work on pods need not wait for that where the node is known."""
+        self._node_changed(None, await self.reporter.register())
+        known.set()
+        supervisor.start("node status", self.reporter.report)
+        supervisor.start("node lease", self.reporter.renew)
 
     async def _run_pods(self, supervisor: Supervisor, timers: Timers) -> None:
         statuses = StatusWriter(self._client, timers)
         statuses.start(supervisor)
         self.pods.start(await self._shared(supervisor, timers, statuses))
         pods: Informer[Pod] = Informer(
-            self._client, PODS, clock=self._clock, fieldSelector=f"spec.nodeName={self.config.node_name}"
-        )
+            self._client, PODS, clock=self._clock, checkpoint=self._checkpoint,
+            fieldSelector=f"spec.nodeName={self.config.node_name}",
+        )  # fmt: skip
+        self.pods.complete = lambda: pods.current
         pods.add_handler(self.pods.changed)
         supervisor.start("pods informer", pods.run)
         await pods.synced.wait()
         self.reporter.on_pressure = self.pods.relieve
-        supervisor.once("orphans", self._compare())
+        supervisor.once("orphans", self._compare(pods))
         supervisor.start("runtime events", self.pods.follow_runtime)
         await self.pods.relist()
 
-    async def _compare(self) -> None:
+    async def _compare(self, pods: Informer[Pod]) -> None:
+        # Known from a checkpoint is not enough to call any other pod unwanted.
+        await pods.wait_for(1)
         try:
             await self.pods.compare()
         except RuntimeFault as fault:
@@ -121,10 +141,12 @@ class Kubelet:
         except RuntimeFault:
             # The answer names container ids only; what runs tells later.
             name = "containerd"
+        tokens = ServiceAccountTokens(self._client, clock, self._checkpoint)
+        await tokens.restore()
         return Services(
             config, self.runtime, name, NoHost() if config.simulated else LinuxHost(config, clock),
-            Objects(self._client, supervisor, clock, self.pods.objects_changed),
-            ServiceAccountTokens(self._client, clock), Images(self.runtime, clock), self.handlers, statuses,
+            Objects(self._client, supervisor, clock, self.pods.objects_changed, checkpoint=self._checkpoint),
+            tokens, Images(self.runtime, clock), self.handlers, statuses,
             self.recorder, clock, timers, supervisor, self._variables, self.reporter.allocatable,
             self.reporter.machine.memory, self._node_labels, self._handler_of,
         )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tiphys.base.backoff import Backoff
@@ -27,6 +27,8 @@ class Pods:
     def __init__(self) -> None:
         self._workers: dict[str, PodWorker] = {}
         self._services: Services | None = None
+        # Whether the API told of all pods of this node: until then what is not known is not thereby unwanted.
+        self.complete: Callable[[], bool] = lambda: True
 
     def __iter__(self) -> Iterator[PodWorker]:
         return iter(list(self._workers.values()))
@@ -115,14 +117,16 @@ class Pods:
 
     async def compare(self) -> None:
         """Wake the workers whose containers are not as last observed, and remove pods that nobody wants."""
+        complete = self.complete()
         present = await self._use.runtime.pods()
         for uid, found in present.items():
             worker = self._workers.get(uid)
-            if worker is None:
+            if worker is None and complete:
                 await self._remove_orphan(uid, found)
-            elif _differs(worker.found, found):
+            elif worker is not None and _differs(worker.found, found):
                 worker.wake()
-        await self._use.host.orphans(set(self._workers))
+        if complete:
+            await self._use.host.orphans(set(self._workers))
 
     async def _rotate_logs(self) -> None:
         for worker in self:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tiphys.base.clock import Clock
 from tiphys.base.tasks import Supervisor
+from tiphys.client.checkpoint import Checkpoint
 from tiphys.client.client import Client
 from tiphys.client.informer import Informer
 from tiphys.kinds.core.configmap import CONFIG_MAPS, ConfigMap
@@ -31,8 +32,12 @@ class _Watched:
 class Objects:
     """`changed(uid)` is called for each pod that uses an object which changed."""
 
-    def __init__(self, client: Client, supervisor: Supervisor, clock: Clock, changed: Callable[[str], None]) -> None:
+    def __init__(
+        self, client: Client, supervisor: Supervisor, clock: Clock, changed: Callable[[str], None], *,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:  # fmt: skip
         self._client, self._supervisor, self._clock, self._changed = client, supervisor, clock, changed
+        self._checkpoint = checkpoint
         self._watched: dict[Reference, _Watched] = {}
 
     async def acquire(self, pod: Pod) -> None:
@@ -50,7 +55,7 @@ class Objects:
         kind, namespace, name = reference
         informer: Informer[Any] = Informer(
             self._client, _RESOURCES[kind], namespace=namespace, clock=self._clock,
-            fieldSelector=f"metadata.name={name}",
+            checkpoint=self._checkpoint, fieldSelector=f"metadata.name={name}",
         )  # fmt: skip
         task = self._supervisor.start(f"{kind} {namespace}/{name}", informer.run)
         watched = self._watched[reference] = _Watched(informer, task)
@@ -69,6 +74,7 @@ class Objects:
             watched.users.discard(uid)
             if not watched.users:
                 watched.task.cancel()
+                watched.informer.forget()
                 del self._watched[reference]
 
     def lookup(self, namespace: str) -> Lookup:
