@@ -142,6 +142,12 @@ def get(connection: sqlite3.Connection, key: str) -> Record | None:
     return Record(*row) if row else None
 
 
+def rows(connection: sqlite3.Connection, prefix: str, after: str, limit: int) -> Sequence[Record]:
+    """What the connection's transaction sees under a prefix, after a key; at most `limit` (0: all)."""
+    bounds = {"start": prefix, "after": after, "end": prefix + LAST, "limit": limit or -1}
+    return [Record(*row) for row in connection.execute(_LIST_NOW, bounds)]
+
+
 @dataclass(frozen=True, slots=True)
 class Range:
     """What a read covers: keys under `prefix` and after `after`, at most `limit` (0: all), at `revision` (0: now)."""
