@@ -25,6 +25,7 @@ from tiphys.kubelet.cri_runtime import CriRuntime
 from tiphys.kubelet.network import ClusterDns, parse_resolv_conf
 from tiphys.kubelet.runtime import Dns
 from tiphys.kubelet.server.app import KubeletServer
+from tiphys.main import known_servers
 from tiphys.main.node import PodNetwork, containerd_of, kubelet_root, record_of, service_table
 from tiphys.main.node_settings import NodeSettings
 from tiphys.main.pki import Pki
@@ -47,20 +48,21 @@ async def serve(node: NodeSettings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         tls = Pki(node.pki).client_tls(node.client)
-        client = Client(Https(list(node.servers), tls, agent="tiphys-agent"), manager="kubelet")
+        transport = Https(known_servers.load(node), tls, agent="tiphys-agent")
+        client = Client(transport, manager="kubelet")
         stack.push_async_callback(client.close)
         supervisor = await stack.enter_async_context(Supervisor(clock))
         process_metrics.install()
         supervisor.start("looplag", lambda: looplag.monitor(clock))
-        agent = _Agent(node, client, clock)
+        agent = _Agent(node, client, transport, clock)
         supervisor.start("agent", agent.run)
         await stop.wait()
         _log.info("stopping; containers keep running")
 
 
 class _Agent:
-    def __init__(self, node: NodeSettings, client: Client, clock: Clock) -> None:
-        self._node, self._client, self._clock = node, client, clock
+    def __init__(self, node: NodeSettings, client: Client, transport: Https, clock: Clock) -> None:
+        self._node, self._client, self._transport, self._clock = node, client, transport, clock
         self._record = record_of(node)
         self._network = PodNetwork(node, self._record)
         self._containerd = containerd_of(node, clock)
@@ -71,11 +73,13 @@ class _Agent:
             supervisor.start("pod network", self._network.run)
             informers = Informers(self._client, self._clock)
             services, slices = informers.of(SERVICES), informers.of(ENDPOINT_SLICES)
+            servers = known_servers.KnownServers(self._node, self._transport, slices)
             zone = Zone(DOMAIN, services, slices)
             proxy = self._proxy(informers)
             overlay = self._overlay(informers)
             for informer in informers:
                 supervisor.start(f"{informer.resource.plural} informer", informer.run)
+            supervisor.start("known servers", servers.run)
             supervisor.start("service proxy", proxy.run)
             supervisor.start("overlay", overlay.run)
             supervisor.start("dns", lambda: self._dns(zone))

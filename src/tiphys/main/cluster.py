@@ -21,6 +21,8 @@ DEFAULT_NAME = "tiphys"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?")
 _STATE, _RUN, _ETC = Path("/var/lib/tiphys"), Path("/run/tiphys"), Path("/etc/tiphys")
 MAX_NODES = 100
+# Of the network of a cluster's nodes on this machine, the address that its control planes share.
+_VIRTUAL = 250
 _FIRST_API_PORT, _FIRST_NODE_PORT, _FIRST_ETCD_PORT = 6443, 10250, 2379
 
 
@@ -37,8 +39,13 @@ class Settings(msgspec.Struct, frozen=True):
     kubelet_port: int
     address: str
     node: str
-    # How many nodes the cluster has on this machine.
+    # How many nodes the cluster has on this machine, and how many of them, the first ones, are control planes.
     nodes: int = 1
+    control_planes: int = 1
+    # The URLs of API servers on other machines, for a machine that joined.
+    servers: list[str] = []
+    # What people reach the API at, whichever control plane is there; "" for this machine's own server.
+    virtual_address: str = ""
     # Where its state is kept: sqlite or etcd, whose ports are this one for us and the next for its peers.
     store: str = "sqlite"
     etcd_port: int = 0
@@ -71,7 +78,8 @@ class Settings(msgspec.Struct, frozen=True):
 
     @property
     def server_url(self) -> str:
-        return f"https://127.0.0.1:{self.api_port}"
+        """Where people, and what runs on this machine for them, find the API."""
+        return f"https://{self.virtual_address or '127.0.0.1'}:{self.api_port}"
 
 
 class Cluster:
@@ -119,46 +127,63 @@ class Cluster:
             ) from None
         return msgspec.json.decode(data, type=Settings)
 
-    def create(self, nodes: int | None = None, store: str | None = None) -> Settings:
-        """Choose the numbers of a new cluster, or read those of an old one; it may grow to `nodes`, never shrink."""
+    def create(self, nodes: int | None = None, store: str | None = None, control_planes: int | None = None) -> Settings:
+        """Choose the numbers of a new cluster, or read those of an old one; it may grow, never shrink."""
         with machine_locked():
-            return self._create(nodes, store)
+            settings = self.settings() if self.exists else self._choose(nodes, store, control_planes)
+            wanted = self._grown(settings, nodes, store, control_planes)
+            if wanted != settings or not self.exists:
+                self.save(wanted)
+            return wanted
 
-    def _create(self, nodes: int | None, store: str | None) -> Settings:
-        settings = self.settings() if self.exists else self._choose(nodes or 1, store or "sqlite")
+    def save(self, settings: Settings) -> None:
+        for path in (self.state, self.pki, self.logs):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(self.state / "cluster.json", msgspec.json.encode(settings))
+
+    def _grown(self, settings: Settings, nodes: int | None, store: str | None, control_planes: int | None) -> Settings:
         if store is not None and store != settings.store:
             raise ClusterError(
-                f"cluster {self.name!r} keeps its state in {settings.store}, and there is no moving to {store} yet; "
-                f"`tiphys down {self.name} --purge` begins anew"
+                f"cluster {self.name!r} keeps its state in {settings.store}; "
+                f"`tiphys store migrate {self.name} --to {store}` moves it"
             )
-        if nodes is not None and nodes < settings.nodes:
+        planes = control_planes or settings.control_planes
+        count = max(nodes or settings.nodes, planes)
+        for what, asked, held in (
+            ("nodes", count, settings.nodes),
+            ("control planes", planes, settings.control_planes),
+        ):
+            if asked < held:
+                raise ClusterError(
+                    f"cluster {self.name!r} has {held} {what}, and `up` takes none away: "
+                    f"`tiphys node remove NAME {self.name}` does"
+                )
+        if planes > 1 and settings.store != "etcd":
             raise ClusterError(
-                f"cluster {self.name!r} has {settings.nodes} nodes, and nodes are not taken away: `kubectl drain` and "
-                f"`kubectl cordon` keep pods off one, `tiphys down {self.name} --purge` begins anew"
+                f"cluster {self.name!r} keeps its state in {settings.store}, which one control plane only can have; "
+                f"`tiphys store migrate {self.name} --to etcd` first"
             )
-        wanted = msgspec.structs.replace(settings, nodes=nodes or settings.nodes)
-        if wanted.nodes > 1 and ipaddress.ip_address(wanted.address).is_loopback:
+        if count > 1 and ipaddress.ip_address(settings.address).is_loopback:
             raise ClusterError(
-                f"nodes of {self.name!r} cannot reach each other at {wanted.address}: when it was made this machine "
+                f"nodes of {self.name!r} cannot reach each other at {settings.address}: when it was made this machine "
                 f"had no default route; `tiphys down {self.name} --purge`, then `tiphys up {self.name} --nodes N`"
             )
-        if wanted != settings or not self.exists:
-            for path in (self.state, self.pki, self.logs):
-                path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_private(self.state / "cluster.json", msgspec.json.encode(wanted))
-        return wanted
+        virtual = settings.virtual_address or (str(settings.underlay[_VIRTUAL]) if planes > 1 else "")
+        return msgspec.structs.replace(settings, nodes=count, control_planes=planes, virtual_address=virtual)
 
-    def _choose(self, nodes: int, store: str) -> Settings:
+    def _choose(self, nodes: int | None, store: str | None, control_planes: int | None) -> Settings:
         others = _known()
         taken = {settings.index for settings in others}
         index = next(number for number in range(64) if number not in taken)
         used = {port for settings in others for port in settings.ports}
+        several = (control_planes or 1) > 1
+        kept = store or ("etcd" if several else "sqlite")
         settings = Settings(
             name=self.name, index=index, api_port=_free_port(_FIRST_API_PORT, used),
             kubelet_port=_free_port(_FIRST_NODE_PORT, used), address=host_address(), node=socket.gethostname().lower(),
-            store=store, etcd_port=_free_port(_FIRST_ETCD_PORT, used, 2) if store == "etcd" else 0,
+            store=kept, etcd_port=_free_port(_FIRST_ETCD_PORT, used, 2) if kept == "etcd" else 0,
         )  # fmt: skip
-        if nodes > 1 and ipaddress.ip_address(settings.address).is_loopback:
+        if (several or (nodes or 1) > 1) and ipaddress.ip_address(settings.address).is_loopback:
             # Without a default route, the machine has still its address on the network of its nodes.
             settings = msgspec.structs.replace(settings, address=str(settings.underlay[1]))
         return settings

@@ -47,10 +47,10 @@ async def stop(cluster: Cluster, *, purge: bool) -> None:
     from tiphys.main.node import undo
     from tiphys.main.node_settings import nodes_of
 
-    first, *others = nodes_of(cluster, cluster.settings())
-    await _end(*(node.pidfile for node in (first, *others)))
-    await _end(cluster.pidfile("server"))
-    await _end(cluster.pidfile("etcd"))
+    nodes = nodes_of(cluster, cluster.settings())
+    first, *others = nodes
+    for role in ("agent", "server", "etcd"):
+        await _end(*(node.pidfile(role) for node in nodes))
     # The first node last: its record has what joins them, and its cgroup has theirs below it.
     failures = [*chain(*await asyncio.gather(*(undo(node, purge=purge) for node in others)))]
     failures += await undo(first, purge=purge)

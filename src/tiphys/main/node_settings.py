@@ -24,6 +24,7 @@ class NodeSettings:
     """`servers` are URLs; `state` and `run` the node's own directories; `client` and `serving` certificates in `pki`.
 
     `number` counts the cluster's nodes on this machine from 1; all but the first live in namespaces of their own.
+    A control plane runs a server too, and a member of etcd where the state is kept there.
     """
 
     cluster: str
@@ -37,17 +38,28 @@ class NodeSettings:
     serving: str
     state: Path
     run: Path
-    log: Path
+    logs: Path
     cgroup_root: str
     pods: ipaddress.IPv4Network
     services: ipaddress.IPv4Network
     dns: str
     vni: int
     tunnel_port: int
+    control_plane: bool
+    api_port: int
+    etcd_port: int
+
+    def pidfile(self, role: str) -> Path:
+        """Of `agent`, `server` or `etcd`."""
+        return self.run / f"{role}.pid"
+
+    def log(self, role: str) -> Path:
+        return self.logs / (f"{role}-{self.number}.log" if self.number > 1 else f"{role}.log")
 
     @property
-    def pidfile(self) -> Path:
-        return self.run / "agent.pid"
+    def url(self) -> str:
+        """Of a control plane's server, as others reach it."""
+        return f"https://{self.address}:{self.api_port}"
 
     @property
     def pins(self) -> Path:
@@ -91,20 +103,35 @@ def node_of(cluster: Cluster, settings: Settings, number: int) -> NodeSettings:
         name=settings.node if first else _name(settings, number),
         address=settings.address if first else str(settings.underlay[number]),
         port=settings.kubelet_port,
-        servers=(settings.server_url if first else f"https://{settings.underlay[1]}:{settings.api_port}",),
+        servers=_servers(settings, number),
         pki=cluster.pki,
         client=f"agent{suffix}",
         serving=f"kubelet{suffix}",
         state=cluster.state / below,
         run=cluster.run / below,
-        log=cluster.logs / f"agent{suffix}.log",
+        logs=cluster.logs,
         cgroup_root=f"/tiphys-{cluster.name}" + ("" if first else f"/nodes/{number}"),
         pods=settings.pods,
         services=settings.services,
         dns=settings.dns,
         vni=_FIRST_VNI + settings.index,
         tunnel_port=_FIRST_TUNNEL_PORT + settings.index,
+        control_plane=number <= settings.control_planes,
+        api_port=settings.api_port,
+        etcd_port=settings.etcd_port,
     )
+
+
+def _servers(settings: Settings, number: int) -> tuple[str, ...]:
+    """The API servers' URLs for one node: its own first, and not the same one first for all others."""
+    own = ["127.0.0.1"] if number == 1 and settings.control_planes else []
+    # The machine has the first address of the network of its nodes.
+    addresses = [str(settings.underlay[plane]) for plane in range(1, settings.control_planes + 1)]
+    if addresses:
+        turn = (number - 1) % len(addresses)
+        addresses = addresses[turn:] + addresses[:turn]
+        own = own + addresses[1:] if own else addresses
+    return (*(f"https://{address}:{settings.api_port}" for address in own), *settings.servers)
 
 
 def nodes_of(cluster: Cluster, settings: Settings) -> list[NodeSettings]:

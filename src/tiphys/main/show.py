@@ -40,7 +40,8 @@ def ls(arguments: Sequence[str]) -> int:
 def _row(cluster: Cluster) -> dict[str, Any]:
     settings = cluster.settings()
     nodes = nodes_of(cluster, settings)
-    pidfiles = [cluster.pidfile("server"), *(node.pidfile for node in nodes)]
+    pidfiles = [node.pidfile("server") for node in nodes if node.control_plane]
+    pidfiles += [node.pidfile("agent") for node in nodes]
     running = [pidfile for pidfile in pidfiles if process.load(pidfile) is not None]
     state = "running" if len(running) == len(pidfiles) else "partly" if running else "down"
     names = [node.name for node in nodes]
@@ -67,13 +68,13 @@ def status(arguments: Sequence[str]) -> int:
 def gather(cluster: Cluster) -> dict[str, Any]:
     """Components, nodes, store, certificates and what is wrong, as plain data."""
     settings = cluster.settings()
-    components = {"server": _component(cluster.pidfile("server"))}
-    if settings.store == "etcd":
-        components["etcd"] = _component(cluster.pidfile("etcd"))
+    components: dict[str, dict[str, Any] | None] = {}
     for node in nodes_of(cluster, settings):
         # The first node's are the cluster's; those of others are told apart by their number.
         suffix = f"-{node.number}" if node.number > 1 else ""
-        components[f"agent{suffix}"] = _component(node.pidfile)
+        roles = ["server", *(["etcd"] if node.etcd_port else ())] if node.control_plane else []
+        for role in (*roles, "agent"):
+            components[role + suffix] = _component(node.pidfile(role))
         components[f"containerd{suffix}"] = _component(containerd_of(node).config.pidfile)
     warnings = [f"{role} does not run; `tiphys up {cluster.name}` starts it" for role, c in components.items() if not c]
     nodes: list[dict[str, str]] = []

@@ -36,17 +36,21 @@ def up(arguments: Sequence[str]) -> int:
         "--nodes", type=_node_count, metavar="N", help="how many nodes it has (default: those it has, or 1); may grow"
     )
     parser.add_argument(
+        "--control-planes", type=_node_count, metavar="N",
+        help="how many of the nodes are control planes (default: those it has, or 1); several keep their state in etcd",
+    )  # fmt: skip
+    parser.add_argument(
         "--store", choices=("sqlite", "etcd"), help="where its state is kept, chosen once (default: sqlite)"
     )
     options = parser.parse_args(arguments)
     progress = Progress()
     try:
         cluster = Cluster(options.name)
-        check_machine(options.store)
+        check_machine(options.store or ("etcd" if (options.control_planes or 1) > 1 else None))
         with cluster.locked():
             fresh = not cluster.exists
             try:
-                asyncio.run(start(cluster, progress, options.nodes, options.store))
+                asyncio.run(start(cluster, progress, options.nodes, options.store, options.control_planes))
             except (ClusterError, TimeoutError, OSError):
                 if fresh:
                     take_back(cluster)
@@ -91,10 +95,9 @@ def check_machine(store: str | None = None) -> None:
 def leaves(settings: Settings, nodes: Sequence[NodeSettings]) -> dict[str, Leaf]:
     """The certificates of a cluster and of its nodes on this machine."""
     services = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
-    addresses = ["127.0.0.1", "::1", settings.address, str(settings.services[1]), str(settings.underlay[1])]
-    names = ["localhost", settings.node, *addresses, *services]
+    names = ["localhost", settings.node, "127.0.0.1", "::1", str(settings.services[1]), *_addresses(settings, nodes)]
     found = {
-        "server": Leaf("kube-apiserver", names=list(dict.fromkeys(names))),
+        "server": Leaf("kube-apiserver", names=list(dict.fromkeys([*names, *services]))),
         "server-client": Leaf("kube-apiserver-kubelet-client", ["system:masters"]),
         "admin": Leaf("kubernetes-admin", ["system:masters"]),
     }
@@ -105,27 +108,43 @@ def leaves(settings: Settings, nodes: Sequence[NodeSettings]) -> dict[str, Leaf]
     return found
 
 
-async def start(cluster: Cluster, progress: Progress, count: int | None = None, store: str | None = None) -> None:
+def _addresses(settings: Settings, nodes: Sequence[NodeSettings]) -> list[str]:
+    """Where the control planes on this machine are found."""
+    own = [settings.address, str(settings.underlay[1]), *(node.address for node in nodes if node.control_plane)]
+    return [*own, settings.virtual_address] if settings.virtual_address else own
+
+
+async def start(
+    cluster: Cluster, progress: Progress, count: int | None = None, store: str | None = None,
+    control_planes: int | None = None,
+) -> None:  # fmt: skip
     """Start what does not run yet and wait until the nodes, `count` or as many as there were, are Ready."""
     from tiphys.main import machine
     from tiphys.main.node_settings import nodes_of
 
-    settings = cluster.create(count, store)
+    settings = cluster.create(count, store, control_planes)
     nodes = nodes_of(cluster, settings)
+    planes = [node for node in nodes if node.control_plane]
     keeps_etcd = settings.store == "etcd"
-    Pki(cluster.pki).ensure(cluster.name, leaves(settings, nodes), {etcd.CA: etcd.LEAVES} if keeps_etcd else None)
+    others = {etcd.CA: etcd.leaves(_addresses(settings, nodes))} if keeps_etcd else None
+    Pki(cluster.pki).ensure(cluster.name, leaves(settings, nodes), others)
     kubeconfig.write(cluster, settings)
     progress.step(f"cluster {cluster.name}: API server at {settings.server_url}")
     if keeps_etcd:
-        etcd.start(cluster, settings)
-    _start_process(cluster, settings, "server", cluster.pidfile("server"))
-    _start_process(cluster, settings, "agent", nodes[0].pidfile)
+        etcd.plan(planes)
+    if len(planes) == 1:
+        _start_first(cluster, settings, nodes[0])
     if len(nodes) > 1:
-        progress.step(f"{len(nodes)} nodes, on network {settings.underlay}")
+        progress.step(f"{len(nodes)} nodes, {len(planes)} of them control planes, on network {settings.underlay}")
         await machine.ensure(cluster, settings, nodes[1:])
-        for node in nodes[1:]:
-            _start_agent(cluster, node)
-    await _wait_ready(cluster, settings, nodes)
+    if len(planes) > 1:
+        # They find each other on the network of the nodes.
+        _start_first(cluster, settings, nodes[0])
+    for node in nodes[1:]:
+        if node.control_plane:
+            _start_process("server", node)
+        _start_process("agent", node)
+    await _wait_ready(cluster, nodes)
     current = kubeconfig.merge_into_home(cluster, settings)
     link_kubectl()
     hint = "kubectl get pods -A" if current == cluster.name else f"kubectl config use-context {cluster.name}"
@@ -133,20 +152,22 @@ async def start(cluster: Cluster, progress: Progress, count: int | None = None, 
     progress.done(f"{ready}; try `{hint}`")
 
 
-def _start_process(cluster: Cluster, settings: Settings, role: str, pidfile: Path) -> None:
+def _start_first(cluster: Cluster, settings: Settings, node: NodeSettings) -> None:
+    """Server and agent of the machine itself, where others may listen already."""
     from tiphys.node import process
 
-    if process.load(pidfile) is None:
-        _check_port(role, settings)
-        _spawn([role, "--cluster", cluster.name], cluster.logs / f"{role}.log", pidfile)
+    for role in ("server", "agent"):
+        if process.load(node.pidfile(role)) is None:
+            _check_port(role, settings)
+            _start_process(role, node)
 
 
-def _start_agent(cluster: Cluster, node: NodeSettings) -> None:
-    """The agent of a node in namespaces, where every port is free."""
+def _start_process(role: str, node: NodeSettings) -> None:
     from tiphys.node import process
 
-    if process.load(node.pidfile) is None:
-        _spawn(["agent", "--cluster", cluster.name, "--node", str(node.number)], node.log, node.pidfile)
+    if process.load(node.pidfile(role)) is None:
+        words = [role, "--cluster", node.cluster, "--node", str(node.number)]
+        _spawn(words, node.log(role), node.pidfile(role))
 
 
 def _spawn(words: Sequence[str], log: Path, pidfile: Path) -> None:
@@ -170,22 +191,21 @@ def _check_port(role: str, settings: Settings) -> None:
             ) from error
 
 
-async def _wait_ready(cluster: Cluster, settings: Settings, nodes: Sequence[NodeSettings]) -> None:
+async def _wait_ready(cluster: Cluster, nodes: Sequence[NodeSettings]) -> None:
     """Wait for the server, then watch its nodes until all of ours are Ready."""
     from tiphys.base.backoff import Backoff
     from tiphys.client.client import Client
     from tiphys.client.http import Https
     from tiphys.client.transport import Unreachable
 
-    client = Client(
-        Https([settings.server_url], Pki(cluster.pki).client_tls("admin"), agent="tiphys-up"), manager="tiphys-up"
-    )
+    servers = list(nodes[0].servers)
+    client = Client(Https(servers, Pki(cluster.pki).client_tls("admin"), agent="tiphys-up"), manager="tiphys-up")
     backoff, failures = Backoff(0.02, 0.2, 1.3), 0
     missing = {node.name for node in nodes}
     try:
         async with asyncio.timeout(_READY_SECONDS):
             while True:
-                _check_alive(cluster, nodes)
+                _check_alive(nodes)
                 try:
                     if await _all_ready(client, missing):
                         return
@@ -217,12 +237,12 @@ async def _all_ready(client: Client, missing: set[str]) -> bool:
     return False
 
 
-def _check_alive(cluster: Cluster, nodes: Sequence[NodeSettings]) -> None:
+def _check_alive(nodes: Sequence[NodeSettings]) -> None:
     from tiphys.node import process
 
-    found = [("server", cluster.pidfile("server"), cluster.logs / "server.log")]
-    found += [(f"agent of {node.name}", node.pidfile, node.log) for node in nodes]
-    for what, pidfile, log in found:
+    found = [("server", node) for node in nodes if node.control_plane] + [("agent", node) for node in nodes]
+    for role, node in found:
+        what, pidfile, log = f"{role} of {node.name}", node.pidfile(role), node.log(role)
         if process.load(pidfile) is None:
             # The frame that Python draws around groups of exceptions says nothing.
             said = [line.strip(" |") for line in log.read_text(errors="replace").splitlines() if line.strip(" |+-")]

@@ -43,6 +43,8 @@ class Settings:
     admission: Selected = field(default_factory=Selected)
     # What speaks to webhooks; by default, HTTPS does.
     post: Post | None = None
+    # Whether no other server writes to the store.
+    alone: bool = True
     # Who this server is to extension API servers.
     front_proxy: Identity | None = None
 
@@ -65,7 +67,7 @@ class Assembled:
 
 async def assemble(store: Store, registry: Registry, settings: Settings, clock: Clock) -> Assembled:
     """A server over `store` with the resources of `registry`; its cache is loaded, nothing runs yet."""
-    cache = Cache(store, _readers_of(registry))
+    cache = Cache(store, _readers_of(registry), alone=settings.alone)
     await cache.load()
     tokens = Tokens(settings.token_key, settings.issuer, clock, lambda *what: _uid(cache, *what))
     rbac = Rbac(cache)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -35,18 +37,21 @@ async def bootstrap(transport: Transport, network: ipaddress.IPv4Network | ipadd
     )
 
 
-async def publish_endpoint(transport: Transport, address: str, port: int) -> None:
-    """Say where the API server is, behind the `kubernetes` Service."""
-    ports = [{"name": "https", "port": port, "protocol": "TCP"}]
+async def publish_endpoints(transport: Transport, servers: Sequence[str]) -> None:
+    """Say where the API servers are, behind the `kubernetes` Service; `servers` are URLs with addresses and a port."""
+    places = [urlsplit(url) for url in servers]
+    ports = [{"name": "https", "port": places[0].port, "protocol": "TCP"}]
+    addresses = [place.hostname or "" for place in places]
     endpoints = {
         "metadata": {"name": "kubernetes", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
-        "subsets": [{"addresses": [{"ip": address}], "ports": ports}],
+        "subsets": [{"addresses": [{"ip": address} for address in addresses], "ports": ports}],
     }
     slice_ = {
         "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
-        "addressType": "IPv6" if ":" in address else "IPv4",
-        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}], "ports": ports,
-    }  # fmt: skip
+        "addressType": "IPv6" if ":" in addresses[0] else "IPv4",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in addresses],
+        "ports": ports,
+    }
     await _put(transport, "/api/v1/namespaces/default/endpoints", endpoints)
     await _put(transport, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice_)
 
@@ -90,12 +95,13 @@ async def _create_all(transport: Transport, wanted: Iterable[tuple[str, Json]]) 
 
 
 async def _create(transport: Transport, path: str, obj: Json) -> bool:
-    """Create what is missing; whether it was."""
+    """Create what is missing, unless another server does so at the same time; whether it was."""
     try:
         await transport.send("GET", f"{path}/{obj['metadata']['name']}")
     except errors.NotFound:
-        await transport.send("POST", path, body=orjson.dumps(obj))
-        return True
+        with suppress(errors.AlreadyExists):
+            await transport.send("POST", path, body=orjson.dumps(obj))
+            return True
     return False
 
 
@@ -123,4 +129,6 @@ async def _reconcile_one(transport: Transport, plural: str, obj: Json, present: 
     missing = [item for item in obj.get(field) or () if item not in (found.get(field) or ())]
     if missing:
         found[field] = [*(found.get(field) or ()), *missing]
-        await transport.send("PUT", f"{_RBAC}/{plural}/{obj['metadata']['name']}", body=orjson.dumps(found))
+        # Another server brings the same, if it is of the same version; if not, the next start does.
+        with suppress(errors.Conflict):
+            await transport.send("PUT", f"{_RBAC}/{plural}/{obj['metadata']['name']}", body=orjson.dumps(found))

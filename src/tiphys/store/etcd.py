@@ -2,7 +2,8 @@
 
 One watch over everything that is ours feeds all watchers here, and a write is answered only once that watch has shown
 it: so a watcher sees a write no later than its writer does, whichever server it was sent to. Reads are linearizable.
-A write whose answer was lost is `Unavailable` although it may have happened; whoever retries must expect that.
+A write that compares is tried again when its answer is lost, as after the loss of a leader. One that does not is
+`Unavailable` although it may have happened; whoever retries must expect that.
 etcd's own count cannot be set, so a store that was filled keeps how far it is ahead of it beside our keys: `_offset` is
 added to every revision that leaves here, and taken from every one that comes in. `_seen` and `_changed` are etcd's own.
 Source: https://etcd.io/docs/v3.4/learning/api/
@@ -116,23 +117,29 @@ class EtcdStore:
     async def put(self, key: str, value: bytes, expect: Revision = ANY) -> Revision:
         write = pb.RequestOp(request_put=pb.PutRequest(key=key.encode(), value=value))
         compare = [] if expect == ANY else [self._stands(key, expect)]
-        return await self._write(key, write, compare)
+        return await self._write(key, write, compare, repeat=expect != ANY)
 
     async def delete(self, key: str, expect: Revision = ANY) -> Revision:
         write = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key.encode()))
         if expect == ABSENT:
             raise Conflict(key, await self.get(key))
         compare = _exists(key) if expect == ANY else self._stands(key, expect)
-        return await self._write(key, write, [compare])
+        return await self._write(key, write, [compare], repeat=expect != ANY)
 
-    async def _write(self, key: str, write: pb.RequestOp, compare: Sequence[pb.Compare]) -> Revision:
+    async def _write(self, key: str, write: pb.RequestOp, compare: Sequence[pb.Compare], *, repeat: bool) -> Revision:
+        """`repeat`: whether what it compares lets it happen but once."""
         self._check_open()
         look = pb.RequestOp(request_range=pb.RangeRequest(key=key.encode()))
-        done = await self._api.txn(pb.TxnRequest(compare=compare, success=[write], failure=[look]))
+        request = pb.TxnRequest(compare=compare, success=[write], failure=[look])
+        done, lost = await self._api.txn(request, repeat=repeat)
+        revision: Revision = done.header.revision
         if not done.succeeded:
             kvs = done.responses[0].response_range.kvs
-            raise Conflict(key, self._record(kvs[0]) if kvs else None)
-        revision: Revision = done.header.revision
+            current = self._record(kvs[0]) if kvs else None
+            if not lost or not _is_done(write, current):
+                raise Conflict(key, current)
+            # It was an earlier try of ours, whose answer was lost, that is in the way.
+            revision = kvs[0].mod_revision if kvs else revision
         await self._shown(revision)
         return revision + self._offset
 
@@ -302,6 +309,13 @@ class EtcdStore:
         # A revision from before the store was filled stands nowhere; 0 would mean "no such key" to etcd.
         at = 0 if revision == ABSENT else (revision - self._offset) or -1
         return pb.Compare(result=0, target=2, key=key.encode(), mod_revision=at)
+
+
+def _is_done(write: pb.RequestOp, current: Record | None) -> bool:
+    """Whether what stands there is what a write would have left."""
+    if write.HasField("request_delete_range"):
+        return current is None
+    return current is not None and current.value == write.request_put.value
 
 
 def _end(prefix: str) -> bytes:

@@ -15,7 +15,11 @@ from tiphys.store import etcd_pb2 as pb
 from tiphys.store.protocol import Revision, Unavailable
 
 M = TypeVar("M", bound=Message)
+# How long one try may take; the next ones get more. What was asked of a leader that is just lost, etcd forgets, and
+# lets whoever asked wait for seven seconds.
+_TRIES = (1.0, 2.0, 4.0, 8.0)
 _SECONDS = 10.0
+_LIST_SECONDS = 60.0
 # Our keys begin with a slash; the one key below them marks a place in history.
 FIRST, BEHIND, MARK = b".", b"0", b".tiphys-mark"
 # Outside of what is watched: how far our revisions are ahead of etcd's, in decimal.
@@ -62,15 +66,21 @@ class EtcdApi:
         await self.txn(pb.TxnRequest(success=[write]))
 
     async def range(self, request: pb.RangeRequest) -> pb.RangeResponse:
-        return await self._call("/etcdserverpb.KV/Range", request, pb.RangeResponse, tries=len(self._channels))
+        # A long list takes long; what is small is asked again soon.
+        seconds = _TRIES if request.count_only or not request.range_end else (_LIST_SECONDS,) * len(self._channels)
+        found, _ = await self._call("/etcdserverpb.KV/Range", request, pb.RangeResponse, seconds)
+        return found
 
-    async def txn(self, request: pb.TxnRequest) -> pb.TxnResponse:
-        # Once only: a write whose answer was lost may have happened.
-        return await self._call("/etcdserverpb.KV/Txn", request, pb.TxnResponse, tries=1)
+    async def txn(self, request: pb.TxnRequest, *, repeat: bool = False) -> tuple[pb.TxnResponse, bool]:
+        """The answer, and whether an earlier try may have been carried out too.
+
+        Only a write that can happen but once, because of what it compares, may be tried again (`repeat`).
+        """
+        return await self._call("/etcdserverpb.KV/Txn", request, pb.TxnResponse, _TRIES if repeat else (_SECONDS,))
 
     async def compact(self, revision: Revision) -> None:
         request = pb.CompactionRequest(revision=revision, physical=True)
-        await self._call("/etcdserverpb.KV/Compact", request, pb.CompactionResponse, tries=1)
+        await self._call("/etcdserverpb.KV/Compact", request, pb.CompactionResponse, (_SECONDS,))
 
     async def follow(self, start: Revision) -> AsyncGenerator[pb.WatchResponse]:
         """Changes of our keys from revision `start` on, as they commit. Raises WatchCompacted, WatchBroken."""
@@ -128,20 +138,31 @@ class EtcdApi:
     async def mark(self) -> Revision:
         """Write a key that is nobody's: the revision behind all that was written before."""
         write = pb.RequestOp(request_put=pb.PutRequest(key=MARK))
-        return int((await self.txn(pb.TxnRequest(success=[write]))).header.revision)
+        # Marking twice does no harm.
+        done, _ = await self.txn(pb.TxnRequest(success=[write]), repeat=True)
+        return int(done.header.revision)
 
     def close(self) -> None:
         for channel in self._channels:
             channel.close()
 
-    async def _call(self, method: str, request: Message, response: type[M], *, tries: int) -> M:
-        reason = ""
-        for _ in range(tries):
+    async def _call(self, method: str, request: Message, response: type[M], seconds: Sequence[float]) -> tuple[M, bool]:
+        """One try for each of `seconds`, going round the endpoints; and whether one may have been carried out before.
+
+        An endpoint that refuses the connection costs no try, as long as there are others.
+        """
+        reason, lost, refused, left = "", False, 0, list(seconds)
+        while left:
             try:
-                return await self._channels[self._current].unary(method, request, response, within=_SECONDS)
+                return await self._channels[self._current].unary(method, request, response, within=left[0]), lost
             except RpcUnavailable as error:
                 reason = str(error)
                 self._turn()
+                if isinstance(error.__cause__, ConnectionRefusedError) and refused < len(self._channels) - 1:
+                    refused += 1
+                    continue
+                lost = True
+                left.pop(0)
             except RpcError as error:
                 if error.code == "OUT_OF_RANGE":
                     raise IndexError(error.message) from error

@@ -4,71 +4,66 @@
 # source: tiphys/store/etcd.proto
 # Protobuf Python Version: 6.31.1
 """Generated protocol buffer code."""
+
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-_runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC,
-    6,
-    31,
-    1,
-    '',
-    'tiphys/store/etcd.proto'
-)
+
+_runtime_version.ValidateProtobufRuntimeVersion(_runtime_version.Domain.PUBLIC, 6, 31, 1, "", "tiphys/store/etcd.proto")
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
 
 
-
-
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tiphys/store/etcd.proto\x12\x0btiphys.etcd\"f\n\x08KeyValue\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x17\n\x0f\x63reate_revision\x18\x02 \x01(\x03\x12\x14\n\x0cmod_revision\x18\x03 \x01(\x03\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\r\n\x05value\x18\x05 \x01(\x0c\"`\n\x05\x45vent\x12\x0c\n\x04type\x18\x01 \x01(\x05\x12!\n\x02kv\x18\x02 \x01(\x0b\x32\x15.tiphys.etcd.KeyValue\x12&\n\x07prev_kv\x18\x03 \x01(\x0b\x32\x15.tiphys.etcd.KeyValue\"\"\n\x0eResponseHeader\x12\x10\n\x08revision\x18\x03 \x01(\x03\"c\n\x0cRangeRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c\x12\r\n\x05limit\x18\x03 \x01(\x03\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\x12\n\ncount_only\x18\t \x01(\x08\"}\n\rRangeResponse\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x1b.tiphys.etcd.ResponseHeader\x12\"\n\x03kvs\x18\x02 \x03(\x0b\x32\x15.tiphys.etcd.KeyValue\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\r\n\x05\x63ount\x18\x04 \x01(\x03\"(\n\nPutRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"\r\n\x0bPutResponse\"!\n\x12\x44\x65leteRangeRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\"\x15\n\x13\x44\x65leteRangeResponse\"\xbb\x01\n\tRequestOp\x12\x32\n\rrequest_range\x18\x01 \x01(\x0b\x32\x19.tiphys.etcd.RangeRequestH\x00\x12.\n\x0brequest_put\x18\x02 \x01(\x0b\x32\x17.tiphys.etcd.PutRequestH\x00\x12?\n\x14request_delete_range\x18\x03 \x01(\x0b\x32\x1f.tiphys.etcd.DeleteRangeRequestH\x00\x42\t\n\x07request\"\xc3\x01\n\nResponseOp\x12\x34\n\x0eresponse_range\x18\x01 \x01(\x0b\x32\x1a.tiphys.etcd.RangeResponseH\x00\x12\x30\n\x0cresponse_put\x18\x02 \x01(\x0b\x32\x18.tiphys.etcd.PutResponseH\x00\x12\x41\n\x15response_delete_range\x18\x03 \x01(\x0b\x32 .tiphys.etcd.DeleteRangeResponseH\x00\x42\n\n\x08response\"^\n\x07\x43ompare\x12\x0e\n\x06result\x18\x01 \x01(\x05\x12\x0e\n\x06target\x18\x02 \x01(\x05\x12\x0b\n\x03key\x18\x03 \x01(\x0c\x12\x16\n\x0cmod_revision\x18\x06 \x01(\x03H\x00\x42\x0e\n\x0ctarget_union\"\x85\x01\n\nTxnRequest\x12%\n\x07\x63ompare\x18\x01 \x03(\x0b\x32\x14.tiphys.etcd.Compare\x12\'\n\x07success\x18\x02 \x03(\x0b\x32\x16.tiphys.etcd.RequestOp\x12\'\n\x07\x66\x61ilure\x18\x03 \x03(\x0b\x32\x16.tiphys.etcd.RequestOp\"y\n\x0bTxnResponse\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x1b.tiphys.etcd.ResponseHeader\x12\x11\n\tsucceeded\x18\x02 \x01(\x08\x12*\n\tresponses\x18\x03 \x03(\x0b\x32\x17.tiphys.etcd.ResponseOp\"7\n\x11\x43ompactionRequest\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x10\n\x08physical\x18\x02 \x01(\x08\"\x14\n\x12\x43ompactionResponse\"v\n\x12WatchCreateRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c\x12\x16\n\x0estart_revision\x18\x03 \x01(\x03\x12\x17\n\x0fprogress_notify\x18\x04 \x01(\x08\x12\x0f\n\x07prev_kv\x18\x06 \x01(\x08\"\x16\n\x14WatchProgressRequest\"\x99\x01\n\x0cWatchRequest\x12\x39\n\x0e\x63reate_request\x18\x01 \x01(\x0b\x32\x1f.tiphys.etcd.WatchCreateRequestH\x00\x12=\n\x10progress_request\x18\x03 \x01(\x0b\x32!.tiphys.etcd.WatchProgressRequestH\x00\x42\x0f\n\rrequest_union\"\xb4\x01\n\rWatchResponse\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x1b.tiphys.etcd.ResponseHeader\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x08\x12\x10\n\x08\x63\x61nceled\x18\x04 \x01(\x08\x12\x18\n\x10\x63ompact_revision\x18\x05 \x01(\x03\x12\x15\n\rcancel_reason\x18\x06 \x01(\t\x12\"\n\x06\x65vents\x18\x0b \x03(\x0b\x32\x12.tiphys.etcd.Eventb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
+    b'\n\x17tiphys/store/etcd.proto\x12\x0btiphys.etcd"f\n\x08KeyValue\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x17\n\x0f\x63reate_revision\x18\x02 \x01(\x03\x12\x14\n\x0cmod_revision\x18\x03 \x01(\x03\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\r\n\x05value\x18\x05 \x01(\x0c"`\n\x05\x45vent\x12\x0c\n\x04type\x18\x01 \x01(\x05\x12!\n\x02kv\x18\x02 \x01(\x0b\x32\x15.tiphys.etcd.KeyValue\x12&\n\x07prev_kv\x18\x03 \x01(\x0b\x32\x15.tiphys.etcd.KeyValue""\n\x0eResponseHeader\x12\x10\n\x08revision\x18\x03 \x01(\x03"c\n\x0cRangeRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c\x12\r\n\x05limit\x18\x03 \x01(\x03\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\x12\n\ncount_only\x18\t \x01(\x08"}\n\rRangeResponse\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x1b.tiphys.etcd.ResponseHeader\x12"\n\x03kvs\x18\x02 \x03(\x0b\x32\x15.tiphys.etcd.KeyValue\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\r\n\x05\x63ount\x18\x04 \x01(\x03"(\n\nPutRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c"\r\n\x0bPutResponse"!\n\x12\x44\x65leteRangeRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c"\x15\n\x13\x44\x65leteRangeResponse"\xbb\x01\n\tRequestOp\x12\x32\n\rrequest_range\x18\x01 \x01(\x0b\x32\x19.tiphys.etcd.RangeRequestH\x00\x12.\n\x0brequest_put\x18\x02 \x01(\x0b\x32\x17.tiphys.etcd.PutRequestH\x00\x12?\n\x14request_delete_range\x18\x03 \x01(\x0b\x32\x1f.tiphys.etcd.DeleteRangeRequestH\x00\x42\t\n\x07request"\xc3\x01\n\nResponseOp\x12\x34\n\x0eresponse_range\x18\x01 \x01(\x0b\x32\x1a.tiphys.etcd.RangeResponseH\x00\x12\x30\n\x0cresponse_put\x18\x02 \x01(\x0b\x32\x18.tiphys.etcd.PutResponseH\x00\x12\x41\n\x15response_delete_range\x18\x03 \x01(\x0b\x32 .tiphys.etcd.DeleteRangeResponseH\x00\x42\n\n\x08response"^\n\x07\x43ompare\x12\x0e\n\x06result\x18\x01 \x01(\x05\x12\x0e\n\x06target\x18\x02 \x01(\x05\x12\x0b\n\x03key\x18\x03 \x01(\x0c\x12\x16\n\x0cmod_revision\x18\x06 \x01(\x03H\x00\x42\x0e\n\x0ctarget_union"\x85\x01\n\nTxnRequest\x12%\n\x07\x63ompare\x18\x01 \x03(\x0b\x32\x14.tiphys.etcd.Compare\x12\'\n\x07success\x18\x02 \x03(\x0b\x32\x16.tiphys.etcd.RequestOp\x12\'\n\x07\x66\x61ilure\x18\x03 \x03(\x0b\x32\x16.tiphys.etcd.RequestOp"y\n\x0bTxnResponse\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x1b.tiphys.etcd.ResponseHeader\x12\x11\n\tsucceeded\x18\x02 \x01(\x08\x12*\n\tresponses\x18\x03 \x03(\x0b\x32\x17.tiphys.etcd.ResponseOp"7\n\x11\x43ompactionRequest\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x10\n\x08physical\x18\x02 \x01(\x08"\x14\n\x12\x43ompactionResponse"v\n\x12WatchCreateRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c\x12\x16\n\x0estart_revision\x18\x03 \x01(\x03\x12\x17\n\x0fprogress_notify\x18\x04 \x01(\x08\x12\x0f\n\x07prev_kv\x18\x06 \x01(\x08"\x16\n\x14WatchProgressRequest"\x99\x01\n\x0cWatchRequest\x12\x39\n\x0e\x63reate_request\x18\x01 \x01(\x0b\x32\x1f.tiphys.etcd.WatchCreateRequestH\x00\x12=\n\x10progress_request\x18\x03 \x01(\x0b\x32!.tiphys.etcd.WatchProgressRequestH\x00\x42\x0f\n\rrequest_union"\xb4\x01\n\rWatchResponse\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x1b.tiphys.etcd.ResponseHeader\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x08\x12\x10\n\x08\x63\x61nceled\x18\x04 \x01(\x08\x12\x18\n\x10\x63ompact_revision\x18\x05 \x01(\x03\x12\x15\n\rcancel_reason\x18\x06 \x01(\t\x12"\n\x06\x65vents\x18\x0b \x03(\x0b\x32\x12.tiphys.etcd.Eventb\x06proto3'
+)
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tiphys.store.etcd_pb2', _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "tiphys.store.etcd_pb2", _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_KEYVALUE']._serialized_start=40
-  _globals['_KEYVALUE']._serialized_end=142
-  _globals['_EVENT']._serialized_start=144
-  _globals['_EVENT']._serialized_end=240
-  _globals['_RESPONSEHEADER']._serialized_start=242
-  _globals['_RESPONSEHEADER']._serialized_end=276
-  _globals['_RANGEREQUEST']._serialized_start=278
-  _globals['_RANGEREQUEST']._serialized_end=377
-  _globals['_RANGERESPONSE']._serialized_start=379
-  _globals['_RANGERESPONSE']._serialized_end=504
-  _globals['_PUTREQUEST']._serialized_start=506
-  _globals['_PUTREQUEST']._serialized_end=546
-  _globals['_PUTRESPONSE']._serialized_start=548
-  _globals['_PUTRESPONSE']._serialized_end=561
-  _globals['_DELETERANGEREQUEST']._serialized_start=563
-  _globals['_DELETERANGEREQUEST']._serialized_end=596
-  _globals['_DELETERANGERESPONSE']._serialized_start=598
-  _globals['_DELETERANGERESPONSE']._serialized_end=619
-  _globals['_REQUESTOP']._serialized_start=622
-  _globals['_REQUESTOP']._serialized_end=809
-  _globals['_RESPONSEOP']._serialized_start=812
-  _globals['_RESPONSEOP']._serialized_end=1007
-  _globals['_COMPARE']._serialized_start=1009
-  _globals['_COMPARE']._serialized_end=1103
-  _globals['_TXNREQUEST']._serialized_start=1106
-  _globals['_TXNREQUEST']._serialized_end=1239
-  _globals['_TXNRESPONSE']._serialized_start=1241
-  _globals['_TXNRESPONSE']._serialized_end=1362
-  _globals['_COMPACTIONREQUEST']._serialized_start=1364
-  _globals['_COMPACTIONREQUEST']._serialized_end=1419
-  _globals['_COMPACTIONRESPONSE']._serialized_start=1421
-  _globals['_COMPACTIONRESPONSE']._serialized_end=1441
-  _globals['_WATCHCREATEREQUEST']._serialized_start=1443
-  _globals['_WATCHCREATEREQUEST']._serialized_end=1561
-  _globals['_WATCHPROGRESSREQUEST']._serialized_start=1563
-  _globals['_WATCHPROGRESSREQUEST']._serialized_end=1585
-  _globals['_WATCHREQUEST']._serialized_start=1588
-  _globals['_WATCHREQUEST']._serialized_end=1741
-  _globals['_WATCHRESPONSE']._serialized_start=1744
-  _globals['_WATCHRESPONSE']._serialized_end=1924
+    DESCRIPTOR._loaded_options = None
+    _globals["_KEYVALUE"]._serialized_start = 40
+    _globals["_KEYVALUE"]._serialized_end = 142
+    _globals["_EVENT"]._serialized_start = 144
+    _globals["_EVENT"]._serialized_end = 240
+    _globals["_RESPONSEHEADER"]._serialized_start = 242
+    _globals["_RESPONSEHEADER"]._serialized_end = 276
+    _globals["_RANGEREQUEST"]._serialized_start = 278
+    _globals["_RANGEREQUEST"]._serialized_end = 377
+    _globals["_RANGERESPONSE"]._serialized_start = 379
+    _globals["_RANGERESPONSE"]._serialized_end = 504
+    _globals["_PUTREQUEST"]._serialized_start = 506
+    _globals["_PUTREQUEST"]._serialized_end = 546
+    _globals["_PUTRESPONSE"]._serialized_start = 548
+    _globals["_PUTRESPONSE"]._serialized_end = 561
+    _globals["_DELETERANGEREQUEST"]._serialized_start = 563
+    _globals["_DELETERANGEREQUEST"]._serialized_end = 596
+    _globals["_DELETERANGERESPONSE"]._serialized_start = 598
+    _globals["_DELETERANGERESPONSE"]._serialized_end = 619
+    _globals["_REQUESTOP"]._serialized_start = 622
+    _globals["_REQUESTOP"]._serialized_end = 809
+    _globals["_RESPONSEOP"]._serialized_start = 812
+    _globals["_RESPONSEOP"]._serialized_end = 1007
+    _globals["_COMPARE"]._serialized_start = 1009
+    _globals["_COMPARE"]._serialized_end = 1103
+    _globals["_TXNREQUEST"]._serialized_start = 1106
+    _globals["_TXNREQUEST"]._serialized_end = 1239
+    _globals["_TXNRESPONSE"]._serialized_start = 1241
+    _globals["_TXNRESPONSE"]._serialized_end = 1362
+    _globals["_COMPACTIONREQUEST"]._serialized_start = 1364
+    _globals["_COMPACTIONREQUEST"]._serialized_end = 1419
+    _globals["_COMPACTIONRESPONSE"]._serialized_start = 1421
+    _globals["_COMPACTIONRESPONSE"]._serialized_end = 1441
+    _globals["_WATCHCREATEREQUEST"]._serialized_start = 1443
+    _globals["_WATCHCREATEREQUEST"]._serialized_end = 1561
+    _globals["_WATCHPROGRESSREQUEST"]._serialized_start = 1563
+    _globals["_WATCHPROGRESSREQUEST"]._serialized_end = 1585
+    _globals["_WATCHREQUEST"]._serialized_start = 1588
+    _globals["_WATCHREQUEST"]._serialized_end = 1741
+    _globals["_WATCHRESPONSE"]._serialized_start = 1744
+    _globals["_WATCHRESPONSE"]._serialized_end = 1924
 # @@protoc_insertion_point(module_scope)

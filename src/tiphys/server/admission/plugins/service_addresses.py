@@ -10,12 +10,14 @@ from __future__ import annotations
 import ipaddress
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 
 import orjson
 
 from tiphys import store
 from tiphys.api import errors
 from tiphys.api.resource import Json
+from tiphys.base.clock import Clock
 from tiphys.server.admission.chain import Attributes, Plugin
 from tiphys.server.cache import Cache
 
@@ -31,13 +33,25 @@ class ServiceAddresses(Plugin):
         self._cache, self._network, self._ports = cache, network, ports
         self._taken: dict[int, list[str]] = {}
 
-    async def repair(self) -> None:
-        """Free what belongs to no Service; for the start of a server."""
+    async def repair(self, clock: Clock, grace: float = 0.0) -> None:
+        """Free what belongs to no Service, if it still does so after `grace` seconds.
+
+        Another server may be about to store the Service that it has just taken something for.
+        """
+        stray = self._stray()
+        if not stray:
+            return
+        if grace:
+            await clock.sleep(grace)
+        for key, revision in self._stray().items():
+            if stray.get(key) == revision:
+                with suppress(store.Conflict):
+                    await self._cache.store.delete(key, revision)
+
+    def _stray(self) -> dict[str, store.Revision]:
         held = {key for entry in self._cache.of(_SERVICES).items.values() for key in _keys(entry.decode())}
-        for prefix in (_ADDRESSES, _PORTS):
-            for key in list(self._cache.of(prefix).items):
-                if key not in held:
-                    await self._free(key)
+        found = (self._cache.of(prefix).items for prefix in (_ADDRESSES, _PORTS))
+        return {key: entry.revision for items in found for key, entry in items.items() if key not in held}
 
     async def reserve(self, attributes: Attributes) -> None:
         service = attributes.obj
