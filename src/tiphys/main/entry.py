@@ -15,7 +15,10 @@ OWN = {
     "down": ("tiphys.main.down", "down", "stop a cluster; with --purge remove all that it was"),
     "ls": ("tiphys.main.show", "ls", "list the clusters of this machine"),
     "status": ("tiphys.main.show", "status", "one screen about a cluster"),
+    "backup": ("tiphys.main.backup.command", "backup", "write, list, verify or configure backups of a cluster"),
+    "restore": ("tiphys.main.backup.command", "restore", "make a running cluster of a backup"),
     "image": ("tiphys.main.image", "image", "import, build or list images of a cluster's nodes"),
+    "token": ("tiphys.main.token", "token", "invite a machine: create, list or delete join tokens"),
     "server": ("tiphys.main.processes", "server", "run the control plane in the foreground"),
     "agent": ("tiphys.main.processes", "agent", "run the node agent in the foreground"),
 }
