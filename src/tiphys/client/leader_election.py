@@ -68,22 +68,21 @@ class LeaderElection:
             _log.warning("no longer leading", lease=self.name, identity=self.identity)
 
     async def _acquire(self) -> Json:
-        lease: Json | None = None
-        failures, over = 0, False
+        failures = 0
         while True:
             try:
-                if lease is None:
-                    lease = await self._read()
-                if lease is None or over or _holder(lease) in ("", self.identity):
-                    return await self._take(lease)
-                lease, over = await self._watch(lease)
+                lease = await self._read()
+                while lease is not None and _holder(lease) not in ("", self.identity):
+                    lease, over = await self._outlast(lease)
+                    if over:
+                        break
+                return await self._take(lease)
             except (Conflict, AlreadyExists):
-                lease, over = None, False
+                failures = 0
             except (ApiError, Unreachable) as error:
                 _log.warning("cannot see the lease", lease=self.name, error=str(error))
                 await self._clock.sleep(_RETRY.delay(failures))
                 failures += 1
-                lease, over = None, False
 
     async def _read(self) -> Json | None:
         try:
@@ -91,26 +90,40 @@ class LeaderElection:
         except NotFound:
             return None
 
-    async def _watch(self, lease: Json) -> tuple[Json | None, bool]:
-        """What the Lease becomes next (None: look again), or the Lease as it is and that its holder's time is over."""
+    async def _outlast(self, lease: Json) -> tuple[Json | None, bool]:
+        """Follow the Lease until it has another holder, or its holder's time is over (which is the second)."""
+        holder = _holder(lease)
+        ended = asyncio.ensure_future(_forever() if self._ended is None else self._ended(holder))
+        try:
+            while True:
+                changed = await self._next(lease, ended)
+                if changed is None:
+                    return lease, True
+                lease = changed
+                if _holder(lease) != holder:
+                    return lease, False
+        finally:
+            await _cancel(ended)
+
+    async def _next(self, lease: Json, ended: asyncio.Future[None]) -> Json | None:
+        """What the Lease becomes; None once nothing was renewed for as long as it says, or its holder ended."""
         query = {"fieldSelector": f"metadata.name={self.name}", "resourceVersion": lease["metadata"]["resourceVersion"]}
         seconds = (lease.get("spec") or {}).get("leaseDurationSeconds") or self._timing.duration
-        waits = {asyncio.ensure_future(self._clock.sleep(seconds))}
-        if self._ended is not None:
-            waits.add(asyncio.ensure_future(self._ended(_holder(lease))))
+        late = asyncio.ensure_future(self._clock.sleep(seconds))
         async with self._leases.watch(NAMESPACE, **query) as events:
             change = asyncio.ensure_future(anext(events, None))
             try:
-                await asyncio.wait({change, *waits}, return_when=asyncio.FIRST_COMPLETED)
+                waits: set[asyncio.Future[Any]] = {change, late, ended}
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
                 if not change.done():
-                    return lease, True
+                    return None
                 event = change.result()
             finally:
-                await _cancel(change, *waits)
+                await _cancel(change, late)
         if event is None or event[0] not in ("ADDED", "MODIFIED"):
-            return None, False
+            return await self._read()
         changed: Json = orjson.loads(event[1])
-        return changed, False
+        return changed
 
     async def _take(self, lease: Json | None) -> Json:
         self._renewed = self._clock.monotonic()
@@ -171,6 +184,10 @@ class LeaderElection:
                 if lease is not None and _holder(lease) == self.identity:
                     spec = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
                     await self._leases.update({**lease, "spec": spec})
+
+
+async def _forever() -> None:
+    await asyncio.Event().wait()
 
 
 def _holder(lease: Json) -> str:

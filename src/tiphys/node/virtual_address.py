@@ -11,7 +11,6 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 
 from tiphys.node import iproute
 
@@ -44,11 +43,12 @@ class VirtualAddress:
 
     def announce(self) -> None:
         """Tell everybody on the link that the address is here now."""
-        hardware = bytes.fromhex(Path(f"/sys/class/net/{self.link}/address").read_text().strip().replace(":", ""))
         own = socket.inet_aton(self.address)
-        body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + hardware + own + bytes(6) + own
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
             raw.bind((self.link, _ARP))
+            # sysfs may show another namespace's link of the same name; the socket knows its own.
+            hardware = raw.getsockname()[4]
+            body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + hardware + own + bytes(6) + own
             raw.send(_BROADCAST + hardware + struct.pack("!H", _ARP) + body)
 
     def _change(self, kind: int, flags: int, more: bytes = b"") -> None:

@@ -146,6 +146,9 @@ class EtcdStore:
     @asynccontextmanager
     async def watch(self, prefix: str, *, after: Revision) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
         self._check_open()
+        if after > self._seen + self._offset:
+            # Others may have written what we were not shown yet.
+            await self.current()
         seen = self._seen + self._offset
         if after > seen:
             raise FutureRevision(after, seen)
