@@ -1,44 +1,46 @@
-"""The cluster's own PKI: one CA, certificates for servers and clients, the key of service-account tokens.
+"""The cluster's own PKI: CAs, certificates for servers and clients, the key of service-account tokens.
 
-Everything is ECDSA P-256; private keys are readable by root only. Source, for names and groups:
-https://kubernetes.io/docs/setup/best-practices/certificates/
+Private keys are readable by root only. A certificate is renewed under the key that it had, so that the two files of
+which it consists fit at every moment. A CA's file may hold several certificates: the one that signs first, then others
+that are trusted besides, as while one CA takes over from another.
+Source, for names and groups: https://kubernetes.io/docs/setup/best-practices/certificates/
 """
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import os
 import ssl
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tiphys.main.cluster import write_private
+from tiphys.main.leaf import (
+    Issuer,
+    Key,
+    Leaf,
+    Leaves,
+    fits,
+    is_authority,
+    key_of,
+    leaf_of,
+    made_by,
+    make_ca,
+    make_leaf,
+    new_key,
+    pem,
+    pin_of,
+    renewal_time,
+)
 
-_CA_DAYS, _LEAF_DAYS = 3650, 365
-# Certificates begin a little before they are made, for machines whose clocks are behind.
-_SKEW = datetime.timedelta(minutes=5)
-Key = ec.EllipticCurvePrivateKey
+__all__ = ["FRONT_PROXY", "Leaf", "Leaves", "Pki", "load_key", "pin_of"]
 # The name by which the API server passes requests on, and of the files of its certificate.
 FRONT_PROXY = "front-proxy-client"
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """What a certificate says; `names` are its DNS names and addresses, empty for clients."""
-
-    common_name: str
-    organizations: Sequence[str] = ()
-    names: Sequence[str] = ()
-
-
-Leaves = Mapping[str, Leaf]
+# Every context that shows or trusts what is in files: context -> (directory, certificate's name, CA's name).
+_contexts: WeakKeyDictionary[ssl.SSLContext, tuple[Path, str, str]] = WeakKeyDictionary()
 
 
 class Pki:
@@ -62,113 +64,106 @@ class Pki:
     def key(self, name: str) -> Path:
         return self.directory / f"{name}.key"
 
+    def read(self, name: str) -> x509.Certificate:
+        """The certificate of this name, of a CA that which signs. Raises FileNotFoundError, ValueError."""
+        return x509.load_pem_x509_certificate(self.certificate(name).read_bytes())
+
+    def certificates(self) -> Iterator[tuple[str, x509.Certificate]]:
+        """Every certificate that can be read, with its name, in order of names."""
+        for path in sorted(self.directory.glob("*.crt")):
+            try:
+                yield path.stem, self.read(path.stem)
+            except (FileNotFoundError, ValueError):
+                continue
+
+    def issuers(self) -> dict[str, Issuer]:
+        """The CAs by name whose keys are on this machine."""
+        found = {}
+        for name, certificate in self.certificates():
+            if is_authority(certificate) and self.key(name).exists():
+                found[name] = Issuer(certificate, load_key(self.key(name)))
+        return found
+
     def ensure(self, cluster: str, leaves: Leaves, others: Mapping[str, Leaves] | None = None) -> None:
-        """Make what is missing: the CA, the token key and a certificate for each leaf; `others` are of CAs by name."""
+        """Make what is missing: the CA, the token key and a certificate for each leaf; `others` are of CAs by name.
+
+        A certificate is made again that says something else, that another CA signed, or that is due for renewal.
+        """
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         front_proxy = {FRONT_PROXY: Leaf(FRONT_PROXY)}
         for ca, wanted in {"ca": leaves, "front-proxy-ca": front_proxy, **(others or {})}.items():
             if not self.certificate(ca).exists():
                 self._make_ca(cluster, ca)
-            missing = {name: leaf for name, leaf in wanted.items() if not self.certificate(name).exists()}
-            if missing:
-                self._make_leaves(missing, ca)
+            authority, issuer = self.read(ca), None
+            for name, leaf in wanted.items():
+                if not self._good(name, leaf, authority):
+                    issuer = issuer or Issuer(authority, load_key(self.key(ca)))
+                    self.issue(name, leaf, issuer)
         if not self.key("sa").exists():
-            write_private(self.key("sa"), _pem(_new_key()))
+            write_private(self.key("sa"), pem(new_key()))
 
-    def _make_leaves(self, leaves: Leaves, ca: str) -> None:
-        authority = x509.load_pem_x509_certificate(self.certificate(ca).read_bytes())
-        signer = load_key(self.key(ca))
-        for name, leaf in leaves.items():
-            self._make_leaf(name, leaf, authority, signer)
+    def _good(self, name: str, leaf: Leaf, authority: x509.Certificate) -> bool:
+        try:
+            found, key = self.read(name), load_key(self.key(name))
+        except (FileNotFoundError, ValueError):
+            return False
+        current = fits(found, key) and made_by(found, authority) and leaf.same(leaf_of(found))
+        return current and time.time() < renewal_time(found)
+
+    def issue(self, name: str, leaf: Leaf, issuer: Issuer, now: float | None = None) -> None:
+        """Make a certificate for the key of this name, or for a new key where there is none."""
+        made = make_leaf(leaf, self.own_key(name), issuer, time.time() if now is None else now)
+        write_private(self.certificate(name), pem(made))
+
+    def own_key(self, name: str) -> Key:
+        """The key of this name, made now if there is none that can be read."""
+        try:
+            return load_key(self.key(name))
+        except (FileNotFoundError, ValueError):
+            key = new_key()
+            write_private(self.key(name), pem(key))
+            return key
 
     def _make_ca(self, cluster: str, called: str) -> None:
-        key = _new_key()
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"tiphys-{called}-{cluster}")])
-        usage = x509.KeyUsage(
-            digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
-            key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False,
-            decipher_only=False,
-        )  # fmt: skip
-        made = (
-            _builder(name, name, key, _CA_DAYS)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .add_extension(usage, critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        write_private(self.key(called), _pem(key))
-        write_private(self.certificate(called), made.public_bytes(serialization.Encoding.PEM))
-
-    def _make_leaf(self, name: str, leaf: Leaf, authority: x509.Certificate, signer: Key) -> None:
-        key = _new_key()
-        subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, o) for o in leaf.organizations]
-        subject.append(x509.NameAttribute(NameOID.COMMON_NAME, leaf.common_name))
-        usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
-        if leaf.names:
-            usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
-        identifier = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        builder = (
-            _builder(x509.Name(subject), authority.subject, key, _LEAF_DAYS)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
-        )
-        if leaf.names:
-            builder = builder.add_extension(
-                x509.SubjectAlternativeName(list(map(_general, leaf.names))), critical=False
-            )
-        made = builder.sign(signer, hashes.SHA256())
-        write_private(self.key(name), _pem(key))
-        write_private(self.certificate(name), made.public_bytes(serialization.Encoding.PEM))
+        key = new_key()
+        write_private(self.key(called), pem(key))
+        write_private(self.certificate(called), pem(make_ca(f"tiphys-{called}-{cluster}", key, time.time())))
 
     def server_tls(self, name: str, *, client: ssl.VerifyMode = ssl.CERT_OPTIONAL) -> ssl.SSLContext:
         """The context of a server that shows NAME and takes client certificates of this CA."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(self.certificate(name), self.key(name))
-        context.load_verify_locations(self.ca)
         context.verify_mode = client
-        return context
+        return self._loaded(context, name, "ca")
 
     def client_tls(self, name: str, ca: str = "ca") -> ssl.SSLContext:
         """The context of a client that shows NAME and trusts servers of a CA."""
-        context = ssl.create_default_context(cafile=os.fspath(self.certificate(ca)))
-        context.load_cert_chain(self.certificate(name), self.key(name))
+        return self._loaded(ssl.create_default_context(cafile=os.fspath(self.certificate(ca))), name, ca)
+
+    def _loaded(self, context: ssl.SSLContext, name: str, ca: str) -> ssl.SSLContext:
+        _load(context, self.directory, name, ca)
+        _contexts[context] = (self.directory, name, ca)
         return context
+
+    def reload(self) -> list[str]:
+        """Let this process's contexts show and trust what the files hold by now; the names of those that could not.
+
+        New connections see it. A CA that is in no file any more is trusted until the process ends.
+        """
+        failed = []
+        for context, (directory, name, ca) in list(_contexts.items()):
+            if directory == self.directory:
+                try:
+                    _load(context, directory, name, ca)
+                except (OSError, ssl.SSLError):
+                    failed.append(name)
+        return failed
+
+
+def _load(context: ssl.SSLContext, directory: Path, name: str, ca: str) -> None:
+    context.load_cert_chain(directory / f"{name}.crt", directory / f"{name}.key")
+    context.load_verify_locations(directory / f"{ca}.crt")
 
 
 def load_key(path: Path) -> Key:
-    key = serialization.load_pem_private_key(path.read_bytes(), None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise TypeError(f"{path} holds a {type(key).__name__}; an ECDSA key is needed")
-    return key
-
-
-def _new_key() -> Key:
-    return ec.generate_private_key(ec.SECP256R1())
-
-
-def _pem(key: Key) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-def _builder(subject: x509.Name, issuer: x509.Name, key: Key, days: int) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC) - _SKEW
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=days))
-    )
-
-
-def _general(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
+    return key_of(path.read_bytes(), path)
