@@ -42,6 +42,8 @@ class Settings(msgspec.Struct, frozen=True):
     # How many nodes the cluster has on this machine, and how many of them, the first ones, are control planes.
     nodes: int = 1
     control_planes: int = 1
+    # The numbers of those nodes that were taken away again.
+    removed: list[int] = []
     # The URLs of API servers on other machines, for a machine that joined.
     servers: list[str] = []
     # What people reach the API at, whichever control plane is there; "" for this machine's own server.
@@ -52,6 +54,16 @@ class Settings(msgspec.Struct, frozen=True):
     # Admission plugins by upstream's names, besides those that are on by default, and of those that are.
     enable_admission_plugins: list[str] = []
     disable_admission_plugins: list[str] = []
+
+    @property
+    def numbers(self) -> list[int]:
+        """Of the nodes on this machine."""
+        return [number for number in range(1, self.nodes + 1) if number not in self.removed]
+
+    @property
+    def planes(self) -> list[int]:
+        """Of those that are control planes."""
+        return [number for number in self.numbers if number <= self.control_planes]
 
     @property
     def pods(self) -> ipaddress.IPv4Network:
@@ -147,17 +159,16 @@ class Cluster:
                 f"cluster {self.name!r} keeps its state in {settings.store}; "
                 f"`tiphys store migrate {self.name} --to {store}` moves it"
             )
-        planes = control_planes or settings.control_planes
-        count = max(nodes or settings.nodes, planes)
-        for what, asked, held in (
-            ("nodes", count, settings.nodes),
-            ("control planes", planes, settings.control_planes),
-        ):
-            if asked < held:
+        held = {"nodes": (nodes, settings.numbers), "control planes": (control_planes, settings.planes)}
+        for what, (asked, present) in held.items():
+            if asked is not None and asked < len(present):
                 raise ClusterError(
-                    f"cluster {self.name!r} has {held} {what}, and `up` takes none away: "
-                    f"`tiphys node remove NAME {self.name}` does"
+                    f"cluster {self.name!r} has {len(present)} {what}, and `up` takes none away: "
+                    f"`tiphys node remove NODE {self.name}` does"
                 )
+        settings = _returned(settings, nodes or 0, control_planes or 0)
+        planes = max(settings.control_planes, control_planes or 0)
+        count = max(settings.nodes, planes, (nodes or 0) + len(settings.removed))
         if planes > 1 and settings.store != "etcd":
             raise ClusterError(
                 f"cluster {self.name!r} keeps its state in {settings.store}, which one control plane only can have; "
@@ -200,6 +211,13 @@ class Cluster:
                     raise
                 raise ClusterError(f"another `tiphys up` or `down` of {self.name!r} is at work; wait for it") from None
             yield
+
+
+def _returned(settings: Settings, nodes: int, planes: int) -> Settings:
+    """Bring back nodes that were taken away, the first ones first, as long as there are fewer than asked for."""
+    while settings.removed and (len(settings.planes) < planes or len(settings.numbers) < nodes):
+        settings = msgspec.structs.replace(settings, removed=settings.removed[1:])
+    return settings
 
 
 def clusters() -> list[Cluster]:

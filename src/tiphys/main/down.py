@@ -42,7 +42,7 @@ def down(arguments: Sequence[str]) -> int:
 async def stop(cluster: Cluster, *, purge: bool) -> None:
     """End the processes, the containers and all that they made on this machine. Raises ClusterError."""
     if not cluster.exists:
-        await _end(cluster.pidfile("agent"), cluster.pidfile("server"), cluster.pidfile("etcd"))
+        await end(cluster.pidfile("agent"), cluster.pidfile("server"), cluster.pidfile("etcd"))
         return
     from tiphys.main.node import undo
     from tiphys.main.node_settings import nodes_of
@@ -50,7 +50,7 @@ async def stop(cluster: Cluster, *, purge: bool) -> None:
     nodes = nodes_of(cluster, cluster.settings())
     first, *others = nodes
     for role in ("agent", "server", "etcd"):
-        await _end(*(node.pidfile(role) for node in nodes))
+        await end(*(node.pidfile(role) for node in nodes))
     # The first node last: its record has what joins them, and its cgroup has theirs below it.
     failures = [*chain(*await asyncio.gather(*(undo(node, purge=purge) for node in others)))]
     failures += await undo(first, purge=purge)
@@ -58,7 +58,7 @@ async def stop(cluster: Cluster, *, purge: bool) -> None:
         raise ClusterError(f"could not take back: {'; '.join(failures)}; run `tiphys down {cluster.name}` again")
 
 
-async def _end(*pidfiles: Path) -> None:
+async def end(*pidfiles: Path) -> None:
     """Stop the processes that pidfiles name, at the same time."""
     from tiphys.node import process
 

@@ -17,6 +17,7 @@ OWN = {
     "status": ("tiphys.main.show", "status", "one screen about a cluster"),
     "backup": ("tiphys.main.backup.command", "backup", "write, list, verify or configure backups of a cluster"),
     "restore": ("tiphys.main.backup.command", "restore", "make a running cluster of a backup"),
+    "node": ("tiphys.main.node_command", "node", "take a node out of a cluster"),
     "image": ("tiphys.main.image", "image", "import, build or list images of a cluster's nodes"),
     "token": ("tiphys.main.token", "token", "invite a machine: create, list or delete join tokens"),
     "server": ("tiphys.main.processes", "server", "run the control plane in the foreground"),

@@ -72,6 +72,13 @@ async def _addresses(settings: Settings, node: NodeSettings) -> None:
     await iproute.batch(lines, namespace=node.network_namespace)
 
 
+def remove(cluster: Cluster, settings: Settings, node: NodeSettings) -> None:
+    """Take back the namespaces of one node, and its link."""
+    record = record_of(node_of(cluster, settings, 1))
+    for kind, name in (("mount", str(node.pins)), ("link", _plug(node)), ("netns", node.network_namespace)):
+        record.take_back(kind, name)
+
+
 def enter(node: NodeSettings) -> None:
     """Move this process into a node's namespaces. Raises ClusterError where they are not there."""
     try:

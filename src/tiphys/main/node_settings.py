@@ -126,7 +126,7 @@ def _servers(settings: Settings, number: int) -> tuple[str, ...]:
     """The API servers' URLs for one node: its own first, and not the same one first for all others."""
     own = ["127.0.0.1"] if number == 1 and settings.control_planes else []
     # The machine has the first address of the network of its nodes.
-    addresses = [str(settings.underlay[plane]) for plane in range(1, settings.control_planes + 1)]
+    addresses = [str(settings.underlay[plane]) for plane in settings.planes]
     if addresses:
         turn = (number - 1) % len(addresses)
         addresses = addresses[turn:] + addresses[:turn]
@@ -136,7 +136,7 @@ def _servers(settings: Settings, number: int) -> tuple[str, ...]:
 
 def nodes_of(cluster: Cluster, settings: Settings) -> list[NodeSettings]:
     """Every node of a cluster on this machine, the first first."""
-    return [node_of(cluster, settings, number) for number in range(1, settings.nodes + 1)]
+    return [node_of(cluster, settings, number) for number in settings.numbers]
 
 
 def _name(settings: Settings, number: int) -> str:

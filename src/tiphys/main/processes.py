@@ -76,8 +76,8 @@ def _move(cluster: Cluster, number: int) -> NodeSettings:
     from tiphys.main.node_settings import node_of
 
     settings = cluster.settings()
-    if not 1 <= number <= settings.nodes:
-        raise ClusterError(f"{cluster.name!r} has no node {number}, but nodes 1 to {settings.nodes}")
+    if number not in settings.numbers:
+        raise ClusterError(f"{cluster.name!r} has no node {number}, but {', '.join(map(str, settings.numbers))}")
     node = node_of(cluster, settings, number)
     if node.network_namespace:
         from tiphys.main import machine

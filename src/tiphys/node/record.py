@@ -50,6 +50,10 @@ class Record:
             return []
         return [Effect(**orjson.loads(line)) for line in lines[:-1] if line]
 
+    def take_back(self, kind: str, name: str) -> None:
+        """Undo one effect; it stays written down, since undoing it twice does no harm. Raises OSError."""
+        _UNDO[kind](name)
+
     def undo(self) -> list[str]:
         """Undo everything, last first; what could not be undone, in words. The record ends when nothing is left."""
         failures: list[str] = []

@@ -1,0 +1,123 @@
+"""`tiphys node remove`: take a node out of a cluster for good, be it alive or dead, on this machine or elsewhere.
+
+A control plane's member of etcd goes first: a dead one that stays counts against the quorum.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+from collections.abc import Sequence
+
+import msgspec
+
+from tiphys.api.errors import NotFound
+from tiphys.api.meta import ObjectMeta
+from tiphys.base.clock import SystemClock
+from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError, Settings
+from tiphys.main.node_settings import NodeSettings, nodes_of
+from tiphys.main.progress import Progress
+
+
+def node(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser("tiphys node", description="The nodes of a cluster.")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    remove = verbs.add_parser(
+        "remove", help="take a node out for good; drain it first if its pods should move in order"
+    )
+    remove.add_argument("node", help="its name, as `tiphys get nodes` shows it")
+    remove.add_argument("name", nargs="?", default=DEFAULT_NAME, help="the cluster (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    progress = Progress()
+    try:
+        if os.geteuid() != 0:
+            raise ClusterError("`tiphys node remove` needs root; run it with sudo")
+        cluster = Cluster(options.name)
+        with cluster.locked():
+            asyncio.run(_remove(cluster, options.node))
+    except (ClusterError, OSError) as error:
+        progress.fail(str(error))
+        return 1
+    progress.done(f"node {options.node} is out of cluster {options.name}")
+    return 0
+
+
+async def _remove(cluster: Cluster, name: str) -> None:
+    settings = cluster.settings()
+    nodes = nodes_of(cluster, settings)
+    if name == nodes[0].name:
+        raise ClusterError(f"{name} is this machine itself; `tiphys down {cluster.name}` ends the cluster here")
+    ours = next((node for node in nodes if node.name == name), None)
+    if settings.store == "etcd":
+        await _leave_etcd(nodes[0], name)
+    if ours is not None:
+        await _end(cluster, settings, ours)
+    await _delete(cluster, nodes[0], name, known=ours is not None)
+
+
+async def _leave_etcd(first: NodeSettings, name: str) -> None:
+    """Take the node's member out of etcd, if it has one. Raises ClusterError where too few others would be left."""
+    from tiphys.main.etcd import Etcd
+    from tiphys.store.protocol import Unavailable
+
+    etcd = Etcd(first, SystemClock())
+    try:
+        async with etcd.members() as members:
+            known = await members.members()
+            own = [member for member in known if member.name == name]
+            voters = [member for member in known if not member.learner and member.name != name]
+            if not own:
+                return
+            alive = 0
+            for member in voters:
+                try:
+                    await members.health(member.endpoint)
+                    alive += 1
+                except Unavailable:
+                    continue
+            if alive <= len(voters) // 2:
+                raise ClusterError(
+                    f"without {name}, {alive} of {len(voters)} members of etcd would be alive, which is no majority; "
+                    "bring another one back first"
+                )
+            await members.remove(own[0].id)
+    except Unavailable as error:
+        raise ClusterError(f"cannot take {name} out of etcd: {error.reason}") from error
+
+
+async def _end(cluster: Cluster, settings: Settings, node: NodeSettings) -> None:
+    """End what runs of a node in namespaces and remove all that it was."""
+    from tiphys.main import machine
+    from tiphys.main.down import end
+    from tiphys.main.node import undo
+
+    await end(*(node.pidfile(role) for role in ("agent", "server", "etcd")))
+    await undo(node, purge=True)
+    await asyncio.to_thread(machine.remove, cluster, settings, node)
+    for directory in (node.run, node.state):
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+    cluster.save(msgspec.structs.replace(settings, removed=sorted([*settings.removed, node.number])))
+
+
+async def _delete(cluster: Cluster, first: NodeSettings, name: str, *, known: bool) -> None:
+    from tiphys.client.client import Client
+    from tiphys.client.http import Https
+    from tiphys.client.transport import Unreachable
+    from tiphys.kinds.core.node import NODES
+    from tiphys.main.pki import Pki
+
+    tls = Pki(cluster.pki).client_tls("admin")
+    client = Client(Https(list(first.servers), tls, agent="tiphys-node"), manager="tiphys-node")
+    try:
+        await client.of(NODES).delete(ObjectMeta(name=name))
+    except NotFound:
+        if not known:
+            raise ClusterError(
+                f"cluster {cluster.name!r} has no node {name!r}; `tiphys get nodes` lists them"
+            ) from None
+    except Unreachable as error:
+        raise ClusterError(f"cannot delete node {name!r}: {error}") from error
+    finally:
+        await client.close()
