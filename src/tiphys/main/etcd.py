@@ -12,6 +12,7 @@ import asyncio
 import shutil
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
@@ -28,7 +29,7 @@ from tiphys.main.pki import Leaf, Leaves, Pki
 if TYPE_CHECKING:
     from tiphys.node.process import Identity
     from tiphys.store.etcd import EtcdStore
-    from tiphys.store.etcd_members import EtcdMembers
+    from tiphys.store.etcd_members import EtcdMembers, Member
 
 _log = Log("etcd")
 T = TypeVar("T")
@@ -177,6 +178,37 @@ class Etcd:
                     f"node {self._node.name} was removed from etcd; `tiphys node forget` on it, then join it again"
                 )
             return not own[0].learner or await members.promote(own[0].id)
+
+    async def remove(self, name: str) -> None:
+        """Take the member of that name out, if there is one. Raises ClusterError where no majority would be left."""
+
+        async def attempt() -> bool:
+            async with self.members() as members:
+                known = await members.members()
+                own = [member for member in known if member.name == name]
+                if own:
+                    await self._check_majority(members, [member for member in known if member.name != name], name)
+                    await members.remove(own[0].id)
+            return True
+
+        # For some seconds after it lost a member, etcd refuses to lose another.
+        await self._until(_JOIN_SECONDS, f"did not let {name} go", attempt)
+
+    @staticmethod
+    async def _check_majority(members: EtcdMembers, others: Sequence[Member], name: str) -> None:
+        from tiphys.store.protocol import Unavailable
+
+        voters = [member for member in others if not member.learner]
+        alive = 0
+        for member in voters:
+            with suppress(Unavailable):
+                await members.health(member.endpoint)
+                alive += 1
+        if alive <= len(voters) // 2:
+            raise ClusterError(
+                f"without {name}, {alive} of {len(voters)} members of etcd would be alive, which is no majority; "
+                "bring another one back first"
+            )
 
     async def keep(self) -> None:
         """Start it again whenever it ends. Runs until cancelled."""

@@ -45,46 +45,18 @@ def node(arguments: Sequence[str]) -> int:
 
 
 async def _remove(cluster: Cluster, name: str) -> None:
+    from tiphys.main.etcd import Etcd
+
     settings = cluster.settings()
     nodes = nodes_of(cluster, settings)
     if name == nodes[0].name:
         raise ClusterError(f"{name} is this machine itself; `tiphys down {cluster.name}` ends the cluster here")
     ours = next((node for node in nodes if node.name == name), None)
     if settings.store == "etcd":
-        await _leave_etcd(nodes[0], name)
+        await Etcd(nodes[0], SystemClock()).remove(name)
     if ours is not None:
         await _end(cluster, settings, ours)
     await _delete(cluster, nodes[0], name, known=ours is not None)
-
-
-async def _leave_etcd(first: NodeSettings, name: str) -> None:
-    """Take the node's member out of etcd, if it has one. Raises ClusterError where too few others would be left."""
-    from tiphys.main.etcd import Etcd
-    from tiphys.store.protocol import Unavailable
-
-    etcd = Etcd(first, SystemClock())
-    try:
-        async with etcd.members() as members:
-            known = await members.members()
-            own = [member for member in known if member.name == name]
-            voters = [member for member in known if not member.learner and member.name != name]
-            if not own:
-                return
-            alive = 0
-            for member in voters:
-                try:
-                    await members.health(member.endpoint)
-                    alive += 1
-                except Unavailable:
-                    continue
-            if alive <= len(voters) // 2:
-                raise ClusterError(
-                    f"without {name}, {alive} of {len(voters)} members of etcd would be alive, which is no majority; "
-                    "bring another one back first"
-                )
-            await members.remove(own[0].id)
-    except Unavailable as error:
-        raise ClusterError(f"cannot take {name} out of etcd: {error.reason}") from error
 
 
 async def _end(cluster: Cluster, settings: Settings, node: NodeSettings) -> None:
