@@ -84,6 +84,11 @@ class Pki:
                 found[name] = Issuer(certificate, load_key(self.key(name)))
         return found
 
+    def shared(self) -> dict[str, bytes]:
+        """The files that every control plane of a cluster has the same: the CAs with their keys, the tokens' key."""
+        names = [f"{name}.{end}" for name in self.issuers() for end in ("crt", "key")]
+        return {name: (self.directory / name).read_bytes() for name in [*names, "sa.key"]}
+
     def ensure(self, cluster: str, leaves: Leaves, others: Mapping[str, Leaves] | None = None) -> None:
         """Make what is missing: the CA, the token key and a certificate for each leaf; `others` are of CAs by name.
 
