@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tiphys.store import Unavailable
@@ -19,25 +21,50 @@ def _free_port() -> int:
         return port
 
 
+@dataclass(frozen=True)
+class Member:
+    endpoint: str
+    process: Process
+
+
 @asynccontextmanager
 async def etcd(directory: Path) -> AsyncIterator[str]:
     """A real etcd of one member with nothing in it; where it listens."""
-    client, peer = (f"http://127.0.0.1:{_free_port()}" for _ in range(2))
-    process = await asyncio.create_subprocess_exec(
-        "etcd", "--data-dir", str(directory), "--listen-client-urls", client, "--advertise-client-urls", client,
-        "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}",
-        "--logger", "zap", "--log-level", "error", stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    endpoint = client.removeprefix("http://")
+    async with members(directory, 1) as (only,):
+        yield only.endpoint
+
+
+@asynccontextmanager
+async def members(directory: Path, count: int) -> AsyncIterator[list[Member]]:
+    """A real etcd of several members with nothing in it."""
+    places = {f"m{number}": (_free_port(), _free_port()) for number in range(count)}
+    together = ",".join(f"{name}=http://127.0.0.1:{peer}" for name, (_, peer) in places.items())
+    started = []
     try:
+        for name, (port, peer_port) in places.items():
+            client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer_port}"
+            process = await asyncio.create_subprocess_exec(
+                "etcd", "--name", name, "--data-dir", str(directory / name), "--listen-client-urls", client,
+                "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+                "--initial-cluster", together, "--logger", "zap", "--log-level", "error", "--election-timeout", "600",
+                stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+            started.append(Member(f"127.0.0.1:{port}", process))
         async with asyncio.timeout(20):
-            while True:
-                try:
-                    await (await EtcdStore.open([endpoint])).close()
-                    break
-                except Unavailable:
-                    await asyncio.sleep(0.05)
-        yield endpoint
+            for member in started:
+                await _answers(member.endpoint)
+        yield started
     finally:
-        process.kill()
-        await process.wait()
+        for member in started:
+            if member.process.returncode is None:
+                member.process.kill()
+            await member.process.wait()
+
+
+async def _answers(endpoint: str) -> None:
+    while True:
+        try:
+            await (await EtcdStore.open([endpoint])).close()
+            return
+        except Unavailable:
+            await asyncio.sleep(0.05)

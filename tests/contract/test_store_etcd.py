@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-from etcd_process import etcd
+from etcd_process import etcd, members
 
-from tiphys.store import Record
+from tiphys.store import ABSENT, Record
 from tiphys.store import etcd_pb2 as pb
 from tiphys.store.etcd import EtcdStore
 from tiphys.store.etcd_api import EtcdApi
+from tiphys.store.etcd_members import EtcdMembers
 
 
 @pytest.fixture
@@ -64,3 +67,42 @@ async def test_a_filled_etcd_counts_on_from_there_when_it_is_opened_again(endpoi
         assert await store.put("/a", b"2", found.revision) > filled
     finally:
         await store.close()
+
+
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
+async def test_a_store_goes_on_when_the_member_that_it_talks_to_does_not(tmp_path: Path, how: signal.Signals) -> None:
+    async with members(tmp_path, 3) as three:
+        store = await EtcdStore.open([member.endpoint for member in three])
+        try:
+            first = await store.put("/a", b"1", ABSENT)
+            async with store.watch("/", after=first) as batches:
+                three[0].process.send_signal(how)
+                second = await store.put("/a", b"2", first)
+                third = await store.put("/b", b"3", ABSENT)
+                seen = await anext(batches)
+                assert (seen[0].key, seen[0].revision) == ("/a", second)
+            assert await store.current() == third
+            assert (await store.get("/b")).value == b"3"  # type: ignore[union-attr]
+        finally:
+            if three[0].process.returncode is None:
+                three[0].process.send_signal(signal.SIGCONT)
+            await store.close()
+
+
+async def test_a_write_whose_leader_dies_is_done_once(tmp_path: Path) -> None:
+    async with members(tmp_path, 3) as three:
+        async with EtcdMembers([three[0].endpoint], None) as asked:
+            leads = [(await asked.health(member.endpoint)).leads for member in three]
+        leader = three[leads.index(True)]
+        store = await EtcdStore.open([member.endpoint for member in three if member is not leader])
+        try:
+            writes = [asyncio.create_task(store.put(f"/k/{number}", b"x", ABSENT)) for number in range(50)]
+            await writes[0]
+            leader.process.kill()
+            writes += [asyncio.create_task(store.put(f"/k/{number}", b"x", ABSENT)) for number in range(50, 100)]
+            revisions = await asyncio.gather(*writes)
+            page = await store.list("/k/")
+            assert sorted(record.revision for record in page.records) == sorted(revisions)
+            assert all(record.created == record.revision for record in page.records)
+        finally:
+            await store.close()

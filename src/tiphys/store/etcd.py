@@ -46,6 +46,8 @@ _PAGE = 1000
 _PARALLEL, _OPERATIONS, _BYTES = 4, 128, 1024 * 1024
 # How long the watch may take to show what a read has seen, before it is asked in another way. Seconds.
 _PATIENCE = 0.1
+# For how long it may show nothing although there is something. Seconds.
+_STALLED = 2.0
 
 
 class EtcdStore:
@@ -59,6 +61,8 @@ class EtcdStore:
         self._seen, self._changed, self._opened = revision, 0, revision
         self._fanout = Fanout(watch_capacity)
         self._waiters: list[tuple[Revision, asyncio.Future[None]]] = []
+        # When the watch last showed anything.
+        self._heard = clock.monotonic()
         self._closed = False
         self._feeder: asyncio.Task[None] | None = None
 
@@ -257,10 +261,25 @@ class EtcdStore:
 
     async def _shown(self, revision: Revision) -> None:
         """Wait until the watch has shown a revision to all watchers."""
-        if self._seen < revision:
+        while self._seen < revision:
+            self._check_open()
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append((revision, waiter))
-            await waiter
+            try:
+                async with asyncio.timeout(_STALLED):
+                    await waiter
+            except TimeoutError:
+                self._watch_anew()
+
+    def _watch_anew(self) -> None:
+        """A member that hangs, or is cut off from the others, shows nothing and does not say so: ask another one."""
+        now = self._clock.monotonic()
+        if now - self._heard >= _STALLED and self._feeder is not None:
+            self._heard = now
+            _log.warning("the watch shows nothing, opening it elsewhere")
+            self._feeder.cancel()
+            self._api.turn()
+            self._feeder = asyncio.create_task(self._feed(), name="etcd watch")
 
     async def _feed(self) -> None:
         """Follow all changes for ever, across broken connections."""
@@ -273,7 +292,7 @@ class EtcdStore:
             except WatchCompacted as error:
                 # Away for longer than history is kept: nobody's watch can go on without a gap.
                 self._fanout.close(Compacted(self._seen + self._offset, error.oldest + self._offset))
-                self._seen = self._changed = await self._api.revision()
+                self._seen = self._changed = await self._anew()
                 self._answer()
             except WatchBroken as error:
                 delay = backoff.delay(failures)
@@ -281,7 +300,19 @@ class EtcdStore:
                 _log.warning("watch broke, opening it again", reason=error.reason, delay=round(delay, 2))
                 await self._clock.sleep(delay)
 
+    async def _anew(self) -> Revision:
+        """etcd's own last revision, however long it takes to tell."""
+        backoff, failures = Backoff(maximum=5.0), 0
+        while True:
+            try:
+                return await self._api.revision()
+            except Unavailable as error:
+                _log.warning("etcd does not tell its revision", reason=error.reason)
+                await self._clock.sleep(backoff.delay(failures))
+                failures += 1
+
     def _publish(self, response: pb.WatchResponse) -> None:
+        self._heard = self._clock.monotonic()
         events = [self._event(event) for event in response.events if event.kv.key != MARK]
         if events:
             self._fanout.publish(events)

@@ -17,7 +17,7 @@ from tiphys.store.protocol import Revision, Unavailable
 M = TypeVar("M", bound=Message)
 # How long one try may take; the next ones get more. What was asked of a leader that is just lost, etcd forgets, and
 # lets whoever asked wait for seven seconds.
-_TRIES = (1.0, 2.0, 4.0, 8.0)
+_TRIES = (0.6, 0.8, 1.2, 2.4, 4.8)
 _SECONDS = 10.0
 _LIST_SECONDS = 60.0
 # Our keys begin with a slash; the one key below them marks a place in history.
@@ -106,7 +106,7 @@ class EtcdApi:
                     # The request side is still open: without this the library would call the end a fault.
                     await stream.cancel()
         except FAULTS as error:
-            self._turn()
+            self.turn()
             raise WatchBroken(str(translated(error, _WATCH))) from error
 
     async def history(self, after: Revision, until: Revision) -> list[pb.Event]:
@@ -157,7 +157,7 @@ class EtcdApi:
                 return await self._channels[self._current].unary(method, request, response, within=left[0]), lost
             except RpcUnavailable as error:
                 reason = str(error)
-                self._turn()
+                self.turn()
                 if isinstance(error.__cause__, ConnectionRefusedError) and refused < len(self._channels) - 1:
                     refused += 1
                     continue
@@ -169,7 +169,8 @@ class EtcdApi:
                 raise Unavailable(_explained(error)) from error
         raise Unavailable(f"etcd does not answer: {reason}")
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """Go to the next endpoint from now on."""
         self._current = (self._current + 1) % len(self._channels)
 
 
