@@ -76,6 +76,13 @@ class Client:
         """A client whose answers hold nothing but the metadata of objects, whatever their kind."""
         return ResourceClient(self.transport, resource, self.manager, accept=_METADATA)
 
+    async def reconnect(self) -> None:
+        """Break off whatever is under way, as `Unreachable`: what follows goes over new connections.
+
+        A watch on a connection that the network has swallowed is silent, and would be for ever.
+        """
+        await self.transport.close()
+
     async def close(self) -> None:
         await self.transport.close()
 

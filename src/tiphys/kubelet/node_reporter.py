@@ -30,6 +30,7 @@ _log = Log("kubelet.node")
 _RETRY = Backoff(initial=0.1, maximum=2.0)
 # Who keeps writing over our conditions is contradicted at once only this often, else at the next look.
 _CONTRADICT_SECONDS = 1.0
+_DISTRUST = 2
 _LEASE_NAMESPACE = "kube-node-lease"
 
 
@@ -37,7 +38,7 @@ class NodeReporter:
     """`register` first; then `report` and `renew` run until cancelled. `changed()` makes it report at once."""
 
     def __init__(self, config: KubeletConfig, client: Client, runtime: Runtime, clock: Clock) -> None:
-        self._config, self._runtime, self._clock = config, runtime, clock
+        self._config, self._client, self._runtime, self._clock = config, client, runtime, clock
         self._nodes: ResourceClient[Node] = client.of(NODES)
         self._leases = client.of(LEASES)
         self._machine = node_facts.machine(config.root if config.root.exists() else Path("/"))
@@ -153,17 +154,25 @@ class NodeReporter:
         return NodeInputs(self._clock.time(), self._machine, info, pressure, self._images, self.network)
 
     async def renew(self) -> None:
-        """Renew the Lease for ever; a try that is not answered soon is given up for another, at another server."""
+        """Renew the Lease for ever; a try that is not answered soon is given up for another, at another server.
+
+        Who failed twice in a row does not trust the connections that there are, and tells the status when it is back.
+        """
         failures = 0
         while True:
             try:
                 await self._renew_once()
+                if failures >= _DISTRUST:
+                    self._told = None
+                    self._wake.set()
                 failures = 0
                 await self._clock.sleep(self._config.lease_renew_seconds)
             except (ApiError, Unreachable) as error:
                 _log.warning("cannot renew the node's lease", error=str(error))
                 await self._clock.sleep(_RETRY.delay(failures))
                 failures += 1
+                if failures >= _DISTRUST:
+                    await self._client.reconnect()
 
     async def _renew_once(self) -> None:
         name, now = self._config.node_name, rfc3339_micro(self._clock.time())
