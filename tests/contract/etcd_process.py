@@ -35,7 +35,7 @@ async def etcd(directory: Path) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def members(directory: Path, count: int) -> AsyncIterator[list[Member]]:
+async def members(directory: Path, count: int, *more: str) -> AsyncIterator[list[Member]]:
     """A real etcd of several members with nothing in it."""
     places = {f"m{number}": (_free_port(), _free_port()) for number in range(count)}
     together = ",".join(f"{name}=http://127.0.0.1:{peer}" for name, (_, peer) in places.items())
@@ -47,7 +47,7 @@ async def members(directory: Path, count: int) -> AsyncIterator[list[Member]]:
                 "etcd", "--name", name, "--data-dir", str(directory / name), "--listen-client-urls", client,
                 "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
                 "--initial-cluster", together, "--logger", "zap", "--log-level", "error", "--election-timeout", "600",
-                stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+                *more,                stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
             )  # fmt: skip
             started.append(Member(f"127.0.0.1:{port}", process))
         async with asyncio.timeout(20):

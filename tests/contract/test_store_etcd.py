@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from etcd_process import etcd, members
 
-from tiphys.store import ABSENT, Record
+from tiphys.base.clock import SystemClock
+from tiphys.store import ABSENT, Record, Unavailable
 from tiphys.store import etcd_pb2 as pb
 from tiphys.store.etcd import EtcdStore
 from tiphys.store.etcd_api import EtcdApi
+from tiphys.store.etcd_care import EtcdCare
 from tiphys.store.etcd_members import EtcdMembers
 
 
@@ -105,4 +107,26 @@ async def test_a_write_whose_leader_dies_is_done_once(tmp_path: Path) -> None:
             assert sorted(record.revision for record in page.records) == sorted(revisions)
             assert all(record.created == record.revision for record in page.records)
         finally:
+            await store.close()
+
+
+async def test_a_full_etcd_is_healed(tmp_path: Path) -> None:
+    async with members(tmp_path, 1, "--quota-backend-bytes", "2000000") as (only,):
+        store = await EtcdStore.open([only.endpoint])
+        asked = EtcdMembers([only.endpoint], None)
+        try:
+            revision = ABSENT
+            refusal = ""
+            while not refusal:
+                try:
+                    revision = await store.put("/a", b"x" * 50_000, revision)
+                except Unavailable as error:
+                    refusal = error.reason
+            assert "takes no writes" in refusal
+            assert store.full.is_set()
+            await EtcdCare(store, asked, SystemClock()).look()
+            assert await asked.alarms() == []
+            await store.put("/a", b"y", revision)
+        finally:
+            asked.close()
             await store.close()

@@ -104,6 +104,7 @@ class Etcd:
         self._node, self._clock = node, clock
         self._pki = Pki(node.pki)
         self._identity: Identity | None = None
+        self._store: EtcdStore | None = None
 
     @property
     def _plan(self) -> Plan:
@@ -230,10 +231,20 @@ class Etcd:
 
         tls = _tls(self._pki)
         store = await self._until(_START_SECONDS, "did not answer", lambda: EtcdStore.open(self.endpoints, tls))
+        self._store = store
         wanted = Plan("member", self._plan.members)
         if self._plan != wanted:
             write_plan(self._node, wanted)
         return store
+
+    async def care(self) -> None:
+        """Look after the whole cluster of etcd, for ever; only one server does."""
+        from tiphys.store.etcd_care import EtcdCare
+
+        if self._store is None:
+            raise RuntimeError("the store is not open")
+        async with self.members() as members:
+            await EtcdCare(self._store, members, self._clock).run()
 
     async def _until(self, seconds: float, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """What `attempt` gives once it neither fails nor gives False."""

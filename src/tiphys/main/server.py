@@ -122,6 +122,8 @@ async def serve(cluster: Cluster, node: NodeSettings, etcd: Etcd | None) -> None
         tls = pki.client_tls("server-client")
         peers = Peers(Client(transport, manager="kube-apiserver"), node.name, node.url, tls, clock)
         duties = await _duties(settings, node, assembled, transport, peers, clock)
+        if etcd is not None:
+            duties["etcd care"] = etcd.care
         leading = Leading(assembled, Facts(settings.pods, pki.ca.read_text()), clock, duties)
         connect = Connect(assembled.server, tls)
         stack.push_async_callback(connect.close)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import ssl
 import sys
 from collections.abc import Sequence
@@ -12,11 +13,17 @@ from urllib.request import Request, urlopen
 
 import orjson
 
-from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError, clusters
+from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError, Settings, clusters
 from tiphys.main.node import containerd_of
 from tiphys.main.node_settings import nodes_of
 from tiphys.main.pki import Pki
 from tiphys.node import process
+
+# By etcd's number of the alarm.
+_ALARMS = {
+    1: "etcd is full and takes no writes: delete what is not needed; the leading server gives the space back",
+    2: "a member of etcd is corrupt: `tiphys node remove` its node, then `tiphys up` brings another",
+}
 
 
 def ls(arguments: Sequence[str]) -> int:
@@ -85,13 +92,47 @@ def gather(cluster: Cluster) -> dict[str, Any]:
     warnings += [f"node {node['name']} is {node['status']}" for node in nodes if node["status"] != "Ready"]
     certificates = _certificates(cluster)
     warnings += [f"certificate {name} expires in {days} days" for name, days in certificates.items() if days < 30]
-    file = cluster.etcd / "member" / "snap" / "db" if settings.store == "etcd" else cluster.store
-    size = file.stat().st_size if file.exists() else 0
+    store = _etcd(cluster, settings, warnings) if settings.store == "etcd" else _sqlite(cluster)
     return {
         "name": cluster.name, "server": settings.server_url, "kubeconfig": str(cluster.kubeconfig),
-        "components": components, "nodes": nodes, "store": {"driver": settings.store, "bytes": size},
+        "components": components, "nodes": nodes, "store": store,
         "certificates": certificates, "warnings": warnings,
     }  # fmt: skip
+
+
+def _sqlite(cluster: Cluster) -> dict[str, Any]:
+    return {"driver": "sqlite", "bytes": cluster.store.stat().st_size if cluster.store.exists() else 0}
+
+
+def _etcd(cluster: Cluster, settings: Settings, warnings: list[str]) -> dict[str, Any]:
+    """How the members of etcd fare; what is wrong with them is added to the warnings."""
+    from tiphys.base.clock import SystemClock
+    from tiphys.main.etcd import Etcd
+    from tiphys.store.protocol import Unavailable
+
+    async def ask() -> list[dict[str, Any]]:
+        found = []
+        async with Etcd(nodes_of(cluster, settings)[0], SystemClock()).members() as members:
+            for member in await members.members():
+                try:
+                    health = await members.health(member.endpoint)
+                except Unavailable:
+                    found.append({"name": member.name, "state": "down", "bytes": 0, "used": 0})
+                    continue
+                state = "learner" if health.learner else "leader" if health.leads else "follower"
+                found.append({"name": member.name, "state": state, "bytes": health.size, "used": health.used})
+            warnings.extend(_ALARMS[alarm] for _, alarm in await members.alarms())
+        return found
+
+    try:
+        members = asyncio.run(ask())
+    except Unavailable as error:
+        warnings.append(f"etcd has no majority of its members: {error.reason}")
+        members = []
+    warnings += [
+        f"the etcd member of {m['name'] or 'a node that never came'} is down" for m in members if m["state"] == "down"
+    ]
+    return {"driver": "etcd", "bytes": max((m["bytes"] for m in members), default=0), "members": members}
 
 
 def _component(pidfile: Path) -> dict[str, Any] | None:
@@ -143,6 +184,9 @@ def _print(found: dict[str, Any]) -> None:
     for node in found["nodes"]:
         print(f"node         {node['name']} {node['status']} {node['version']}")
     print(f"store        {found['store']['driver']}, {found['store']['bytes'] / 1e6:.1f} MB")
+    for member in found["store"].get("members", ()):
+        used = f", {member['used'] / 1e6:.1f} of {member['bytes'] / 1e6:.1f} MB used" if member["bytes"] else ""
+        print(f"etcd member  {member['name'] or '(not started yet)'} {member['state']}{used}")
     soonest = min(found["certificates"].items(), key=lambda item: item[1], default=("", 0))
     print(f"certificates {len(found['certificates'])}, the first to expire is {soonest[0]} in {soonest[1]} days")
     print("backups      none: this version makes none yet")

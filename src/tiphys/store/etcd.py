@@ -82,6 +82,11 @@ class EtcdStore:
         self._feeder = asyncio.create_task(self._feed(), name="etcd watch")
 
     @property
+    def full(self) -> asyncio.Event:
+        """Set when etcd refused a write for want of space."""
+        return self._api.full
+
+    @property
     def revision(self) -> Revision:
         """That of our last change, so that who follows our keys gets there; keys of others count on beyond it."""
         return (self._changed or self._opened) + self._offset

@@ -24,6 +24,7 @@ _LIST_SECONDS = 60.0
 FIRST, BEHIND, MARK = b".", b"0", b".tiphys-mark"
 # Outside of what is watched: how far our revisions are ahead of etcd's, in decimal.
 OFFSET = b"tiphys-revision-offset"
+_FULL = "RESOURCE_EXHAUSTED"
 _WATCH = "/etcdserverpb.Watch/Watch"
 
 
@@ -50,6 +51,7 @@ class EtcdApi:
         self._channels = [RpcChannel(endpoint, tls) for endpoint in endpoints]
         # The one that answered last.
         self._current = 0
+        self.full = asyncio.Event()
 
     async def revision(self) -> Revision:
         """The revision of the whole store now, agreed by a quorum."""
@@ -166,6 +168,8 @@ class EtcdApi:
             except RpcError as error:
                 if error.code == "OUT_OF_RANGE":
                     raise IndexError(error.message) from error
+                if error.code == _FULL:
+                    self.full.set()
                 raise Unavailable(_explained(error)) from error
         raise Unavailable(f"etcd does not answer: {reason}")
 
@@ -187,9 +191,9 @@ def _headless(event: pb.Event) -> bool:
 
 
 def _explained(error: RpcError) -> str:
-    if error.code == "RESOURCE_EXHAUSTED":
+    if error.code == _FULL:
         return (
-            f"etcd takes no writes: {error.message}; compact and defragment it (`etcdctl compact`, `etcdctl defrag`), "
-            "then `etcdctl alarm disarm`, or raise --quota-backend-bytes"
+            f"etcd takes no writes: {error.message}; the leading server compacts and defragments it just now; "
+            "if it stays full, delete what is not needed"
         )
     return f"etcd refused: {error.message} ({error.code})"
