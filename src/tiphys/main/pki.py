@@ -81,8 +81,19 @@ class Pki:
         found = {}
         for name, certificate in self.certificates():
             if is_authority(certificate) and self.key(name).exists():
-                found[name] = Issuer(certificate, load_key(self.key(name)))
+                key = load_key(self.key(name))
+                if fits(certificate, key):
+                    found[name] = Issuer(certificate, key)
         return found
+
+    def family(self, certificate: x509.Certificate) -> tuple[str, bool]:
+        """The name of the CA that made a certificate, "" for none of ours, and whether that one still signs."""
+        for name, authority in self.certificates():
+            if is_authority(authority):
+                bundle = x509.load_pem_x509_certificates(self.certificate(name).read_bytes())
+                if any(made_by(certificate, each) for each in bundle):
+                    return name, made_by(certificate, authority)
+        return "", False
 
     def shared(self) -> dict[str, bytes]:
         """The files that every control plane of a cluster has the same: the CAs with their keys, the tokens' key."""

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
+from weakref import WeakSet
 
 import aiohttp
 from multidict import CIMultiDict
@@ -64,6 +65,7 @@ class AggregationClient:
     def __init__(self, identity: Identity | None) -> None:
         self._identity = identity
         # By name, CA and whether that counts; endpoints come and go.
+        self._contexts: WeakSet[ssl.SSLContext] = WeakSet()
         self._sessions: OrderedDict[tuple[str, str, bool], aiohttp.ClientSession] = OrderedDict()
 
     async def send(self, server: Server, request: Request, user: User, *, seconds: float | None = None) -> Response:
@@ -97,7 +99,14 @@ class AggregationClient:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         if self._identity is not None:
             context.load_cert_chain(self._identity.certificate, self._identity.key)
+            self._contexts.add(context)
         return context
+
+    def reload(self) -> None:
+        """Show the certificate that the files hold by now, to new connections."""
+        if self._identity is not None:
+            for context in list(self._contexts):
+                context.load_cert_chain(self._identity.certificate, self._identity.key)
 
     async def _session(self, server: Server) -> aiohttp.ClientSession:
         key = server.name, server.ca, server.insecure
