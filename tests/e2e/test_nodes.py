@@ -340,7 +340,7 @@ def test_up_again_changes_nothing_and_a_smaller_number_is_refused(nodes):
     nodes.tiphys("up", nodes.name)
     nodes.tiphys("up", nodes.name, "--nodes", "2")
     assert [nodes.pid(role) for role in roles] == before
-    with pytest.raises(AssertionError, match="has 2 nodes, and nodes are not taken away"):
+    with pytest.raises(AssertionError, match="has 2 nodes, and `up` takes none away"):
         nodes.tiphys("up", nodes.name, "--nodes", "1")
 
 

@@ -103,7 +103,8 @@ class _Agent:
 
     def _overlay(self, informers: Informers) -> Overlay:
         node = self._node
-        setting = Tunnel(node.name, node.address, node.tunnel, node.vni, node.mtu, node.tunnel_port)
+        table = f"tiphys-{node.cluster}-overlay"
+        setting = Tunnel(node.name, node.address, node.tunnel, node.vni, node.mtu, node.tunnel_port, table)
         return Overlay(informers, setting, self._record, self._clock)
 
     async def _dns(self, zone: Zone) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tiphys.node import iproute
+from tiphys.node import iproute, nft
+from tiphys.overlay import plan
 from tiphys.overlay.plan import Setting, State, changes, gateway, hardware_address
 
 
@@ -23,6 +24,14 @@ async def ensure(setting: Setting, cidr: str) -> None:
         )
     lines += [f"link set {device} up", f"addr replace {gateway(cidr)}/32 dev {device}"]
     await iproute.batch(lines)
+
+
+async def guard(setting: Setting, state: State) -> None:
+    """Let in packets of nodes only. Raises OSError."""
+    try:
+        await nft.apply(plan.guard(setting, state))
+    except nft.NftError as error:
+        raise OSError(f"table {setting.table}: {error}") from error
 
 
 def _fits(link: dict[str, Any], setting: Setting) -> bool:

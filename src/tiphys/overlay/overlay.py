@@ -58,10 +58,12 @@ class Overlay:
             if not cidrs or not (wanted.routes or iproute.exists(self._setting.device)):
                 return
             await asyncio.to_thread(self._record.add, "link", self._setting.device)
+            await asyncio.to_thread(self._record.add, "nft_table", f"ip {self._setting.table}")
             await device.ensure(self._setting, cidrs[0])
             self._range = cidrs[0]
             self._applied = await device.read(self._setting.device)
         if wanted != self._applied:
+            await device.guard(self._setting, wanted)
             await device.apply(self._setting.device, self._applied, wanted)
             _log.info("other nodes' pods are reachable", nodes=len(wanted.forwards))
             self._applied = wanted

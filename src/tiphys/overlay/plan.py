@@ -18,7 +18,10 @@ from tiphys.kinds.core.node import Node
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """`address` is where other nodes reach this one; `mtu` the pods' own; `vni` and `port` are the cluster's."""
+    """`address` is where other nodes reach this one; `mtu` the pods' own; `vni` and `port` are the cluster's.
+
+    `table` is the name of the nftables table that lets in packets of nodes only.
+    """
 
     node: str
     address: str
@@ -26,6 +29,7 @@ class Setting:
     vni: int
     mtu: int
     port: int
+    table: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +110,18 @@ def _gone(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
 
 def _come(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     return ((key, value) for key, value in new.items() if old.get(key) != value)
+
+
+def guard(setting: Setting, state: State) -> str:
+    """The nftables script that drops what comes from nobody: VXLAN packets carry nothing that proves who sent them."""
+    table, nodes = f"ip {setting.table}", ", ".join(sorted({setting.address, *state.forwards.values()}))
+    return f"""\
+add table {table}
+delete table {table}
+table {table} {{
+  chain prerouting {{
+    type filter hook prerouting priority raw; policy accept;
+    udp dport {setting.port} ip saddr != {{ {nodes} }} drop
+  }}
+}}
+"""

@@ -18,7 +18,7 @@ from tiphys.overlay import device
 from tiphys.overlay.overlay import Overlay
 from tiphys.overlay.plan import Setting, State, changes, wanted
 
-SETTING = Setting("one", "192.0.2.1", "vx0", 4200, 1450, 14200)
+SETTING = Setting("one", "192.0.2.1", "vx0", 4200, 1450, 14200, "tiphys-test")
 ONE = node("one", "10.42.0.0/24", "192.0.2.1")
 TWO = node("two", "10.42.1.0/24", "192.0.2.2")
 THREE = node("three", "10.42.2.0/24", "192.0.2.3")
@@ -61,6 +61,7 @@ class Device:
         self.made: list[str] = []
         self.refusals = 0
         self.applied = 0
+        self.let_in: set[str] = set()
 
     def exists(self, _: str) -> bool:
         return self.kernel is not None
@@ -72,6 +73,9 @@ class Device:
     async def read(self, _: str) -> State:
         assert self.kernel is not None
         return Kernel(self.kernel.state).state
+
+    async def guard(self, _: Setting, state: State) -> None:
+        self.let_in = set(state.forwards.values())
 
     async def apply(self, name: str, old: State, new: State) -> None:
         assert self.kernel is not None
@@ -92,7 +96,7 @@ class Device:
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Device:
     made = Device()
     monkeypatch.setattr(iproute, "exists", made.exists)
-    for name in ("ensure", "read", "apply"):
+    for name in ("ensure", "read", "guard", "apply"):
         monkeypatch.setattr(device, name, getattr(made, name))
     return made
 
@@ -128,7 +132,8 @@ async def test_a_node_alone_has_no_device(kernel: Device, tmp_path: Path) -> Non
         nodes.change("two", TWO)
         await until(lambda: kernel.state == wanted([TWO], "one"))
         assert kernel.made == ["10.42.0.0/24"]
-        assert record.effects() == [Effect("link", "vx0")]
+        assert record.effects() == [Effect("link", "vx0"), Effect("nft_table", "ip tiphys-test")]
+        assert kernel.let_in == {"192.0.2.2"}
 
 
 async def test_a_node_waits_for_its_own_range(kernel: Device, tmp_path: Path) -> None:
