@@ -10,11 +10,12 @@ stream, so that memory does not grow with the cluster. All of it blocks: call it
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import msgspec
 
@@ -154,7 +155,7 @@ class Archive:
     def __init__(self, path: Path, passphrase: Passphrase | None = None) -> None:
         self.path, self._passphrase = path, passphrase
         with self._open() as file:
-            self._encoded_head, self.head = self._read_head(file)
+            self._encoded_head, self.head = _read_head(file, str(path))
             self._start = file.tell()
 
     def verify(self) -> Manifest:
@@ -191,19 +192,6 @@ class Archive:
         except OSError as error:
             raise BackupError(f"cannot read {self.path}: {error.strerror}") from error
 
-    def _read_head(self, file: BinaryIO) -> tuple[bytes, Head]:
-        if file.read(len(_MAGIC)) != _MAGIC:
-            raise BackupError(f"{self.path} is no backup of Tiphys: its first bytes are others")
-        payload = self._frame(file)
-        try:
-            found = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
-            version = msgspec.json.decode(found.get("format", b"0"))
-            if version == FORMAT:
-                return payload, msgspec.json.decode(payload, type=Head)
-        except msgspec.MsgspecError:
-            raise self._altered("its head cannot be read") from None
-        raise BackupError(f"{self.path} has format {version}, this version reads {FORMAT}: use the one that wrote it")
-
     def _check_whole(self) -> None:
         digest = hashlib.sha256()
         with self._open() as file:
@@ -228,24 +216,48 @@ class Archive:
         sealer = self._sealer()
         with self._open() as file:
             file.seek(self._start)
-            while payload := self._frame(file):
+            while payload := _frame(file, str(self.path)):
                 try:
                     chunk = _chunk.decode(zlib.decompress(sealer.open(payload)))
                 except (zlib.error, msgspec.MsgspecError):
                     raise self._altered("a chunk of it cannot be read") from None
                 yield chunk
 
-    def _frame(self, file: BinaryIO) -> bytes:
-        size = int.from_bytes(file.read(4), "big")
-        if size > _MOST:
-            raise self._altered("a chunk of it would be larger than any is")
-        payload = file.read(size)
-        if len(payload) < size:
-            raise Truncated(f"{self.path} is truncated: it ends in the middle of a chunk")
-        return payload
-
     def _altered(self, how: str) -> Altered:
-        return Altered(f"{self.path} was altered or damaged: {how}; use another backup")
+        return _altered(str(self.path), how)
+
+
+def read_head(start: bytes, name: str) -> Head:
+    """The head of a backup of which the first bytes are given. Raises BackupError."""
+    return _read_head(io.BytesIO(start), name)[1]
+
+
+def _read_head(file: IO[bytes], name: str) -> tuple[bytes, Head]:
+    if file.read(len(_MAGIC)) != _MAGIC:
+        raise BackupError(f"{name} is no backup of Tiphys: its first bytes are others")
+    payload = _frame(file, name)
+    try:
+        found = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
+        version = msgspec.json.decode(found.get("format", b"0"))
+        if version == FORMAT:
+            return payload, msgspec.json.decode(payload, type=Head)
+    except msgspec.MsgspecError:
+        raise _altered(name, "its head cannot be read") from None
+    raise BackupError(f"{name} has format {version}, this version reads {FORMAT}: use the one that wrote it")
+
+
+def _frame(file: IO[bytes], name: str) -> bytes:
+    size = int.from_bytes(file.read(4), "big")
+    if size > _MOST:
+        raise _altered(name, "a chunk of it would be larger than any is")
+    payload = file.read(size)
+    if len(payload) < size:
+        raise Truncated(f"{name} is truncated: it ends in the middle of a chunk")
+    return payload
+
+
+def _altered(name: str, how: str) -> Altered:
+    return Altered(f"{name} was altered or damaged: {how}; use another backup")
 
 
 def _records(batch: Batch) -> list[Record]:
