@@ -58,7 +58,7 @@ async def discover(url: str, token: JoinToken, clock: Clock) -> Trust:
     try:
         data: Mapping[str, str] = orjson.loads(body)["data"] if status == 200 else {}
         content = data[SIGNED]
-        bundle = _bundle(content)
+        bundle = bundle_of(content)
         pins = pins_of(bundle)
     except (ValueError, KeyError, TypeError, IndexError):
         raise ClusterError(
@@ -108,6 +108,7 @@ def _check_clock(url: str, date: str, clock: Clock) -> None:
         )
 
 
-def _bundle(kubeconfig: str) -> bytes:
+def bundle_of(kubeconfig: str) -> bytes:
+    """The CAs that a kubeconfig trusts, in PEM. Raises ValueError, KeyError, TypeError, IndexError for what is none."""
     cluster = json.loads(kubeconfig)["clusters"][0]["cluster"]
     return b64decode(cluster["certificate-authority-data"])

@@ -20,6 +20,7 @@ OWN = {
     "node": ("tiphys.main.node_command", "node", "take a node out of a cluster"),
     "image": ("tiphys.main.image", "image", "import, build or list images of a cluster's nodes"),
     "token": ("tiphys.main.token", "token", "invite a machine: create, list or delete join tokens"),
+    "certificates": ("tiphys.main.certificates", "certificates", "when certificates expire; rotate-ca replaces the CA"),
     "server": ("tiphys.main.processes", "server", "run the control plane in the foreground"),
     "agent": ("tiphys.main.processes", "agent", "run the node agent in the foreground"),
 }
@@ -52,7 +53,7 @@ def _kubectl(words: list[str]) -> int:
 
 def _help() -> str:
     lines = [_USAGE, ""]
-    lines += [f"  {verb:<8} {text}" for verb, (_, _, text) in OWN.items()]
+    lines += [f"  {verb:<12} {text}" for verb, (_, _, text) in OWN.items()]
     return "\n".join([*lines, "", "`tiphys kubectl --help` lists kubectl's verbs."])
 
 

@@ -13,7 +13,6 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 from cryptography import x509
 
@@ -35,12 +34,11 @@ from tiphys.main.leaf import (
     pin_of,
     renewal_time,
 )
+from tiphys.main.tls import FileContext, reload
 
 __all__ = ["FRONT_PROXY", "Leaf", "Leaves", "Pki", "load_key", "pin_of"]
 # The name by which the API server passes requests on, and of the files of its certificate.
 FRONT_PROXY = "front-proxy-client"
-# Every context that shows or trusts what is in files: context -> (directory, certificate's name, CA's name).
-_contexts: WeakKeyDictionary[ssl.SSLContext, tuple[Path, str, str]] = WeakKeyDictionary()
 
 
 class Pki:
@@ -147,38 +145,33 @@ class Pki:
 
     def server_tls(self, name: str, *, client: ssl.VerifyMode = ssl.CERT_OPTIONAL) -> ssl.SSLContext:
         """The context of a server that shows NAME and takes client certificates of this CA."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.verify_mode = client
-        return self._loaded(context, name, "ca")
+
+        def make() -> ssl.SSLContext:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.load_cert_chain(self.certificate(name), self.key(name))
+            context.load_verify_locations(self.ca)
+            context.verify_mode = client
+            return context
+
+        return FileContext(ssl.PROTOCOL_TLS_SERVER, self.directory, name, make)
 
     def client_tls(self, name: str, ca: str = "ca") -> ssl.SSLContext:
         """The context of a client that shows NAME and trusts servers of a CA."""
-        return self._loaded(ssl.create_default_context(cafile=os.fspath(self.certificate(ca))), name, ca)
 
-    def _loaded(self, context: ssl.SSLContext, name: str, ca: str) -> ssl.SSLContext:
-        _load(context, self.directory, name, ca)
-        _contexts[context] = (self.directory, name, ca)
-        return context
+        def make() -> ssl.SSLContext:
+            context = ssl.create_default_context(cafile=os.fspath(self.certificate(ca)))
+            context.load_cert_chain(self.certificate(name), self.key(name))
+            return context
+
+        return FileContext(ssl.PROTOCOL_TLS_CLIENT, self.directory, name, make)
 
     def reload(self) -> list[str]:
-        """Let this process's contexts show and trust what the files hold by now; the names of those that could not.
+        """Let new connections of this process show and trust what the files hold by now.
 
-        New connections see it. A CA that is in no file any more is trusted until the process ends.
+        The names of those certificates that could not be read, whose last ones are still shown.
         """
-        failed = []
-        for context, (directory, name, ca) in list(_contexts.items()):
-            if directory == self.directory:
-                try:
-                    _load(context, directory, name, ca)
-                except (OSError, ssl.SSLError):
-                    failed.append(name)
-        return failed
-
-
-def _load(context: ssl.SSLContext, directory: Path, name: str, ca: str) -> None:
-    context.load_cert_chain(directory / f"{name}.crt", directory / f"{name}.key")
-    context.load_verify_locations(directory / f"{ca}.crt")
+        return reload(self.directory)
 
 
 def load_key(path: Path) -> Key:

@@ -66,6 +66,8 @@ class Renewal:
     async def follow(self, changes: Changes) -> None:
         """As `run`, told of changes by `changes`."""
         self._seen = await asyncio.to_thread(self._files)
+        # What changed between the making of contexts and now.
+        self._pki.reload()
         while True:
             pause = await self.look()
             await self._wait(changes, pause)

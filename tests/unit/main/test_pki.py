@@ -96,6 +96,12 @@ def test_a_bundle_is_pinned_by_the_one_that_signs(pki: Pki, tmp_path: Path) -> N
 
 def shown(server: ssl.SSLContext, client: ssl.SSLContext) -> x509.Certificate:
     """The certificate that a handshake between the two shows to the client; raises SSLError where it fails."""
+    found = handshake(server, client)[0].getpeercert(binary_form=True)
+    assert found
+    return x509.load_der_x509_certificate(found)
+
+
+def handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> list[ssl.SSLObject]:
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = [
         client.wrap_bio(to_client, to_server, server_hostname="localhost"),
@@ -107,9 +113,7 @@ def shown(server: ssl.SSLContext, client: ssl.SSLContext) -> x509.Certificate:
                 end.do_handshake()
             except ssl.SSLWantReadError:
                 continue
-    found = ends[0].getpeercert(binary_form=True)
-    assert found
-    return x509.load_der_x509_certificate(found)
+    return ends
 
 
 def test_contexts_show_a_renewed_certificate_to_new_connections(pki: Pki) -> None:
@@ -134,6 +138,19 @@ def test_contexts_trust_a_ca_that_was_added(pki: Pki, tmp_path: Path) -> None:
     other.reload()
     pki.reload()
     assert shown(server, client) == pki.read("server")
+    # And forget one that is no longer there.
+    pki.ca.write_bytes(pem(pki.read("ca")))
+    pki.reload()
+    with pytest.raises(ssl.SSLError):
+        shown(server, client)
+
+
+def test_protocols_that_a_library_sets_outlive_a_reload(pki: Pki) -> None:
+    server, client = pki.server_tls("server"), pki.client_tls("admin")
+    for context in (server, client):
+        context.set_alpn_protocols(["h2"])
+    pki.reload()
+    assert [end.selected_alpn_protocol() for end in handshake(server, client)] == ["h2", "h2"]
 
 
 def test_a_reload_says_what_could_not_be_read_and_keeps_what_was(pki: Pki) -> None:
