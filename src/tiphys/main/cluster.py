@@ -46,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True):
     removed: list[int] = []
     # The URLs of API servers on other machines, for a machine that joined.
     servers: list[str] = []
+    joined: bool = False
     # What people reach the API at, whichever control plane is there; "" for this machine's own server.
     virtual_address: str = ""
     # Where its state is kept: sqlite or etcd, whose ports are this one for us and the next for its peers.
@@ -154,6 +155,13 @@ class Cluster:
         write_private(self.state / "cluster.json", msgspec.json.encode(settings))
 
     def _grown(self, settings: Settings, nodes: int | None, store: str | None, control_planes: int | None) -> Settings:
+        if settings.joined:
+            if (nodes or 1, control_planes or 1) != (1, 1):
+                raise ClusterError(
+                    f"this machine is one node of {self.name!r}, which other machines have begun; join others to it "
+                    "with what `tiphys token create` prints on one of its control planes"
+                )
+            return settings
         if store is not None and store != settings.store:
             raise ClusterError(
                 f"cluster {self.name!r} keeps its state in {settings.store}; "

@@ -79,6 +79,12 @@ def plan(nodes: Sequence[NodeSettings]) -> None:
         write_plan(node, Plan(state, members))
 
 
+def join_through(node: NodeSettings, servers: Sequence[str]) -> None:
+    """Say that the member of a new control plane joins those of the API servers at these URLs."""
+    hosts = [urlsplit(url).hostname for url in servers]
+    write_plan(node, Plan("join", {f"{host}": f"https://{host}:{node.etcd_port + 1}" for host in hosts}))
+
+
 def write_plan(node: NodeSettings, wanted: Plan) -> None:
     node.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_private(_plan_file(node), msgspec.json.encode(wanted))

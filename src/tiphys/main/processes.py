@@ -13,25 +13,64 @@ from typing import TYPE_CHECKING, Any
 from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError
 
 if TYPE_CHECKING:
+    from tiphys.main.joining import Invitation
     from tiphys.main.node_settings import NodeSettings
 
 
 def server(arguments: Sequence[str]) -> int:
-    options = _parser("server").parse_args(arguments)
-    return _guarded("server", lambda: run_server(Cluster(options.cluster), options.node, options.log_level))
+    parser = _parser("server")
+    _add_join(parser, "--join", "be one more control plane of the cluster whose API server answers at URL")
+    options = parser.parse_args(arguments)
+
+    def run() -> None:
+        cluster = Cluster(options.cluster)
+        if options.join:
+            from tiphys.main.joining import control_plane
+
+            control_plane(cluster, _invitation(parser, options, options.join))
+        run_server(cluster, options.node, options.log_level)
+
+    return _guarded("server", run)
 
 
 def agent(arguments: Sequence[str]) -> int:
-    options = _parser("agent").parse_args(arguments)
-    return _guarded("agent", lambda: run_agent(Cluster(options.cluster), options.node, options.log_level))
+    parser = _parser("agent")
+    _add_join(parser, "--server", "be a node of the cluster whose API server answers at URL")
+    options = parser.parse_args(arguments)
+
+    def run() -> None:
+        cluster = Cluster(options.cluster)
+        if options.server:
+            from tiphys.main.joining import worker
+
+            worker(cluster, _invitation(parser, options, options.server))
+        run_agent(cluster, options.node, options.log_level)
+
+    return _guarded("agent", run)
 
 
 def _parser(role: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(f"tiphys {role}", description=f"Run the {role} of a cluster until it is stopped.")
-    parser.add_argument("--cluster", default=DEFAULT_NAME, help="its name (default: %(default)s)")
+    parser.add_argument("--cluster", default=DEFAULT_NAME, help="its name on this machine (default: %(default)s)")
     parser.add_argument("--node", type=int, default=1, help="its number on this machine (default: %(default)s)")
     parser.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     return parser
+
+
+def _add_join(parser: argparse.ArgumentParser, flag: str, text: str) -> None:
+    group = parser.add_argument_group("joining", "`tiphys token create` on a control plane prints the whole command")
+    group.add_argument(flag, metavar="URL", help=text)
+    group.add_argument("--token", help="the token it was invited by; needed the first time only")
+    group.add_argument("--name", help="what the node is called (default: the host's name)")
+    group.add_argument("--address", help="where others reach this machine (default: that of its default route)")
+
+
+def _invitation(parser: argparse.ArgumentParser, options: argparse.Namespace, url: str) -> Invitation:
+    from tiphys.main.joining import Invitation
+
+    if os.geteuid() != 0:
+        raise ClusterError(f"`{parser.prog}` needs root; run it with sudo")
+    return Invitation(url, options.token or "", options.name or "", options.address or "")
 
 
 def _guarded(role: str, body: Callable[[], None]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from tiphys.api.http import User
@@ -18,6 +19,7 @@ from tiphys.kinds.coordination.lease import LEASES
 from tiphys.kinds.registry import builtin
 from tiphys.main.cluster import Cluster
 from tiphys.main.cluster import Settings as ClusterSettings
+from tiphys.main.cluster_facts import publish_cluster
 from tiphys.main.controllers import Facts
 from tiphys.main.etcd import Etcd
 from tiphys.main.leading import LEASE, Duty, Leading, component, hold_address, repair_allocations
@@ -65,12 +67,17 @@ async def _duties(
     clock: Clock,
 ) -> dict[str, Duty]:
     """What the leading server does besides running the components; a server that is alone does it here and now."""
+
+    async def publish(urls: Sequence[str]) -> None:
+        await publish_endpoints(transport, urls)
+        await publish_cluster(transport, settings, urls)
+
     if not node.etcd_port:
         await assembled.addresses.repair(clock)
-        await publish_endpoints(transport, [node.url])
+        await publish([node.url])
         return {}
     duties: dict[str, Duty] = {
-        "API servers": lambda: peers.publish(lambda urls: publish_endpoints(transport, urls)),
+        "API servers": lambda: peers.publish(publish),
         "allocations": lambda: repair_allocations(assembled, clock),
     }
     if settings.virtual_address:

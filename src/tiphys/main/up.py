@@ -95,7 +95,7 @@ def check_machine(store: str | None = None) -> None:
 def leaves(settings: Settings, nodes: Sequence[NodeSettings]) -> dict[str, Leaf]:
     """The certificates of a cluster and of its nodes on this machine."""
     services = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
-    names = ["localhost", settings.node, "127.0.0.1", "::1", str(settings.services[1]), *_addresses(settings, nodes)]
+    names = ["localhost", settings.node, "127.0.0.1", "::1", str(settings.services[1]), *addresses(settings, nodes)]
     found = {
         "server": Leaf("kube-apiserver", names=list(dict.fromkeys([*names, *services]))),
         "server-client": Leaf("kube-apiserver-kubelet-client", ["system:masters"]),
@@ -108,7 +108,7 @@ def leaves(settings: Settings, nodes: Sequence[NodeSettings]) -> dict[str, Leaf]
     return found
 
 
-def _addresses(settings: Settings, nodes: Sequence[NodeSettings]) -> list[str]:
+def addresses(settings: Settings, nodes: Sequence[NodeSettings]) -> list[str]:
     """Where the control planes on this machine are found."""
     own = [settings.address, str(settings.underlay[1]), *(node.address for node in nodes if node.control_plane)]
     return [*own, settings.virtual_address] if settings.virtual_address else own
@@ -126,13 +126,14 @@ async def start(
     nodes = nodes_of(cluster, settings)
     planes = [node for node in nodes if node.control_plane]
     keeps_etcd = settings.store == "etcd"
-    others = {etcd.CA: etcd.leaves(_addresses(settings, nodes))} if keeps_etcd else None
-    Pki(cluster.pki).ensure(cluster.name, leaves(settings, nodes), others)
-    kubeconfig.write(cluster, settings)
+    if planes:
+        others = {etcd.CA: etcd.leaves(addresses(settings, nodes))} if keeps_etcd else None
+        Pki(cluster.pki).ensure(cluster.name, leaves(settings, nodes), others)
+        kubeconfig.write(cluster, settings)
     progress.step(f"cluster {cluster.name}: API server at {settings.server_url}")
-    if keeps_etcd:
+    if keeps_etcd and not settings.joined:
         etcd.plan(planes)
-    if len(planes) == 1:
+    if len(planes) <= 1:
         _start_first(cluster, settings, nodes[0])
     if len(nodes) > 1:
         progress.step(f"{len(nodes)} nodes, {len(planes)} of them control planes, on network {settings.underlay}")
@@ -145,6 +146,9 @@ async def start(
             _start_process("server", node)
         _start_process("agent", node)
     await _wait_ready(cluster, nodes)
+    if not planes:
+        progress.done(f"node {settings.node} is Ready")
+        return
     current = kubeconfig.merge_into_home(cluster, settings)
     link_kubectl()
     hint = "kubectl get pods -A" if current == cluster.name else f"kubectl config use-context {cluster.name}"
@@ -156,7 +160,7 @@ def _start_first(cluster: Cluster, settings: Settings, node: NodeSettings) -> No
     """Server and agent of the machine itself, where others may listen already."""
     from tiphys.node import process
 
-    for role in ("server", "agent"):
+    for role in ("server", "agent") if node.control_plane else ("agent",):
         if process.load(node.pidfile(role)) is None:
             _check_port(role, settings)
             _start_process(role, node)
@@ -199,7 +203,8 @@ async def _wait_ready(cluster: Cluster, nodes: Sequence[NodeSettings]) -> None:
     from tiphys.client.transport import Unreachable
 
     servers = list(nodes[0].servers)
-    client = Client(Https(servers, Pki(cluster.pki).client_tls("admin"), agent="tiphys-up"), manager="tiphys-up")
+    tls = Pki(cluster.pki).client_tls("admin" if nodes[0].control_plane else nodes[0].client)
+    client = Client(Https(servers, tls, agent="tiphys-up"), manager="tiphys-up")
     backoff, failures = Backoff(0.02, 0.2, 1.3), 0
     missing = {node.name for node in nodes}
     try:
