@@ -1,4 +1,4 @@
-"""What a server and an agent run so that certificates stay good: tasks by name, for their supervisors."""
+"""What a server runs so that certificates stay good: tasks by name, for its supervisor."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from tiphys.client.client import Client
 from tiphys.client.transport import Transport
 from tiphys.controllers.authority import Authority
 from tiphys.main import kubeconfig
-from tiphys.main.certificate_request import signed
 from tiphys.main.cluster import Cluster, Settings
 from tiphys.main.leaf import leaf_of
 from tiphys.main.pki import FRONT_PROXY, Pki
 from tiphys.main.renewal import Renewal
-from tiphys.main.rotation import Rotation, TrustedBundle
+from tiphys.main.rotation import Rotation
+from tiphys.server import control_plane_bundle
 from tiphys.server.aggregation.client import AggregationClient
+from tiphys.server.app import ApiServer
 from tiphys.server.bootstrap import publish_authentication
+from tiphys.server.bootstrap_tokens import BootstrapTokens
+from tiphys.server.cache import Cache
 
 Tasks = dict[str, Callable[[], Awaitable[None]]]
 
@@ -55,14 +58,9 @@ def server_tasks(
     }
 
 
-def agent_tasks(pki: Pki, client_name: str, serving_name: str, client: Client, clock: Clock) -> Tasks:
-    """Of an agent, whose two certificates have these names; `client` speaks as the node."""
-    if pki.key("ca").exists():
-        # A server on this machine renews them; they are only taken up here.
-        return {"certificates": Renewal(pki, clock).run}
-    names = (client_name, serving_name)
-    renewal = Renewal(pki, clock, requested=names, request=lambda leaf, key: signed(client, leaf, key))
-    return {"certificates": renewal.run, "trusted CAs": TrustedBundle(pki, client, clock).run}
+def install_joining(server: ApiServer, cache: Cache, pki: Pki, clock: Clock) -> None:
+    """Serve what machines need that become control planes."""
+    control_plane_bundle.install(server, BootstrapTokens(cache, clock), lambda: asyncio.to_thread(pki.shared))
 
 
 def _write_kubeconfig(cluster: Cluster, settings: Settings) -> None:

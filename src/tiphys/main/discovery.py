@@ -7,9 +7,7 @@ Source: https://kubernetes.io/docs/reference/setup-tools/kubeadm/kubeadm-join/#t
 
 from __future__ import annotations
 
-import json
 import ssl
-from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -25,6 +23,7 @@ from tiphys.base.outgoing import Connector
 from tiphys.main.cluster import ClusterError
 from tiphys.main.leaf import pem, pins_of
 from tiphys.main.token import JoinToken
+from tiphys.main.trusted_bundle import bundle_of
 
 _PATH = f"/api/v1/namespaces/kube-public/configmaps/{CLUSTER_INFO}"
 _TIMEOUT = aiohttp.ClientTimeout(total=20, sock_connect=5)
@@ -106,9 +105,3 @@ def _check_clock(url: str, date: str, clock: Clock) -> None:
             f"this machine's clock is {abs(ahead):.0f} s {word} that of {url}; certificates and tokens go by time: set "
             "both clocks, best by NTP (`timedatectl set-ntp true`), and begin again"
         )
-
-
-def bundle_of(kubeconfig: str) -> bytes:
-    """The CAs that a kubeconfig trusts, in PEM. Raises ValueError, KeyError, TypeError, IndexError for what is none."""
-    cluster = json.loads(kubeconfig)["clusters"][0]["cluster"]
-    return b64decode(cluster["certificate-authority-data"])

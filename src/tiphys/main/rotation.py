@@ -18,15 +18,13 @@ from cryptography.hazmat.primitives import serialization
 
 from tiphys.api.meta import Key as ObjectKey
 from tiphys.api.resource import Json
-from tiphys.base.backoff import Backoff
 from tiphys.base.clock import Clock
 from tiphys.base.log import Log
 from tiphys.client.client import Client
 from tiphys.client.informer import Informer
-from tiphys.kinds.core.configmap import CONFIG_MAPS, ConfigMap
 from tiphys.kinds.core.secret import SECRETS, Secret
 from tiphys.main.cluster import ClusterError, write_private
-from tiphys.main.discovery import bundle_of
+from tiphys.main.follower import Follower
 from tiphys.main.leaf import Issuer, Key, fits, key_of, make_ca, new_key, pem, pin_of, pins_of
 from tiphys.main.pki import Pki, load_key
 from tiphys.server.control_plane_bundle import open_sealed, seal
@@ -35,7 +33,6 @@ _log = Log("certificates")
 NAME, NAMESPACE = "tiphys-ca-rotation", "kube-system"
 TRUST, SWITCH, FINISH = PHASES = ("trust", "switch", "finish")
 _CERTIFICATE, _KEY = "ca.crt", "ca.key"
-_BACKOFF = Backoff(1.0, 300.0)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -106,37 +103,7 @@ def _secret(key: Key) -> str:
     return hashlib.sha256(b"tiphys ca rotation" + data).hexdigest()
 
 
-class _Follower:
-    """Something on this machine that follows one object; run `run` under a supervisor."""
-
-    def __init__(self) -> None:
-        self._changed = asyncio.Event()
-
-    def _seen(self, old: object, new: object) -> None:
-        self._changed.set()
-
-    async def _follow(self, informer: Informer[Secret] | Informer[ConfigMap], clock: Clock) -> None:
-        informer.add_handler(self._seen)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(informer.run())
-            failures = 0
-            while True:
-                await self._changed.wait()
-                self._changed.clear()
-                try:
-                    await self._take()
-                    failures = 0
-                except (ClusterError, OSError) as error:
-                    _log.error("cannot follow the cluster's CA", error=error)
-                    await clock.sleep(_BACKOFF.delay(failures))
-                    failures += 1
-                    self._changed.set()
-
-    async def _take(self) -> None:
-        raise NotImplementedError
-
-
-class Rotation(_Follower):
+class Rotation(Follower):
     """On a server: its CA's files are where the rotation is. What has changed in files, `Renewal` takes up."""
 
     def __init__(self, pki: Pki, client: Client, clock: Clock) -> None:
@@ -147,44 +114,10 @@ class Rotation(_Follower):
         )
 
     async def run(self) -> None:
-        await self._follow(self._secrets, self._clock)
+        await self.follow(self._secrets, self._clock)
 
-    async def _take(self) -> None:
+    async def take(self) -> None:
         secret = self._secrets.get(ObjectKey(f"{NAMESPACE}/{NAME}"))
         state = state_of(secret) if secret is not None else None
         if state is not None:
             await asyncio.to_thread(apply, self._pki, state)
-
-
-class TrustedBundle(_Follower):
-    """On a node elsewhere: the CAs that it trusts are those that the cluster publishes in `cluster-info`."""
-
-    def __init__(self, pki: Pki, client: Client, clock: Clock) -> None:
-        super().__init__()
-        self._pki, self._clock = pki, clock
-        self._maps = Informer(
-            client, CONFIG_MAPS, namespace="kube-public", clock=clock, fieldSelector="metadata.name=cluster-info"
-        )
-
-    async def run(self) -> None:
-        await self._follow(self._maps, self._clock)
-
-    async def _take(self) -> None:
-        found = self._maps.get(ObjectKey("kube-public/cluster-info"))
-        if found is None:
-            return
-        try:
-            bundle = bundle_of(found.data.get("kubeconfig", ""))
-            pins = set(pins_of(bundle))
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            _log.error("cluster-info cannot be read; the CAs trusted stay as they are", error=error)
-            return
-        before = await asyncio.to_thread(self._pki.ca.read_bytes)
-        if bundle == before:
-            return
-        if not pins & set(pins_of(before)):
-            # Whoever replaces a CA has both trusted for a while; this is something else.
-            _log.error("cluster-info holds none of the CAs that are trusted here; they stay as they are")
-            return
-        await asyncio.to_thread(write_private, self._pki.ca, bundle)
-        _log.info("CAs that are trusted have changed", pins=",".join(pin[:16] for pin in pins))
