@@ -147,7 +147,7 @@ async def test_a_part_that_nobody_needs_is_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_changes_of_a_second_are_one_write(tmp_path: Path) -> None:
+async def test_changes_that_come_together_are_one_write(tmp_path: Path) -> None:
     clock, encoded = VirtualClock(), []
     checkpoint = Checkpoint(tmp_path, clock)
     task = asyncio.create_task(checkpoint.run())
