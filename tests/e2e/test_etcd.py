@@ -39,9 +39,7 @@ def test_pods_run_on_it(on_etcd: RealCluster):
 def test_nothing_acknowledged_is_lost_when_etcd_is_killed(on_etcd: RealCluster):
     on_etcd.kubectl("create", "configmap", "before", "--from-literal=a=b")
     os.kill(on_etcd.pid("etcd"), signal.SIGKILL)
-    told = on_etcd.kubectl("create", "configmap", "meanwhile", "--from-literal=a=b", check=False)
-    assert "etcd does not answer" in told
-    on_etcd.tiphys("up", on_etcd.name)
+    # The server starts it again.
     until(lambda: on_etcd.kubectl("create", "configmap", "after", check=False).endswith("created\n"), "a write")
     assert on_etcd.get("configmap", "before")["data"] == {"a": "b"}
     # Watches went on: controllers see what is written now.

@@ -197,6 +197,7 @@ def _check_port(role: str, settings: Settings) -> None:
 
 async def _wait_ready(cluster: Cluster, nodes: Sequence[NodeSettings]) -> None:
     """Wait for the server, then watch its nodes until all of ours are Ready."""
+    from tiphys.api.errors import ServiceUnavailable
     from tiphys.base.backoff import Backoff
     from tiphys.client.client import Client
     from tiphys.client.http import Https
@@ -214,7 +215,7 @@ async def _wait_ready(cluster: Cluster, nodes: Sequence[NodeSettings]) -> None:
                 try:
                     if await _all_ready(client, missing):
                         return
-                except Unreachable:
+                except (Unreachable, ServiceUnavailable):
                     await asyncio.sleep(backoff.delay(failures))
                     failures += 1
     except TimeoutError:
