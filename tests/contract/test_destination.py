@@ -35,11 +35,7 @@ async def s3() -> AsyncIterator[tuple[FakeS3, BucketSettings]]:
 async def destination(
     request: pytest.FixtureRequest, tmp_path: Path, s3: tuple[FakeS3, BucketSettings]
 ) -> AsyncIterator[Destination]:
-    made: Destination
-    if request.param == "directory":
-        made = Directory(tmp_path / "place")
-    else:
-        made = Bucket(s3[1], Impatient())
+    made: Destination = Bucket(s3[1], Impatient()) if request.param == "s3" else Directory(tmp_path / "place")
     yield made
     await made.close()
 

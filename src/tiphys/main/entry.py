@@ -16,7 +16,7 @@ OWN = {
     "ls": ("tiphys.main.show", "ls", "list the clusters of this machine"),
     "status": ("tiphys.main.show", "status", "one screen about a cluster"),
     "backup": ("tiphys.main.backup.command", "backup", "write, list, verify or configure backups of a cluster"),
-    "restore": ("tiphys.main.backup.command", "restore", "make a running cluster of a backup"),
+    "restore": ("tiphys.main.backup.restoring", "restore", "make a running cluster of a backup"),
     "node": ("tiphys.main.node_command", "node", "take a node out of a cluster"),
     "image": ("tiphys.main.image", "image", "import, build or list images of a cluster's nodes"),
     "token": ("tiphys.main.token", "token", "invite a machine: create, list or delete join tokens"),

@@ -50,6 +50,11 @@ class Generation:
     bases: list[Base] = field(default_factory=list)
     logs: list[Log] = field(default_factory=list)
 
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return sum(base.size for base in self.bases) + sum(log.size for log in self.logs)
+
     def logs_after(self, revision: Revision) -> list[Log]:
         """Those that may hold changes after a revision: the last one that begins no later may reach beyond it."""
         begun = [log.after for log in self.logs if log.after <= revision]

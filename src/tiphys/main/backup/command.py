@@ -1,10 +1,11 @@
-"""`tiphys backup` and `tiphys restore`: what is typed."""
+"""`tiphys backup`: what is typed, and what is shown."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -14,81 +15,139 @@ from typing import Any
 
 import msgspec
 
-from tiphys.main.backup import source
-from tiphys.main.backup.archive import SUFFIX, Archive, Digest, Head, Manifest
+from tiphys.main.backup import catalog, source
+from tiphys.main.backup import settings as configured
+from tiphys.main.backup.archive import Archive, Digest, Head, Manifest
+from tiphys.main.backup.catalog import BACKUPS
+from tiphys.main.backup.destination import Destination
+from tiphys.main.backup.runner import archive_name, full_backups
 from tiphys.main.backup.seal import BackupError, Passphrase
+from tiphys.main.backup.settings import BackupSettings
+from tiphys.main.backup.times import shown_span, span, stamp
 from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError
-from tiphys.main.progress import Progress
+
+Found = dict[str, Any]
 
 
 def backup(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
-    run: Callable[[argparse.Namespace], dict[str, Any]] = options.run
+    run: Callable[[argparse.Namespace], Found] = options.run
     try:
-        _check_root()
+        check_root()
         found = run(options)
     except (ClusterError, OSError) as error:
         print(f"tiphys backup {options.verb}: {error}", file=sys.stderr)
         return 1
-    if options.output == "json":
-        print(msgspec.json.format(msgspec.json.encode(found)).decode())
-    else:
-        print(found["text"])
+    text = found.pop("text")
+    print(msgspec.json.format(msgspec.json.encode(found)).decode() if options.output == "json" else text)
     return 0
+
+
+def check_root() -> None:
+    if os.geteuid() != 0:
+        raise BackupError("a cluster and its backups are root's; run it with sudo")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("tiphys backup", description="Backups of a cluster, taken while it runs.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     create = verbs.add_parser("create", help="write one: state, certificates, keys and settings in one file")
-    create.add_argument("name", nargs="?", default=DEFAULT_NAME, help="the cluster's name (default: %(default)s)")
-    create.add_argument("--to", metavar="DEST", help="a file, or a directory (default: this one)")
+    create.add_argument(
+        "--to", metavar="DEST", help="a file, a directory or s3://BUCKET/PREFIX (default: as configured, or here)"
+    )
     create.set_defaults(run=_create)
+    listing = verbs.add_parser("list", help="list the full backups, and how far back the history goes")
+    listing.add_argument("--from", dest="place", metavar="DEST", help="where they are (default: as configured)")
+    listing.set_defaults(run=_list)
+    configure = verbs.add_parser("configure", help="say where a cluster is backed up to while it runs, or show it")
+    _add_settings(configure)
+    configure.set_defaults(run=_configure)
+    for verb in (create, listing, configure):
+        verb.add_argument("name", nargs="?", default=DEFAULT_NAME, help="the cluster's name (default: %(default)s)")
+        add_bucket_options(verb)
     verify = verbs.add_parser("verify", help="restore one into a scratch store and compare")
     verify.add_argument("file", type=Path)
     verify.set_defaults(run=_verify)
-    for verb in (create, verify):
+    for verb in (create, listing, configure, verify):
         verb.add_argument("--passphrase-file", type=Path, metavar="FILE", help="its first line is the passphrase")
         verb.add_argument("-o", "--output", choices=("json",), help="for scripts")
     return parser
 
 
-def _check_root() -> None:
-    if os.geteuid() != 0:
-        raise BackupError("a cluster and its backups are root's; run it with sudo")
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--to", metavar="DEST", help="a directory, s3://BUCKET/PREFIX, or '' for beside the state")
+    parser.add_argument(
+        "--continuous", action=argparse.BooleanOptionalAction, help="ship every change within about a second"
+    )
+    parser.add_argument(
+        "--every", type=span, metavar="SPAN", help="write a full backup that often: 6h, 1d; 0 for never"
+    )
+    parser.add_argument("--keep", type=span, metavar="SPAN", help="how far back one can go: 12h, 7d")
+    parser.add_argument("--keep-megabytes", type=int, metavar="N", help="the most that the history may take; 0 for any")
 
 
-def _passphrase(options: argparse.Namespace) -> Passphrase | None:
+def add_bucket_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--endpoint", metavar="URL", help="of the S3-compatible store (default: AWS')")
+    parser.add_argument("--region", help="of the bucket (default: us-east-1)")
+    parser.add_argument(
+        "--credentials", metavar="FILE", help="with aws_access_key_id and aws_secret_access_key (default: environment)"
+    )
+
+
+def passphrase_in(options: argparse.Namespace) -> Passphrase | None:
     return Passphrase.read(options.passphrase_file) if options.passphrase_file else None
 
 
-def _create(options: argparse.Namespace) -> dict[str, Any]:
+def place_in(options: argparse.Namespace, place: str) -> Destination:
+    """A destination named on the command line."""
+    wanted = BackupSettings(
+        endpoint=options.endpoint or "", region=options.region or "", credentials=options.credentials or ""
+    )
+    return configured.open_destination(place if "://" in place else os.path.abspath(place), wanted)
+
+
+def _create(options: argparse.Namespace) -> Found:
     cluster = Cluster(options.name)
     cluster.settings()
+    wanted = configured.load(cluster)
+    if options.to is None and wanted.destination:
+        return asyncio.run(_create_there(cluster, configured.destination_of(cluster, wanted), options, BACKUPS))
+    if "://" in (options.to or ""):
+        return asyncio.run(_create_there(cluster, place_in(options, options.to), options, BACKUPS))
     target = Path(options.to or ".").absolute()
     path = target / archive_name(cluster.name, time.time()) if target.is_dir() else target
     if path.exists():
         raise BackupError(f"{path} exists already: choose another name with --to")
     if not path.parent.is_dir():
         raise BackupError(f"there is no directory {path.parent}: make it first")
-
-    async def create() -> tuple[Head, Manifest]:
-        async with source.reading(cluster) as store:
-            return await source.write(cluster, store, path, _passphrase(options))
-
-    head, manifest = asyncio.run(create())
-    return _shown(path, head, manifest, "written")
+    head, manifest = asyncio.run(_write(cluster, path, passphrase_in(options)))
+    return _shown(str(path), path.stat().st_size, head, manifest, "written")
 
 
-def archive_name(cluster: str, when: float) -> str:
-    return f"{cluster}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(when))}{SUFFIX}"
+async def _create_there(cluster: Cluster, there: Destination, options: argparse.Namespace, below: str) -> Found:
+    passphrase = passphrase_in(options) or configured.passphrase_of(configured.load(cluster))
+    try:
+        with tempfile.TemporaryDirectory(prefix="tiphys-backup-") as directory:
+            path = Path(directory) / "full"
+            head, manifest = await _write(cluster, path, passphrase)
+            name = below + archive_name(cluster.name, head.created)
+            await there.put(name, path)
+            return _shown(f"{there}/{name}", path.stat().st_size, head, manifest, "written")
+    finally:
+        await there.close()
 
 
-def _verify(options: argparse.Namespace) -> dict[str, Any]:
-    archive = Archive(options.file, _passphrase(options))
+async def _write(cluster: Cluster, path: Path, passphrase: Passphrase | None) -> tuple[Head, Manifest]:
+    async with source.reading(cluster) as store:
+        return await source.write(cluster, store, path, passphrase)
+
+
+def _verify(options: argparse.Namespace) -> Found:
+    archive = Archive(options.file, passphrase_in(options))
     manifest = archive.verify()
     asyncio.run(_restore_to_scratch(archive, manifest))
-    return _shown(options.file, archive.head, manifest, "verified: it restores to what was backed up")
+    size = options.file.stat().st_size
+    return _shown(str(options.file), size, archive.head, manifest, "verified: it restores to what was backed up")
 
 
 async def _restore_to_scratch(archive: Archive, manifest: Manifest) -> None:
@@ -109,50 +168,96 @@ async def _restore_to_scratch(archive: Archive, manifest: Manifest) -> None:
         raise BackupError(f"{archive.path} does not restore to what was backed up: use another backup")
 
 
-def _shown(path: Path, head: Head, manifest: Manifest, what: str) -> dict[str, Any]:
-    size = path.stat().st_size
+def _shown(path: str, size: int, head: Head, manifest: Manifest, what: str) -> Found:
     return {
-        "file": str(path), "cluster": head.cluster, "uid": head.uid, "created": _stamp(head.created),
+        "file": path, "cluster": head.cluster, "uid": head.uid, "created": stamp(head.created),
         "revision": head.revision, "store": head.store, "version": head.version, "encrypted": head.sealing is not None,
         "bytes": size, "objects": manifest.records, "files": sorted(manifest.files),
         "text": f"{path} {what} ({manifest.records} objects, revision {head.revision}, {size / 1e6:.1f} MB)",
     }  # fmt: skip
 
 
-def _stamp(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+def _list(options: argparse.Namespace) -> Found:
+    if options.place:
+        return asyncio.run(_listed(place_in(options, options.place)))
+    cluster = Cluster(options.name)
+    cluster.settings()
+    return asyncio.run(_listed(configured.destination_of(cluster, configured.load(cluster))))
 
 
-def restore(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        "tiphys restore", description="Make a cluster of a backup, and start it; everything is verified first."
-    )
-    parser.add_argument(
-        "source", help="a backup file, or what a running cluster ships to: a directory, s3://BUCKET/PREFIX"
-    )
-    parser.add_argument("--name", help="the cluster's name here (default: the one it had)")
-    parser.add_argument("--store", choices=("sqlite", "etcd"), help="where its state is kept (default: where it was)")
-    parser.add_argument("--force", action="store_true", help="replace a cluster of that name; it is saved first")
-    parser.add_argument(
-        "--keep-nodes", action="store_true", help="keep Nodes of other machines: they still run, and know the way here"
-    )
-    parser.add_argument("--passphrase-file", type=Path, metavar="FILE", help="its first line is the passphrase")
-    options = parser.parse_args(arguments)
-    progress = Progress()
+async def _listed(destination: Destination) -> Found:
     try:
-        _check_root()
-        _restore(options, progress)
-    except (ClusterError, TimeoutError, OSError) as error:
-        progress.fail(str(error))
-        return 1
-    return 0
+        full = await full_backups(destination)
+        history = await catalog.generations(destination)
+    finally:
+        await destination.close()
+    bases = [base for generation in history for base in generation.bases]
+    size = sum(generation.size for generation in history)
+    found: Found = {
+        "destination": str(destination),
+        "backups": [{"name": item.name, "created": stamp(when), "bytes": item.size} for when, item in full],
+        "history": {"since": stamp(bases[0].time), "revision": bases[0].revision, "bytes": size} if bases else None,
+    }
+    lines = [f"{item.name:<64} {stamp(when)} {item.size / 1e6:>8.1f} MB" for when, item in full]
+    said = f"since {stamp(bases[0].time)}, revision {bases[0].revision}, {size / 1e6:.1f} MB" if bases else "none"
+    lines.append(f"history in {destination}: {said}")
+    found["text"] = "\n".join(lines)
+    return found
 
 
-def _restore(options: argparse.Namespace, progress: Progress) -> None:
-    from tiphys.main.backup.restore import Wanted
-    from tiphys.main.backup.restore import restore as run
+def _configure(options: argparse.Namespace) -> Found:
+    cluster = Cluster(options.name)
+    cluster.settings()
+    before = configured.load(cluster)
+    wanted = _changed(before, options)
+    # What cannot be opened is refused here, and not by the server later.
+    configured.passphrase_of(wanted)
+    asyncio.run(_probe(configured.destination_of(cluster, wanted)))
+    if wanted != before:
+        configured.save(cluster, wanted)
+        _tell(cluster)
+    found: Found = msgspec.to_builtins(wanted)
+    return {**found, "text": described(cluster, wanted)}
 
-    archive = Archive(Path(options.source), _passphrase(options))
-    wanted = Wanted(options.name or archive.head.cluster, options.store, options.force, options.keep_nodes)
-    with Cluster(wanted.name).locked():
-        asyncio.run(run(archive, wanted, progress))
+
+def _changed(before: BackupSettings, options: argparse.Namespace) -> BackupSettings:
+    given = {
+        "destination": options.to, "continuous": options.continuous, "every": options.every, "keep": options.keep,
+        "endpoint": options.endpoint, "region": options.region,
+        "credentials": options.credentials and os.path.abspath(options.credentials),
+        "passphrase": options.passphrase_file and os.path.abspath(options.passphrase_file),
+        "keep_bytes": None if options.keep_megabytes is None else options.keep_megabytes * 2**20,
+    }  # fmt: skip
+    if options.to and options.keep_megabytes is None and not before.destination:
+        # The bound of the default is there for the disk that the cluster itself lives on.
+        given["keep_bytes"] = 0
+    return msgspec.structs.replace(before, **{name: value for name, value in given.items() if value is not None})
+
+
+async def _probe(destination: Destination) -> None:
+    try:
+        await destination.list(BACKUPS)
+    finally:
+        await destination.close()
+
+
+def _tell(cluster: Cluster) -> None:
+    """Make the servers on this machine read their settings again."""
+    from tiphys.main.node_settings import nodes_of
+    from tiphys.node import process
+
+    for node in nodes_of(cluster, cluster.settings()):
+        identity = process.load(node.pidfile("server")) if node.control_plane else None
+        if identity is not None:
+            identity.signal(signal.SIGHUP)
+
+
+def described(cluster: Cluster, wanted: BackupSettings) -> str:
+    """What is configured, in one line."""
+    parts = ["every change within about a second"] if wanted.continuous else []
+    parts += [f"all of it every {shown_span(wanted.every)}"] if wanted.every else []
+    kept = f"kept for {shown_span(wanted.keep)}" + (
+        f", the history in at most {wanted.keep_bytes / 2**20:.0f} MiB" if wanted.keep_bytes else ""
+    )
+    place = wanted.destination or cluster.state / "backup"
+    return f"{cluster.name} is backed up to {place}: {' and '.join(parts)}, {kept}" if parts else f"{cluster.name}: off"

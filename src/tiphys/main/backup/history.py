@@ -8,7 +8,6 @@ checksums, and a gap between them is an error.
 from __future__ import annotations
 
 import asyncio
-import time as _time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from tiphys.main.backup.catalog import Base, Generation, generations
 from tiphys.main.backup.destination import Destination
 from tiphys.main.backup.seal import Altered, BackupError, Passphrase
 from tiphys.main.backup.segment import Frame, Moment, frames
+from tiphys.main.backup.times import stamp
 from tiphys.store import Record, Revision
 
 
@@ -214,8 +214,3 @@ def _differences(archive: Archive, base: Base, matches: Callable[[str], bool], k
                 if known.get(record.key) != record.value:
                     found.append(Change(record.key, record.revision, base.time, record.value))
     return [*(Change(key, base.revision, base.time, None) for key in sorted(gone)), *found]
-
-
-def stamp(seconds: float) -> str:
-    """RFC 3339, in UTC."""
-    return _time.strftime("%Y-%m-%dT%H:%M:%SZ", _time.gmtime(seconds))

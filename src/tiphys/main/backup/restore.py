@@ -21,7 +21,9 @@ import msgspec
 from tiphys.main import up
 from tiphys.main.backup import source
 from tiphys.main.backup.archive import SUFFIX, Head, Manifest
+from tiphys.main.backup.runner import archive_name
 from tiphys.main.backup.seal import BackupError
+from tiphys.main.backup.times import stamp
 from tiphys.main.backup.transform import Here, Network, records_for
 from tiphys.main.cluster import Cluster, ClusterError, Settings, clusters, write_private
 from tiphys.main.node_settings import nodes_of
@@ -57,31 +59,37 @@ class Wanted:
     keep_nodes: bool = False
 
 
-async def restore(material: Material, wanted: Wanted, progress: Progress) -> None:
-    """Verify, refuse or make room, write the cluster, start it. Raises ClusterError."""
+def restore(material: Material, wanted: Wanted, progress: Progress) -> None:
+    """Verify, refuse or make room, write the cluster, start it. Raises ClusterError; the caller holds its lock."""
     cluster = Cluster(wanted.name)
     if cluster.exists and not wanted.force:
         raise BackupError(
             f"there is a cluster {wanted.name!r} on this machine: restore under another name with --name NAME, or "
             f"replace it with --force, which saves it under {SAFETY} first"
         )
-    manifest = await asyncio.to_thread(material.verify)
-    files = await asyncio.to_thread(material.files)
+    manifest, files = material.verify(), material.files()
     old = _settings_in(files, material.head)
-    progress.step(f"{manifest.records} objects of {material.head.cluster!r} as of revision {material.head.revision}")
+    point = f"as of revision {material.head.revision}, of {stamp(material.head.created)}"
+    progress.step(f"{manifest.records} objects of {material.head.cluster!r} {point}")
     up.check_machine(wanted.store or old.store)
     existed = cluster.exists
     if existed:
-        await _make_room(cluster, progress)
+        asyncio.run(_make_room(cluster, progress))
     try:
         settings = _settle(cluster, old, wanted)
         _write_files(cluster, files, same=material.head.cluster == wanted.name)
-        await _fill(cluster, settings, material, here_of(cluster, settings, old, wanted))
-        await up.start(cluster, progress)
-    except (ClusterError, OSError, StoreError):
+        asyncio.run(_fill_and_start(cluster, settings, material, here_of(cluster, settings, old, wanted), progress))
+    except (ClusterError, TimeoutError, OSError):
         if not existed:
-            await asyncio.to_thread(_forget, cluster)
+            up.take_back(cluster)
         raise
+
+
+async def _fill_and_start(
+    cluster: Cluster, settings: Settings, material: Material, here: Here, progress: Progress
+) -> None:
+    await _fill(cluster, settings, material, here)
+    await up.start(cluster, progress)
 
 
 def here_of(cluster: Cluster, settings: Settings, old: Settings, wanted: Wanted) -> Here:
@@ -105,15 +113,14 @@ async def _make_room(cluster: Cluster, progress: Progress) -> None:
     from tiphys.main import down
 
     await asyncio.to_thread(SAFETY.mkdir, parents=True, exist_ok=True, mode=0o700)
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    saved = SAFETY / f"{cluster.name}-{stamp}{SUFFIX}"
+    saved = SAFETY / archive_name(cluster.name, time.time())
     try:
         async with source.reading(cluster) as store:
             await source.write(cluster, store, saved)
         progress.step(f"what was there is saved as {saved}")
     except ClusterError as error:
         # Its store cannot be read any more, which may be why it is replaced: its files are kept as they are.
-        saved = SAFETY / f"{cluster.name}-{stamp}"
+        saved = saved.with_suffix("")
         progress.step(f"what was there could not be backed up ({error}): its files are kept in {saved}")
     await down.stop(cluster, purge=False)
     await asyncio.to_thread(_move_state, cluster, saved if saved.suffix != SUFFIX else None)
@@ -216,10 +223,6 @@ async def in_thread(batches: Iterator[Sequence[Record]]) -> AsyncIterator[Sequen
         if batch is None:
             return
         yield batch
-
-
-def _forget(cluster: Cluster) -> None:
-    up.take_back(cluster)
 
 
 def revision_after(head: Head) -> Revision:

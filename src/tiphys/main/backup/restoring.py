@@ -1,0 +1,96 @@
+"""`tiphys restore`: what is typed. The source is a file, a history, or the newest full backup of a destination."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tiphys.main.backup import catalog, history
+from tiphys.main.backup.archive import Archive
+from tiphys.main.backup.command import add_bucket_options, check_root, passphrase_in, place_in
+from tiphys.main.backup.destination import Destination
+from tiphys.main.backup.history import Point
+from tiphys.main.backup.restore import Material, Wanted
+from tiphys.main.backup.restore import restore as make
+from tiphys.main.backup.runner import full_backups
+from tiphys.main.backup.seal import BackupError, Passphrase
+from tiphys.main.backup.times import moment, stamp
+from tiphys.main.cluster import Cluster, ClusterError
+from tiphys.main.progress import Progress
+
+
+def restore(arguments: Sequence[str]) -> int:
+    options = _parser().parse_args(arguments)
+    progress = Progress()
+    try:
+        check_root()
+        _restore(options, progress)
+    except (ClusterError, TimeoutError, OSError) as error:
+        progress.fail(str(error))
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "tiphys restore", description="Make a cluster of a backup, and start it; everything is verified first."
+    )
+    parser.add_argument("source", help="a backup file, or where a cluster ships to: a directory, s3://BUCKET/PREFIX")
+    point = parser.add_mutually_exclusive_group()
+    point.add_argument("--at", type=moment, metavar="TIME", help="as it was then: 2026-11-20T10:15:00Z")
+    point.add_argument("--revision", type=int, help="as it was at that revision")
+    parser.add_argument("--name", help="the cluster's name here (default: the one it had)")
+    parser.add_argument("--store", choices=("sqlite", "etcd"), help="where its state is kept (default: where it was)")
+    parser.add_argument("--force", action="store_true", help="replace a cluster of that name; it is saved first")
+    parser.add_argument(
+        "--keep-nodes", action="store_true", help="keep Nodes of other machines: they still run, and know the way here"
+    )
+    parser.add_argument("--passphrase-file", type=Path, metavar="FILE", help="its first line is the passphrase")
+    add_bucket_options(parser)
+    return parser
+
+
+def _restore(options: argparse.Namespace, progress: Progress) -> None:
+    passphrase = passphrase_in(options)
+    with tempfile.TemporaryDirectory(prefix="tiphys-restore-") as scratch:
+        material: Material
+        if "://" in options.source or Path(options.source).is_dir():
+            destination = place_in(options, options.source)
+            material = asyncio.run(_from(destination, options, Path(scratch), passphrase))
+        else:
+            material = _file(options, passphrase)
+        wanted = Wanted(options.name or material.head.cluster, options.store, options.force, options.keep_nodes)
+        with Cluster(wanted.name).locked():
+            make(material, wanted, progress)
+
+
+def _file(options: argparse.Namespace, passphrase: Passphrase | None) -> Archive:
+    archive = Archive(Path(options.source), passphrase)
+    if options.at is not None or options.revision is not None:
+        raise BackupError(
+            f"{options.source} holds one moment, {stamp(archive.head.created)}, revision {archive.head.revision}: "
+            "--at and --revision are for the history that a cluster ships, so name its directory or bucket"
+        )
+    return archive
+
+
+async def _from(
+    destination: Destination, options: argparse.Namespace, scratch: Path, passphrase: Passphrase | None
+) -> Material:
+    try:
+        point = Point(options.revision, options.at)
+        if await catalog.generations(destination) or point != Point():
+            return await history.read(destination, point, scratch, passphrase)
+        found = await full_backups(destination)
+        if not found:
+            raise BackupError(f"there is no backup in {destination}: name the place that a cluster was backed up to")
+        path = scratch / "full"
+        with path.open("wb") as file:
+            async for block in destination.read(found[-1][1].name):
+                file.write(block)
+        return await asyncio.to_thread(Archive, path, passphrase)
+    finally:
+        await destination.close()
