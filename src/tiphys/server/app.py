@@ -105,7 +105,9 @@ class ApiServer:
     async def _handled(self, request: Request, target: Target) -> Response:
         try:
             # Authorization, admission and reads all look at the cache: it must show every write acknowledged before.
-            await self.cache.fresh()
+            # Whether the server lives, and what it measures, is to be told also when its store is away.
+            if request.path not in self.extensions.pages:
+                await self.cache.fresh()
             response = await self._answer(request, target)
         except errors.ApiError as error:
             response = failure(error)

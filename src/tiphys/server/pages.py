@@ -17,6 +17,7 @@ import orjson
 
 import tiphys
 from tiphys import KUBERNETES_VERSION, __version__
+from tiphys.api.errors import ServiceUnavailable
 from tiphys.api.http import Request, Response
 from tiphys.api.time import rfc3339
 from tiphys.base import metrics
@@ -24,6 +25,7 @@ from tiphys.server import debug
 from tiphys.server.app import ApiServer
 from tiphys.server.tokens import Tokens
 
+_STORE_SECONDS = 2.0
 _TEXT = "text/plain; charset=utf-8"
 
 
@@ -34,7 +36,7 @@ def install(server: ApiServer, ready: Callable[[], str], tokens: Tokens) -> None
         return Response(200, b"ok", _TEXT)
 
     async def readyz(request: Request) -> Response:
-        waiting = ready()
+        waiting = ready() or await _store(server)
         if waiting:
             return Response(500, f"[-]{waiting} failed: not ready yet\nreadyz check failed\n".encode(), _TEXT)
         return Response(200, b"[+]store ok\nreadyz check passed\n" if "verbose" in request.query else b"ok", _TEXT)
@@ -54,6 +56,16 @@ def install(server: ApiServer, ready: Callable[[], str], tokens: Tokens) -> None
     pages |= {"/healthz": live, "/livez": live, "/healthz/": live, "/livez/": live}
     pages |= {"/readyz": readyz, "/readyz/": readyz, "/version": _version, "/metrics": scrape}
     pages |= {"/openid/v1/jwks": keys, "/.well-known/openid-configuration": issuer, "/": _root}
+
+
+async def _store(server: ApiServer) -> str:
+    """The name of the store if it does not answer."""
+    try:
+        async with asyncio.timeout(_STORE_SECONDS):
+            await server.caught_up()
+    except (ServiceUnavailable, TimeoutError):
+        return "etcd"
+    return ""
 
 
 def _issuer(issuer: str) -> dict[str, object]:
