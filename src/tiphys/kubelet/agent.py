@@ -32,11 +32,13 @@ from tiphys.kubelet.pod_host import LinuxHost, NoHost
 from tiphys.kubelet.pods import Pods
 from tiphys.kubelet.runtime import Runtime, RuntimeFault
 from tiphys.kubelet.services import Services
+from tiphys.kubelet.shutdown import within
 from tiphys.kubelet.status_writer import StatusWriter
 from tiphys.kubelet.volumes.objects import Objects
 from tiphys.kubelet.volumes.tokens import ServiceAccountTokens
 
 _log = Log("kubelet")
+_TELL_SECONDS = 2.0
 _MASTER_NAMESPACE, _MASTER = "default", "kubernetes"
 
 
@@ -79,6 +81,16 @@ class Kubelet:
                 await self._run(supervisor)
             finally:
                 await self.handlers.close()
+
+    async def shut_down(self) -> None:
+        """The machine goes down: tell so, and end the pods by priority. The kubelet's own end they would outlive.
+
+        What the API server does not take in time is left untold: the machine does not wait for it.
+        """
+        told = await within(self._clock, _TELL_SECONDS, self.reporter.close())
+        await self.pods.close()
+        if not (await within(self._clock, _TELL_SECONDS, self.pods.told()) and told):
+            _log.warning("going down untold: no API server answered in time")
 
     async def _run(self, supervisor: Supervisor) -> None:
         timers = Timers(self._clock)

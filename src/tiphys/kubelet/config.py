@@ -40,6 +40,11 @@ class KubeletConfig:
     look_seconds: float = 10.0
     status_seconds: float = 300.0
     relist_seconds: float = 60.0
+    # When the machine goes down: what pods have to end, and what of that is for critical ones. With priorities, each
+    # pair is (least priority, seconds) instead.
+    shutdown_grace_period: float = 30.0
+    shutdown_grace_period_critical_pods: float = 10.0
+    shutdown_grace_period_by_pod_priority: Sequence[tuple[int, float]] = ()
     seccomp_root: str = ""
     register: bool = True
     provider_id: str = ""

@@ -41,4 +41,4 @@ def evicted(candidate: Candidate, resource: str) -> End:
     message = f"The node was low on resource: {resource}. "
     if candidate.used > asked:
         message += f"Container usage {candidate.used >> 10}Ki, request is {asked >> 10}Ki, has larger consumption. "
-    return End("Evicted", message, grace=0.0)
+    return End("Evicted", message, grace=0.0, disruption=True)

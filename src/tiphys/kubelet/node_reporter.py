@@ -47,6 +47,8 @@ class NodeReporter:
         self._told: Json | None = None
         self._told_at = 0.0
         self.network = True
+        self._closing = False
+        self._announced = asyncio.Event()
         # Called with what runs short, as often as it is looked at.
         self.on_pressure: Callable[[node_facts.Pressure], Awaitable[None]] | None = None
         # The newest form that the API has.
@@ -63,6 +65,12 @@ class NodeReporter:
     def changed(self) -> None:
         """Something that the status shows may be different now."""
         self._wake.set()
+
+    async def close(self) -> None:
+        """The machine goes down: from now on the node is not ready. Returns when the API knows."""
+        self._closing = True
+        self._wake.set()
+        await self._announced.wait()
 
     def seen(self, node: Node) -> None:
         """The API shows the node so. Where that is not what we told (we were given up), it is told anew at once."""
@@ -137,6 +145,8 @@ class NodeReporter:
         meta = ObjectMeta(name=self._config.node_name)
         self.node = await self._nodes.patch(meta, {"status": fresh}, kind="strategic", subresource="status")
         self._told, self._told_at = fresh, self._clock.monotonic()
+        if inputs.closing:
+            self._announced.set()
 
     async def _inputs(self, *, look_for_images: bool) -> NodeInputs:
         info: RuntimeInfo | None = None
@@ -151,7 +161,7 @@ class NodeReporter:
             pressure = await asyncio.to_thread(node_facts.pressure, self._config.root)
         if self.on_pressure is not None and (pressure.memory or pressure.disk):
             await self.on_pressure(pressure)
-        return NodeInputs(self._clock.time(), self._machine, info, pressure, self._images, self.network)
+        return NodeInputs(self._clock.time(), self._machine, info, pressure, self._images, self.network, self._closing)
 
     async def renew(self) -> None:
         """Renew the Lease for ever; a try that is not answered soon is given up for another, at another server.

@@ -22,7 +22,7 @@ _MAX_IMAGES = 50
 
 @dataclass(frozen=True, slots=True)
 class NodeInputs:
-    """`network` is False until the pod network is configured."""
+    """`network` is False until the pod network is configured; `closing` once the machine goes down."""
 
     now: float
     machine: Machine
@@ -30,6 +30,7 @@ class NodeInputs:
     pressure: Pressure = field(default_factory=Pressure)
     images: Sequence[Image] = ()
     network: bool = True
+    closing: bool = False
 
 
 def capacity(config: KubeletConfig, machine: Machine) -> dict[str, str]:
@@ -114,6 +115,8 @@ def _pressure(kind: str, short: bool, bad: str, good: str, noun: str) -> tuple[s
 
 def _ready(inputs: NodeInputs) -> tuple[str, bool, str, str]:
     runtime = inputs.runtime
+    if inputs.closing:
+        return "Ready", False, "KubeletNotReady", "node is shutting down"
     if runtime is None or not runtime.ready:
         why = runtime.message if runtime is not None else "it does not answer"
         return "Ready", False, "KubeletNotReady", f"container runtime is down: {why}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from tiphys.base.backoff import Backoff
 from tiphys.base.log import Log
 from tiphys.kinds.core.pod import Pod
-from tiphys.kubelet import eviction, log_rotation
+from tiphys.kubelet import eviction, log_rotation, shutdown
 from tiphys.kubelet.admission import admit
 from tiphys.kubelet.eviction import Candidate
 from tiphys.kubelet.node_facts import Pressure
@@ -29,6 +29,7 @@ class Pods:
         self._services: Services | None = None
         # Whether the API told of all pods of this node: until then what is not known is not thereby unwanted.
         self.complete: Callable[[], bool] = lambda: True
+        self._closing = False
 
     def __iter__(self) -> Iterator[PodWorker]:
         return iter(list(self._workers.values()))
@@ -71,6 +72,9 @@ class Pods:
         """Refuse a new pod for which there is no room; one that was here before is not judged again."""
         if worker.pod.status.start_time or worker.pod.deleted or worker.pod.finished:
             return
+        if self._closing:
+            worker.evict(shutdown.REFUSED)
+            return
         others = [other.pod for other in self if other is not worker and other.phase is not Phase.TERMINATED]
         end = admit(worker.pod, others, self._use.allocatable, self._use.node_labels())
         if end is not None:
@@ -79,6 +83,15 @@ class Pods:
     async def _run(self, worker: PodWorker) -> None:
         await worker.run()
         self._workers.pop(worker.uid, None)
+
+    async def close(self) -> None:
+        """End all pods by priority and take no more; returns when that is over, or its time is."""
+        self._closing = True
+        await shutdown.end_pods(self, shutdown.bands(self._use.config), self._use.clock)
+
+    async def told(self) -> None:
+        """Return once the API knows all that happened to pods here."""
+        await self._use.statuses.settled()
 
     def objects_changed(self, uid: str) -> None:
         worker = self._workers.get(uid)

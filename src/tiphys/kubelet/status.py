@@ -38,8 +38,10 @@ def build(pod: Pod, observed: Observed, inputs: Inputs) -> Json:
     main = [work.container(c, "main") for c in pod.spec.containers]
     ephemeral = [work.container(c, "ephemeral") for c in pod.spec.ephemeral_containers]
     phase = _phase(pod, observed, init, main)
-    end = observed.end
-    if end is not None and observed.phase is not Phase.SYNCING:
+    # While something of it still runs, the pod has not failed yet: its owner would start another beside it.
+    going = any("running" in item["state"] for item in (*init, *main))
+    end = None if observed.phase is Phase.SYNCING or going else observed.end
+    if end is not None:
         phase = "Failed"
     ips = list(observed.found.sandbox.ips if observed.found.sandbox else ())
     if pod.spec.host_network:
@@ -210,6 +212,8 @@ def _conditions(pod: Pod, observed: Observed, inputs: Inputs, status: Json) -> l
         ("ContainersReady", *containers),
         ("PodScheduled", "True", "", ""),
     ]
+    if observed.end is not None and observed.end.disruption:
+        told.append(("DisruptionTarget", "True", "TerminationByKubelet", observed.end.message))
     return [_condition(pod, inputs, *entry) for entry in told]
 
 

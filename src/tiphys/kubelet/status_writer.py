@@ -6,6 +6,7 @@ followed by the deletion that lets its name go.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,8 @@ class StatusWriter:
         self._queue = WorkQueue(timers)
         self._wanted: dict[str, _Wanted] = {}
         self._written: dict[str, Json] = {}
+        self._settled = asyncio.Event()
+        self._settled.set()
 
     def start(self, supervisor: Supervisor) -> None:
         for number in range(_WRITERS):
@@ -48,9 +51,15 @@ class StatusWriter:
         uid = str(meta.uid)
         if not finalize and self._written.get(uid) == status:
             self._wanted.pop(uid, None)
+            self._settle()
             return
         self._wanted[uid] = _Wanted(meta, status, finalize)
+        self._settled.clear()
         self._queue.add(uid)
+
+    async def settled(self) -> None:
+        """Return once nothing is left to be written."""
+        await self._settled.wait()
 
     def written(self, uid: str) -> Json | None:
         """The status that the server acknowledged last."""
@@ -60,6 +69,11 @@ class StatusWriter:
         """The pod is gone from the API."""
         self._wanted.pop(uid, None)
         self._written.pop(uid, None)
+        self._settle()
+
+    def _settle(self) -> None:
+        if not self._wanted:
+            self._settled.set()
 
     async def _run(self) -> None:
         while True:
@@ -74,6 +88,7 @@ class StatusWriter:
                 _log.warning("cannot write a pod's status yet", uid=uid, error=str(error), retry=round(delay, 2))
             finally:
                 self._queue.done(uid)
+                self._settle()
 
     async def _write(self, uid: str) -> None:
         wanted = self._wanted.get(uid)

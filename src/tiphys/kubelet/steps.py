@@ -44,11 +44,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Why a pod must end although nobody deleted it; `reason` and `message` go into its status."""
+    """Why a pod must end although nobody deleted it; `reason` and `message` go into its status.
+
+    `disruption`: it is the node that needs this, not the pod that failed.
+    """
 
     reason: str
     message: str
     grace: float | None = None
+    disruption: bool = False
 
 
 _NOTHING = PodRuntime()

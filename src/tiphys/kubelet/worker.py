@@ -43,6 +43,8 @@ class PodWorker:
         self.uid = str(pod.metadata.uid)
         self.phase = Phase.SYNCING
         self.found = PodRuntime()
+        # Set once nothing of the pod runs and that was told.
+        self.over = asyncio.Event()
         self._actions = Actions(services)
         self._mail = asyncio.Event()
         self._mail.set()
@@ -204,6 +206,8 @@ class PodWorker:
             self._use.statuses.set(self.pod.metadata, status.build(self.pod, observed, inputs), finalize=over)
         elif over:
             self._use.statuses.set(self.pod.metadata, None, finalize=True)
+        if self.phase is Phase.TERMINATED:
+            self.over.set()
 
     async def _act(self, todo: list[Step]) -> None:
         stops = [step for step in todo if isinstance(step, steps.StopContainer)]
