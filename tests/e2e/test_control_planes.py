@@ -129,6 +129,29 @@ def test_a_control_plane_is_removed_and_replaced(planes: RealCluster):
     planes.tiphys("up", planes.name)
 
 
+def test_an_upgrade_goes_from_process_to_process(planes: RealCluster):
+    roles = [f"{place}{role}" for place in ("", "nodes/2/", "nodes/3/") for role in ("server", "agent")]
+    before = {role: planes.pid(role) for role in roles}
+    started = {pod["metadata"]["uid"]: pod["status"]["containerStatuses"][0]["containerID"]
+               for pod in planes.get("pods")["items"]}  # fmt: skip
+    with Visitor(planes.get("service", "web")["spec"]["clusterIP"]) as visitor:
+        planes.tiphys("upgrade", planes.name)
+    assert visitor.failures == []
+    assert all(planes.pid(role) != pid for role, pid in before.items())
+    after = {pod["metadata"]["uid"]: pod["status"]["containerStatuses"][0]["containerID"]
+             for pod in planes.get("pods")["items"]}  # fmt: skip
+    assert after == started
+    assert list((Path("/var/lib/tiphys") / planes.name / "upgrades").iterdir())
+
+
+def test_an_upgrade_does_not_begin_where_something_is_not_well(planes: RealCluster):
+    end(planes, f"{planes.name}-2", "agent")
+    done = subprocess.run([TIPHYS, "upgrade", planes.name], capture_output=True, text=True, check=False)
+    planes.tiphys("up", planes.name)
+    assert done.returncode == 1
+    assert "agent-2 does not run" in done.stdout + done.stderr
+
+
 def test_a_majority_is_not_given_away(planes: RealCluster):
     end(planes, f"{planes.name}-2", "server", "etcd")
     done = subprocess.run(

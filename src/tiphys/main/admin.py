@@ -15,11 +15,16 @@ from tiphys.main.pki import Pki
 _SECONDS = 10.0
 
 
-def call(cluster: Cluster, method: str, path: str, body: Any = None) -> Any:
-    """The object that the server answers. Raises ApiError, and ClusterError where no server answers."""
-    settings = cluster.settings()
+def call(
+    cluster: Cluster, method: str, path: str, body: Any = None, *, url: str = "", certificate: str = "admin"
+) -> Any:
+    """The object that a server answers, or its text. Raises ApiError, and ClusterError where no server answers.
+
+    `url` is one server's, instead of any; `certificate` another one of this machine's than the administrator's.
+    """
+    url = url or cluster.settings().server_url
     try:
-        tls = Pki(cluster.pki).client_tls("admin")
+        tls = Pki(cluster.pki).client_tls(certificate)
     except FileNotFoundError as error:
         raise ClusterError(
             f"{error.filename} is not on this machine: run the command where a control plane of {cluster.name!r} is"
@@ -28,19 +33,20 @@ def call(cluster: Cluster, method: str, path: str, body: Any = None) -> Any:
         raise ClusterError(f"the certificates of {cluster.name!r} are root's; run the command with sudo") from None
     data = None if body is None else orjson.dumps(body)
     request = Request(  # noqa: S310 - our own https URL
-        settings.server_url + path, data, {"Content-Type": "application/json"}, method=method
+        url + path, data, {"Content-Type": "application/json"}, method=method
     )
     try:
         with urlopen(request, context=tls, timeout=_SECONDS) as answer:  # noqa: S310 - our own https URL
-            return orjson.loads(answer.read())
+            said = answer.read()
+            return orjson.loads(said) if answer.headers.get_content_type() == "application/json" else said.decode()
     except HTTPError as error:
         with error:
             said = error.read()
         try:
             raise from_status(orjson.loads(said), error.code) from None
         except orjson.JSONDecodeError:
-            raise ClusterError(f"{settings.server_url} answered {error.code} to {method} {path}") from None
+            raise ClusterError(f"{url} answered {error.code} to {method} {path}") from None
     except (URLError, OSError) as error:
         raise ClusterError(
-            f"the API server at {settings.server_url} does not answer ({error}); `tiphys up {cluster.name}` starts it"
+            f"the API server at {url} does not answer ({error}); `tiphys up {cluster.name}` starts it"
         ) from None

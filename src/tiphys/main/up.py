@@ -143,8 +143,8 @@ async def start(
         _start_first(cluster, settings, nodes[0])
     for node in nodes[1:]:
         if node.control_plane:
-            _start_process("server", node)
-        _start_process("agent", node)
+            start_process("server", node)
+        start_process("agent", node)
     await _wait_ready(cluster, nodes)
     if not planes:
         progress.done(f"node {settings.node} is Ready")
@@ -163,10 +163,10 @@ def _start_first(cluster: Cluster, settings: Settings, node: NodeSettings) -> No
     for role in ("server", "agent") if node.control_plane else ("agent",):
         if process.load(node.pidfile(role)) is None:
             _check_port(role, settings)
-            _start_process(role, node)
+            start_process(role, node)
 
 
-def _start_process(role: str, node: NodeSettings) -> None:
+def start_process(role: str, node: NodeSettings) -> None:
     from tiphys.node import process
 
     if process.load(node.pidfile(role)) is None:
