@@ -207,6 +207,15 @@ class Cluster:
             settings = msgspec.structs.replace(settings, address=str(settings.underlay[1]))
         return settings
 
+    def kept_in(self, settings: Settings, store: str) -> Settings:
+        """The same settings with the state kept in another store, which has ports of its own where it needs them."""
+        if settings.store == store:
+            return settings
+        used = {port for other in _known() if other.name != self.name for port in other.ports}
+        port = _free_port(_FIRST_ETCD_PORT, used, 2) if store == "etcd" else 0
+        planes = settings.control_planes if store == "etcd" else 1
+        return msgspec.structs.replace(settings, store=store, etcd_port=port, control_planes=planes)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Only one `up` or `down` of a cluster at a time. Raises ClusterError where another one runs."""

@@ -145,27 +145,31 @@ def _move_state(cluster: Cluster, kept: Path | None) -> None:
 def _settle(cluster: Cluster, old: Settings, wanted: Wanted) -> Settings:
     """The settings here: the machine's own where there were some, else new ones as near to the old as they can be."""
     kept = wanted.store or old.store
-    planes = old.control_planes if kept == "etcd" else 1
     if cluster.exists:
-        settings = cluster.settings()
-        if settings.store != kept:
-            settings = msgspec.structs.replace(settings, store=kept, control_planes=planes)
+        settings = cluster.kept_in(cluster.settings(), kept)
     else:
-        settings = cluster.create(old.nodes, kept, planes)
-        taken = {other.settings().index for other in clusters() if other.name != cluster.name}
-        if old.index not in taken:
-            address = settings.address
-            moved = msgspec.structs.replace(settings, index=old.index)
-            if address == str(settings.underlay[1]):
-                address = str(moved.underlay[1])
-            settings = msgspec.structs.replace(moved, address=address)
+        settings = cluster.create(old.nodes, kept, old.control_planes if kept == "etcd" else 1)
+        if old.index not in {other.settings().index for other in clusters() if other.name != cluster.name}:
+            settings = _indexed(settings, old.index)
         settings = msgspec.structs.replace(
             settings,
+            removed=old.removed,
             enable_admission_plugins=old.enable_admission_plugins,
             disable_admission_plugins=old.disable_admission_plugins,
         )
     cluster.save(settings)
     return settings
+
+
+def _indexed(settings: Settings, index: int) -> Settings:
+    """With the networks that go with an index; an address within them moves along."""
+    moved = msgspec.structs.replace(settings, index=index)
+    places = {str(settings.underlay[n]): str(moved.underlay[n]) for n in range(settings.underlay.num_addresses)}
+    return msgspec.structs.replace(
+        moved,
+        address=places.get(settings.address, settings.address),
+        virtual_address=places.get(settings.virtual_address, settings.virtual_address),
+    )
 
 
 def _write_files(cluster: Cluster, files: Mapping[str, bytes], *, same: bool) -> None:
