@@ -129,18 +129,20 @@ def test_a_control_plane_is_removed_and_replaced(planes: RealCluster):
     planes.tiphys("up", planes.name)
 
 
+def containers(planes: RealCluster) -> set[str]:
+    """Those that run; a node that was replaced has not got the tests' image."""
+    pods = planes.get("pods")["items"]
+    return {status.get("containerID", "") for pod in pods for status in pod["status"].get("containerStatuses", ())}
+
+
 def test_an_upgrade_goes_from_process_to_process(planes: RealCluster):
     roles = [f"{place}{role}" for place in ("", "nodes/2/", "nodes/3/") for role in ("server", "agent")]
-    before = {role: planes.pid(role) for role in roles}
-    started = {pod["metadata"]["uid"]: pod["status"]["containerStatuses"][0]["containerID"]
-               for pod in planes.get("pods")["items"]}  # fmt: skip
+    before, running = {role: planes.pid(role) for role in roles}, containers(planes)
     with Visitor(planes.get("service", "web")["spec"]["clusterIP"]) as visitor:
         planes.tiphys("upgrade", planes.name)
     assert visitor.failures == []
     assert all(planes.pid(role) != pid for role, pid in before.items())
-    after = {pod["metadata"]["uid"]: pod["status"]["containerStatuses"][0]["containerID"]
-             for pod in planes.get("pods")["items"]}  # fmt: skip
-    assert after == started
+    assert containers(planes) == running
     assert list((Path("/var/lib/tiphys") / planes.name / "upgrades").iterdir())
 
 
