@@ -147,10 +147,12 @@ class CriRuntime:
     async def events(self) -> AsyncIterator[RuntimeEvent]:
         """containerd's task events where it has them, else CRI's own container events."""
         api = ContainerdApi(self._cri.endpoint)
-        yield RuntimeEvent("")
         try:
             with _faults():
                 async for event in api.events():
+                    if event.kind == "subscribed":
+                        # What happened until now, nobody was told.
+                        yield RuntimeEvent("")
                     uid = self._owners.get(event.container_id, "")
                     if event.kind == "delete":
                         await self._confirm(event.container_id)
@@ -160,6 +162,7 @@ class CriRuntime:
         except RuntimeFault as fault:
             if not isinstance(fault.__cause__, RpcError) or fault.__cause__.code != "UNIMPLEMENTED":
                 raise
+            yield RuntimeEvent("")
             async for told in self._cri_events():
                 yield told
         finally:

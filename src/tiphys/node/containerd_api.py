@@ -6,16 +6,19 @@ Namespace `k8s.io` is where containerd's CRI plugin keeps its things. Messages i
 from __future__ import annotations
 
 import asyncio
+import itertools
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
+from google.protobuf.any_pb2 import Any as Any_
 from grpclib.client import StreamStreamMethod
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
-from tiphys.base.grpc import RpcChannel, RpcExists, translated
+from tiphys.base.backoff import Backoff
+from tiphys.base.grpc import RpcChannel, RpcError, RpcExists, translated
 from tiphys.node import containerd_pb2 as pb
 from tiphys.node.oci import Blob
 
@@ -23,12 +26,18 @@ NAMESPACE = "k8s.io"
 _CHUNK = 1 << 20
 _TIMEOUT = 60.0
 _HEADERS = {"containerd-namespace": NAMESPACE}
+_EVENTS = "/containerd.services.events.v1.Events"
+# How long a mark may take to come back to us before another is sent.
+_MARK = Backoff(initial=0.02, maximum=2.0)
 _WRITE = "/containerd.services.content.v1.Content/Write"
 
 
 @dataclass(frozen=True, slots=True)
 class TaskEvent:
-    """Something happened to a container. `kind` is the topic's last word: start, delete, oom."""
+    """Something happened to a container. `kind` is the topic's last word: start, delete, oom.
+
+    The first one is `subscribed`, of no container: what happens from then on is told.
+    """
 
     container_id: str
     kind: str
@@ -49,14 +58,32 @@ class ContainerdApi:
         An end is told when the task is deleted: that is when the CRI plugin is about to know, or a moment before.
         """
         topics = [f'topic=="/tasks/{kind}",namespace=={NAMESPACE}' for kind in ("start", "delete", "oom")]
-        method = "/containerd.services.events.v1.Events/Subscribe"
-        async for envelope in self._channel.stream(method, pb.SubscribeRequest(filters=topics), pb.Envelope):
-            kind = envelope.topic.rpartition("/")[2]
-            if kind == "delete":
-                gone = pb.TaskDelete.FromString(envelope.event.value)
-                if gone.id not in ("", gone.container_id):
+        mark = f"/tiphys/{uuid.uuid4().hex}"
+        wanted = pb.SubscribeRequest(filters=[*topics, f'topic=="{mark}"'])
+        marking = asyncio.create_task(self._publish(mark))
+        try:
+            async for envelope in self._channel.stream(f"{_EVENTS}/Subscribe", wanted, pb.Envelope):
+                kind = envelope.topic.rpartition("/")[2]
+                if envelope.topic == mark:
+                    if marking.cancel():
+                        yield TaskEvent("", "subscribed")
                     continue
-            yield TaskEvent(pb.TaskEvent.FromString(envelope.event.value).container_id, kind)
+                if kind == "delete":
+                    gone = pb.TaskDelete.FromString(envelope.event.value)
+                    if gone.id not in ("", gone.container_id):
+                        continue
+                yield TaskEvent(pb.TaskEvent.FromString(envelope.event.value).container_id, kind)
+        finally:
+            marking.cancel()
+
+    async def _publish(self, topic: str) -> None:
+        """An event of our own, again and again: a subscription has no other sign of having begun."""
+        for attempt in itertools.count():
+            request = pb.PublishRequest(topic=topic, event=Any_(type_url="tiphys.dev/mark"))
+            # Whoever does not answer here breaks the stream too, and that is told.
+            with suppress(RpcError):
+                await self._channel.unary(f"{_EVENTS}/Publish", request, pb.Empty, within=_TIMEOUT, metadata=_HEADERS)
+            await asyncio.sleep(_MARK.delay(attempt))
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[dict[str, str]]:

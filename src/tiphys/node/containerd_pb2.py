@@ -26,7 +26,7 @@ from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctiphys/node/containerd.proto\x12\x11tiphys.containerd\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"#\n\x10SubscribeRequest\x12\x0f\n\x07\x66ilters\x18\x01 \x03(\t\"\x80\x01\n\x08\x45nvelope\x12-\n\ttimestamp\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\r\n\x05topic\x18\x03 \x01(\t\x12#\n\x05\x65vent\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\"!\n\tTaskEvent\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\"C\n\nTaskDelete\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x13\n\x0b\x65xit_status\x18\x03 \x01(\r\x12\n\n\x02id\x18\x05 \x01(\t\"\xb7\x01\n\nDescriptor\x12\x12\n\nmedia_type\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x03\x12\x43\n\x0b\x61nnotations\x18\x05 \x03(\x0b\x32..tiphys.containerd.Descriptor.AnnotationsEntry\x1a\x32\n\x10\x41nnotationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa9\x01\n\x05Image\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x34\n\x06labels\x18\x02 \x03(\x0b\x32$.tiphys.containerd.Image.LabelsEntry\x12-\n\x06target\x18\x03 \x01(\x0b\x32\x1d.tiphys.containerd.Descriptor\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\x12\x43reateImageRequest\x12\'\n\x05image\x18\x01 \x01(\x0b\x32\x18.tiphys.containerd.Image\"=\n\x12UpdateImageRequest\x12\'\n\x05image\x18\x01 \x01(\x0b\x32\x18.tiphys.containerd.Image\"\x1f\n\x0fGetImageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\rImageResponse\x12\'\n\x05image\x18\x01 \x01(\x0b\x32\x18.tiphys.containerd.Image\"0\n\x12\x44\x65leteImageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04sync\x18\x02 \x01(\x08\"\x84\x02\n\x13WriteContentRequest\x12.\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x1e.tiphys.containerd.WriteAction\x12\x0b\n\x03ref\x18\x02 \x01(\t\x12\r\n\x05total\x18\x03 \x01(\x03\x12\x10\n\x08\x65xpected\x18\x04 \x01(\t\x12\x0e\n\x06offset\x18\x05 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x06 \x01(\x0c\x12\x42\n\x06labels\x18\x07 \x03(\x0b\x32\x32.tiphys.containerd.WriteContentRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"u\n\x14WriteContentResponse\x12.\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x1e.tiphys.containerd.WriteAction\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\r\n\x05total\x18\x05 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t\"B\n\x12ReadContentRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04size\x18\x03 \x01(\x03\"3\n\x13ReadContentResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\x92\x01\n\x12\x43reateLeaseRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x41\n\x06labels\x18\x03 \x03(\x0b\x32\x31.tiphys.containerd.CreateLeaseRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\".\n\x12\x44\x65leteLeaseRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04sync\x18\x02 \x01(\x08\"\x07\n\x05\x45mpty*.\n\x0bWriteAction\x12\x08\n\x04STAT\x10\x00\x12\t\n\x05WRITE\x10\x01\x12\n\n\x06\x43OMMIT\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctiphys/node/containerd.proto\x12\x11tiphys.containerd\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"#\n\x10SubscribeRequest\x12\x0f\n\x07\x66ilters\x18\x01 \x03(\t\"D\n\x0ePublishRequest\x12\r\n\x05topic\x18\x01 \x01(\t\x12#\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\"\x80\x01\n\x08\x45nvelope\x12-\n\ttimestamp\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\r\n\x05topic\x18\x03 \x01(\t\x12#\n\x05\x65vent\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\"!\n\tTaskEvent\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\"C\n\nTaskDelete\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x13\n\x0b\x65xit_status\x18\x03 \x01(\r\x12\n\n\x02id\x18\x05 \x01(\t\"\xb7\x01\n\nDescriptor\x12\x12\n\nmedia_type\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x03\x12\x43\n\x0b\x61nnotations\x18\x05 \x03(\x0b\x32..tiphys.containerd.Descriptor.AnnotationsEntry\x1a\x32\n\x10\x41nnotationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa9\x01\n\x05Image\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x34\n\x06labels\x18\x02 \x03(\x0b\x32$.tiphys.containerd.Image.LabelsEntry\x12-\n\x06target\x18\x03 \x01(\x0b\x32\x1d.tiphys.containerd.Descriptor\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\x12\x43reateImageRequest\x12\'\n\x05image\x18\x01 \x01(\x0b\x32\x18.tiphys.containerd.Image\"=\n\x12UpdateImageRequest\x12\'\n\x05image\x18\x01 \x01(\x0b\x32\x18.tiphys.containerd.Image\"\x1f\n\x0fGetImageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"8\n\rImageResponse\x12\'\n\x05image\x18\x01 \x01(\x0b\x32\x18.tiphys.containerd.Image\"0\n\x12\x44\x65leteImageRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04sync\x18\x02 \x01(\x08\"\x84\x02\n\x13WriteContentRequest\x12.\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x1e.tiphys.containerd.WriteAction\x12\x0b\n\x03ref\x18\x02 \x01(\t\x12\r\n\x05total\x18\x03 \x01(\x03\x12\x10\n\x08\x65xpected\x18\x04 \x01(\t\x12\x0e\n\x06offset\x18\x05 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x06 \x01(\x0c\x12\x42\n\x06labels\x18\x07 \x03(\x0b\x32\x32.tiphys.containerd.WriteContentRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"u\n\x14WriteContentResponse\x12.\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32\x1e.tiphys.containerd.WriteAction\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\r\n\x05total\x18\x05 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t\"B\n\x12ReadContentRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04size\x18\x03 \x01(\x03\"3\n\x13ReadContentResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\x92\x01\n\x12\x43reateLeaseRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x41\n\x06labels\x18\x03 \x03(\x0b\x32\x31.tiphys.containerd.CreateLeaseRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\".\n\x12\x44\x65leteLeaseRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04sync\x18\x02 \x01(\x08\"\x07\n\x05\x45mpty*.\n\x0bWriteAction\x12\x08\n\x04STAT\x10\x00\x12\t\n\x05WRITE\x10\x01\x12\n\n\x06\x43OMMIT\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,50 +41,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WRITECONTENTREQUEST_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_CREATELEASEREQUEST_LABELSENTRY']._loaded_options = None
   _globals['_CREATELEASEREQUEST_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_WRITEACTION']._serialized_start=1717
-  _globals['_WRITEACTION']._serialized_end=1763
+  _globals['_WRITEACTION']._serialized_start=1787
+  _globals['_WRITEACTION']._serialized_end=1833
   _globals['_SUBSCRIBEREQUEST']._serialized_start=111
   _globals['_SUBSCRIBEREQUEST']._serialized_end=146
-  _globals['_ENVELOPE']._serialized_start=149
-  _globals['_ENVELOPE']._serialized_end=277
-  _globals['_TASKEVENT']._serialized_start=279
-  _globals['_TASKEVENT']._serialized_end=312
-  _globals['_TASKDELETE']._serialized_start=314
-  _globals['_TASKDELETE']._serialized_end=381
-  _globals['_DESCRIPTOR']._serialized_start=384
-  _globals['_DESCRIPTOR']._serialized_end=567
-  _globals['_DESCRIPTOR_ANNOTATIONSENTRY']._serialized_start=517
-  _globals['_DESCRIPTOR_ANNOTATIONSENTRY']._serialized_end=567
-  _globals['_IMAGE']._serialized_start=570
-  _globals['_IMAGE']._serialized_end=739
-  _globals['_IMAGE_LABELSENTRY']._serialized_start=694
-  _globals['_IMAGE_LABELSENTRY']._serialized_end=739
-  _globals['_CREATEIMAGEREQUEST']._serialized_start=741
-  _globals['_CREATEIMAGEREQUEST']._serialized_end=802
-  _globals['_UPDATEIMAGEREQUEST']._serialized_start=804
-  _globals['_UPDATEIMAGEREQUEST']._serialized_end=865
-  _globals['_GETIMAGEREQUEST']._serialized_start=867
-  _globals['_GETIMAGEREQUEST']._serialized_end=898
-  _globals['_IMAGERESPONSE']._serialized_start=900
-  _globals['_IMAGERESPONSE']._serialized_end=956
-  _globals['_DELETEIMAGEREQUEST']._serialized_start=958
-  _globals['_DELETEIMAGEREQUEST']._serialized_end=1006
-  _globals['_WRITECONTENTREQUEST']._serialized_start=1009
-  _globals['_WRITECONTENTREQUEST']._serialized_end=1269
-  _globals['_WRITECONTENTREQUEST_LABELSENTRY']._serialized_start=694
-  _globals['_WRITECONTENTREQUEST_LABELSENTRY']._serialized_end=739
-  _globals['_WRITECONTENTRESPONSE']._serialized_start=1271
-  _globals['_WRITECONTENTRESPONSE']._serialized_end=1388
-  _globals['_READCONTENTREQUEST']._serialized_start=1390
-  _globals['_READCONTENTREQUEST']._serialized_end=1456
-  _globals['_READCONTENTRESPONSE']._serialized_start=1458
-  _globals['_READCONTENTRESPONSE']._serialized_end=1509
-  _globals['_CREATELEASEREQUEST']._serialized_start=1512
-  _globals['_CREATELEASEREQUEST']._serialized_end=1658
-  _globals['_CREATELEASEREQUEST_LABELSENTRY']._serialized_start=694
-  _globals['_CREATELEASEREQUEST_LABELSENTRY']._serialized_end=739
-  _globals['_DELETELEASEREQUEST']._serialized_start=1660
-  _globals['_DELETELEASEREQUEST']._serialized_end=1706
-  _globals['_EMPTY']._serialized_start=1708
-  _globals['_EMPTY']._serialized_end=1715
+  _globals['_PUBLISHREQUEST']._serialized_start=148
+  _globals['_PUBLISHREQUEST']._serialized_end=216
+  _globals['_ENVELOPE']._serialized_start=219
+  _globals['_ENVELOPE']._serialized_end=347
+  _globals['_TASKEVENT']._serialized_start=349
+  _globals['_TASKEVENT']._serialized_end=382
+  _globals['_TASKDELETE']._serialized_start=384
+  _globals['_TASKDELETE']._serialized_end=451
+  _globals['_DESCRIPTOR']._serialized_start=454
+  _globals['_DESCRIPTOR']._serialized_end=637
+  _globals['_DESCRIPTOR_ANNOTATIONSENTRY']._serialized_start=587
+  _globals['_DESCRIPTOR_ANNOTATIONSENTRY']._serialized_end=637
+  _globals['_IMAGE']._serialized_start=640
+  _globals['_IMAGE']._serialized_end=809
+  _globals['_IMAGE_LABELSENTRY']._serialized_start=764
+  _globals['_IMAGE_LABELSENTRY']._serialized_end=809
+  _globals['_CREATEIMAGEREQUEST']._serialized_start=811
+  _globals['_CREATEIMAGEREQUEST']._serialized_end=872
+  _globals['_UPDATEIMAGEREQUEST']._serialized_start=874
+  _globals['_UPDATEIMAGEREQUEST']._serialized_end=935
+  _globals['_GETIMAGEREQUEST']._serialized_start=937
+  _globals['_GETIMAGEREQUEST']._serialized_end=968
+  _globals['_IMAGERESPONSE']._serialized_start=970
+  _globals['_IMAGERESPONSE']._serialized_end=1026
+  _globals['_DELETEIMAGEREQUEST']._serialized_start=1028
+  _globals['_DELETEIMAGEREQUEST']._serialized_end=1076
+  _globals['_WRITECONTENTREQUEST']._serialized_start=1079
+  _globals['_WRITECONTENTREQUEST']._serialized_end=1339
+  _globals['_WRITECONTENTREQUEST_LABELSENTRY']._serialized_start=764
+  _globals['_WRITECONTENTREQUEST_LABELSENTRY']._serialized_end=809
+  _globals['_WRITECONTENTRESPONSE']._serialized_start=1341
+  _globals['_WRITECONTENTRESPONSE']._serialized_end=1458
+  _globals['_READCONTENTREQUEST']._serialized_start=1460
+  _globals['_READCONTENTREQUEST']._serialized_end=1526
+  _globals['_READCONTENTRESPONSE']._serialized_start=1528
+  _globals['_READCONTENTRESPONSE']._serialized_end=1579
+  _globals['_CREATELEASEREQUEST']._serialized_start=1582
+  _globals['_CREATELEASEREQUEST']._serialized_end=1728
+  _globals['_CREATELEASEREQUEST_LABELSENTRY']._serialized_start=764
+  _globals['_CREATELEASEREQUEST_LABELSENTRY']._serialized_end=809
+  _globals['_DELETELEASEREQUEST']._serialized_start=1730
+  _globals['_DELETELEASEREQUEST']._serialized_end=1776
+  _globals['_EMPTY']._serialized_start=1778
+  _globals['_EMPTY']._serialized_end=1785
 # @@protoc_insertion_point(module_scope)

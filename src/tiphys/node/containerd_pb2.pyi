@@ -24,6 +24,14 @@ class SubscribeRequest(_message.Message):
     filters: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, filters: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class PublishRequest(_message.Message):
+    __slots__ = ("topic", "event")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    event: _any_pb2.Any
+    def __init__(self, topic: _Optional[str] = ..., event: _Optional[_Union[_any_pb2.Any, _Mapping]] = ...) -> None: ...
+
 class Envelope(_message.Message):
     __slots__ = ("timestamp", "namespace", "topic", "event")
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
