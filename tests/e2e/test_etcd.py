@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
@@ -76,3 +77,12 @@ def test_nobody_else_may_open_its_etcd(on_etcd: RealCluster):
             command, capture_output=True, text=True, env={**os.environ, "ETCDCTL_API": "3"}, check=False
         )
         assert done.returncode != 0
+
+
+def test_it_grows_to_three_control_planes(on_etcd: RealCluster):
+    on_etcd.kubectl("create", "configmap", "old", "--from-literal=a=b")
+    on_etcd.tiphys("up", on_etcd.name, "--control-planes", "3")
+    assert on_etcd.get("configmap", "old")["data"] == {"a": "b"}
+    members = json.loads(on_etcd.tiphys("status", on_etcd.name, "-o", "json"))["store"]["members"]
+    assert sorted(member["state"] for member in members) == ["follower", "follower", "leader"]
+    until(lambda: len(on_etcd.get("endpoints", "kubernetes")["subsets"][0]["addresses"]) == 3, "three servers")

@@ -7,7 +7,7 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tiphys.client.client import Client
     from tiphys.main.node_settings import NodeSettings
 
-_READY_SECONDS = 60.0
+_READY_SECONDS, _STOP_SECONDS = 60.0, 10.0
 _TOOLS = {
     "containerd": "containerd", "runc": "runc", "nft": "nftables", "ip": "iproute2",
 }  # fmt: skip
@@ -122,6 +122,7 @@ async def start(
     from tiphys.main import machine
     from tiphys.main.node_settings import nodes_of
 
+    before = cluster.settings() if cluster.exists else None
     settings = cluster.create(count, store, control_planes)
     nodes = nodes_of(cluster, settings)
     planes = [node for node in nodes if node.control_plane]
@@ -133,6 +134,9 @@ async def start(
     progress.step(f"cluster {cluster.name}: API server at {settings.server_url}")
     if keeps_etcd and not settings.joined:
         etcd.plan(planes)
+    if before is not None and before.virtual_address != settings.virtual_address:
+        # Its server was alone until now: it is to know of the address, and to show it in its certificate.
+        await _stop(nodes[0].pidfile("server"))
     if len(planes) <= 1:
         _start_first(cluster, settings, nodes[0])
     if len(nodes) > 1:
@@ -154,6 +158,14 @@ async def start(
     hint = "kubectl get pods -A" if current == cluster.name else f"kubectl config use-context {cluster.name}"
     ready = f"node {settings.node} is Ready" if len(nodes) == 1 else f"{len(nodes)} nodes are Ready"
     progress.done(f"{ready}; try `{hint}`")
+
+
+async def _stop(pidfile: Path) -> None:
+    from tiphys.node import process
+
+    running = process.load(pidfile)
+    if running is not None:
+        await running.stop(_STOP_SECONDS)
 
 
 def _start_first(cluster: Cluster, settings: Settings, node: NodeSettings) -> None:
@@ -196,32 +208,58 @@ def _check_port(role: str, settings: Settings) -> None:
 
 
 async def _wait_ready(cluster: Cluster, nodes: Sequence[NodeSettings]) -> None:
-    """Wait for the server, then watch its nodes until all of ours are Ready."""
-    from tiphys.api.errors import ServiceUnavailable
+    """Wait for every server of ours, then watch the nodes until all of ours are Ready."""
+    planes = [node for node in nodes if node.control_plane]
+    missing = {node.name for node in nodes}
+    try:
+        async with asyncio.timeout(_READY_SECONDS):
+            if len(planes) > 1:
+                await asyncio.gather(*(_wait_serving(cluster, node, nodes) for node in planes))
+            servers = list(nodes[0].servers)
+            await _until(cluster, servers, nodes, lambda client: _all_ready(client, missing))
+    except TimeoutError:
+        raise TimeoutError(
+            f"not Ready after {_READY_SECONDS:.0f} s: {', '.join(sorted(missing))}; see {cluster.logs}"
+        ) from None
+
+
+async def _wait_serving(cluster: Cluster, node: NodeSettings, nodes: Sequence[NodeSettings]) -> None:
+    async def serves(client: Client) -> bool:
+        return await client.transport.send("GET", "/readyz") == b"ok"
+
+    await _until(cluster, [node.url], nodes, serves)
+
+
+async def _until(
+    cluster: Cluster,
+    servers: Sequence[str],
+    nodes: Sequence[NodeSettings],
+    attempt: Callable[[Client], Awaitable[bool]],
+) -> None:
+    """Try again until it is true, as long as our processes run. Raises ClusterError where one has ended."""
+    from tiphys.api.errors import ApiError
     from tiphys.base.backoff import Backoff
     from tiphys.client.client import Client
     from tiphys.client.http import Https
     from tiphys.client.transport import Unreachable
 
-    servers = list(nodes[0].servers)
     tls = Pki(cluster.pki).client_tls("admin" if nodes[0].control_plane else nodes[0].client)
     client = Client(Https(servers, tls, agent="tiphys-up"), manager="tiphys-up")
     backoff, failures = Backoff(0.02, 0.2, 1.3), 0
-    missing = {node.name for node in nodes}
     try:
-        async with asyncio.timeout(_READY_SECONDS):
-            while True:
-                _check_alive(nodes)
-                try:
-                    if await _all_ready(client, missing):
-                        return
-                except (Unreachable, ServiceUnavailable):
-                    await asyncio.sleep(backoff.delay(failures))
-                    failures += 1
-    except TimeoutError:
-        raise TimeoutError(
-            f"not Ready after {_READY_SECONDS:.0f} s: {', '.join(sorted(missing))}; see {cluster.logs}"
-        ) from None
+        while True:
+            _check_alive(nodes)
+            try:
+                if await attempt(client):
+                    return
+            except ApiError as error:
+                # A server that has its store not yet, or a store that is only starting.
+                if error.code < 500:
+                    raise
+            except Unreachable:
+                pass
+            await asyncio.sleep(backoff.delay(failures))
+            failures += 1
     finally:
         await client.close()
 
