@@ -1,4 +1,4 @@
-"""Machines join a cluster with a token: what they get, what they are told who may not, and that repeating is nothing."""
+"""Machines join a cluster with a token: what they get, what those are told who may not, and that it can be repeated."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ async def test_what_is_no_token_no_url_or_no_server_is_refused(there: Joinable, 
         await join_worker(there.url, token.partition(":")[0], here, **HERE)
     with pytest.raises(ClusterError, match="is no URL of an API server"):
         await join_worker("192.0.2.1:6443", token, here, **HERE)
-    with pytest.raises(ClusterError, match="no API server answers at https://127.0.0.1:1 "):
+    with pytest.raises(ClusterError, match=r"no API server answers at https://127\.0\.0\.1:1 "):
         await join_worker("https://127.0.0.1:1", token, here, **HERE)
 
 

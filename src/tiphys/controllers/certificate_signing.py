@@ -48,18 +48,23 @@ def sign(
         .not_valid_before(now - _SKEW)
         .not_valid_after(end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(csr), critical=True)
         .add_extension(_purposes(csr), critical=False)
         .add_extension(_issuer(authority.certificate), critical=False)
     )
+    usage = _key_usage(csr)
+    if usage is not None:
+        builder = builder.add_extension(usage, critical=True)
     for extension in wanted.request.extensions:
         if isinstance(extension.value, x509.SubjectAlternativeName):
             builder = builder.add_extension(extension.value, critical=False)
     return builder.sign(authority.key, hashes.SHA256())
 
 
-def _key_usage(csr: CertificateSigningRequest) -> x509.KeyUsage:
+def _key_usage(csr: CertificateSigningRequest) -> x509.KeyUsage | None:
+    """None where the request names no use of the key: it is then not restricted, rather than good for nothing."""
     usages = csr.spec.usages
+    if not {"digital signature", "key encipherment"} & set(usages):
+        return None
     return x509.KeyUsage(
         digital_signature="digital signature" in usages, key_encipherment="key encipherment" in usages,
         content_commitment=False, data_encipherment=False, key_agreement=False, key_cert_sign=False, crl_sign=False,

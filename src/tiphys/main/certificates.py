@@ -144,13 +144,15 @@ def _told(name: str, state: State) -> str:
     again = "" if name == DEFAULT_NAME else f" {name}"
     if state.phase == TRUST:
         return (
-            f"The new CA {pin[:16]}... is trusted beside the old one. Pods that talk to the API read their CA when "
-            f"they start: restart those, then `tiphys certificates rotate-ca{again} --switch`."
+            f"The new CA {pin[:16]}... is trusted beside the old one. Now make clients trust it too: restart the pods "
+            "that talk to the API, which read their CA when they start, and give people their kubeconfigs anew. Then "
+            f"`tiphys certificates rotate-ca{again} --switch`."
         )
     if state.phase == SWITCH:
         return (
-            f"The new CA {pin[:16]}... has signed every certificate. Give people their new kubeconfigs, then `tiphys "
-            f"certificates rotate-ca{again} --finish`: what the old CA signed is then worth nothing."
+            f"The new CA {pin[:16]}... has signed every certificate. Give people their kubeconfigs anew, with "
+            f"certificates of it. Then `tiphys certificates rotate-ca{again} --finish`: from then on, what the old CA "
+            "signed is worth nothing."
         )
     return f"The old CA is forgotten; {pin[:16]}... is the only one. Join tokens made before do not work any more."
 
