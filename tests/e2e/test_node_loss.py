@@ -230,9 +230,9 @@ def server_away(trio: RealCluster, number: int) -> Iterator[None]:
 def another_agent(trio: RealCluster, number: int) -> Iterator[None]:
     """In place of the one on a node, which is killed: a new one."""
     os.kill(trio.pid(f"nodes/{number}/agent"), signal.SIGKILL)
-    log = Path(f"/var/lib/tiphys/{trio.name}/log/agent-{number}.log").open("ab")
     words = [TIPHYS, "agent", "--cluster", trio.name, "--node", str(number)]
-    process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
+    with Path(f"/var/lib/tiphys/{trio.name}/log/agent-{number}.log").open("ab") as log:
+        process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
     try:
         yield
     finally:
@@ -295,3 +295,34 @@ def test_nodes_carry_on_without_a_server_also_with_a_new_agent(trio, k, fault):
           and c["ready"], "the restarts to be told", 60)  # fmt: skip
     assert list(pods(k, "web")) == [pod["metadata"]["name"]]
     assert ready(trio, f"{trio.name}-3") == "True"
+
+
+def test_a_machine_that_goes_down_ends_its_pods_in_order(trio, k):
+    third = f"{trio.name}-3"
+    body = yaml.safe_load(web("web", 2))
+    on_third(trio, k, yaml.safe_dump(body))
+    critical = {"spec": {"nodeName": third, "priorityClassName": "system-node-critical"}}
+    k("run", "critical", f"--image={IMAGE}", "--overrides", json.dumps(critical))
+    k("wait", "--for=condition=Ready", "pod/critical", "--timeout=30s")
+    old = pods(k, "web")
+    trio.tiphys("node", "shutdown", trio.name, "--node", third)
+    ends = []
+    for name in (*old, "critical"):
+        status = json.loads(k("get", "pod", name, "-o", "json"))["status"]
+        assert (status["phase"], status["reason"]) == ("Failed", "Terminated")
+        ended = status["containerStatuses"][0]["state"]["terminated"]
+        assert ended["exitCode"] == 0, "it had time to end by itself"
+        ends.append(ended["finishedAt"])
+    assert ends[-1] == max(ends), "the critical pod is the last"
+    condition = next(c for c in trio.get("node", third)["status"]["conditions"] if c["type"] == "Ready")
+    assert (condition["status"], condition["message"]) == ("False", "node is shutting down")
+
+    def running() -> list[str]:
+        return [p["spec"]["nodeName"] for p in pods(k, "web").values() if p["status"]["phase"] == "Running"]
+
+    until(lambda: len(running()) == 2, "replacements", 60)
+    assert third not in running()
+    trio.tiphys("up", trio.name)
+    until(lambda: ready(trio, third) == "True" and not taints(trio, third), "the node to be back")
+    for item in old.values():
+        assert runs(trio, 3, item["metadata"]["uid"]) == []
