@@ -10,7 +10,7 @@ from tiphys.client.client import Client
 from tiphys.client.transport import Transport
 from tiphys.controllers.authority import Authority
 from tiphys.main import kubeconfig
-from tiphys.main.cluster import Cluster, Settings
+from tiphys.main.cluster import Cluster, Settings, machine_locked
 from tiphys.main.leaf import leaf_of
 from tiphys.main.pki import FRONT_PROXY, Pki
 from tiphys.main.renewal import Renewal
@@ -67,5 +67,7 @@ def _write_kubeconfig(cluster: Cluster, settings: Settings) -> None:
     """The administrator's, and the one in the home of whoever started the cluster."""
     if not Pki(cluster.pki).certificate("admin").exists():
         return
-    kubeconfig.write(cluster, settings)
-    kubeconfig.merge_into_home(cluster, settings)
+    # The other servers of the cluster on this machine are about to do the same.
+    with machine_locked():
+        kubeconfig.write(cluster, settings)
+        kubeconfig.merge_into_home(cluster, settings)

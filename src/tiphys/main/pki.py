@@ -8,10 +8,12 @@ Source, for names and groups: https://kubernetes.io/docs/setup/best-practices/ce
 
 from __future__ import annotations
 
+import fcntl
 import os
 import ssl
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography import x509
@@ -98,14 +100,28 @@ class Pki:
         names = [f"{name}.{end}" for name in self.issuers() for end in ("crt", "key")]
         return {name: (self.directory / name).read_bytes() for name in [*names, "sa.key"]}
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One writer at a time: several servers of a cluster on one machine share its files. Blocks."""
+        directory = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(directory)
+
     def ensure(self, cluster: str, leaves: Leaves, others: Mapping[str, Leaves] | None = None) -> None:
         """Make what is missing: the CA, the token key and a certificate for each leaf; `others` are of CAs by name.
 
         A certificate is made again that says something else, that another CA signed, or that is due for renewal.
         """
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self.locked():
+            self._ensure(cluster, leaves, others or {})
+
+    def _ensure(self, cluster: str, leaves: Leaves, others: Mapping[str, Leaves]) -> None:
         front_proxy = {FRONT_PROXY: Leaf(FRONT_PROXY)}
-        for ca, wanted in {"ca": leaves, "front-proxy-ca": front_proxy, **(others or {})}.items():
+        for ca, wanted in {"ca": leaves, "front-proxy-ca": front_proxy, **others}.items():
             if not self.certificate(ca).exists():
                 self._make_ca(cluster, ca)
             authority, issuer = self.read(ca), None

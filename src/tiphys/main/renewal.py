@@ -109,21 +109,34 @@ class Renewal:
         return problems
 
     async def _renew(self, name: str, certificate: x509.Certificate) -> None:
-        family, current = await asyncio.to_thread(self._pki.family, certificate)
-        if self._clock.time() < renewal_time(certificate) and (current or not family):
+        if not await asyncio.to_thread(self._is_due, certificate):
             return
-        issuer = self._pki.issuers().get(family)
-        if issuer is not None and self._signs:
-            await asyncio.to_thread(self._pki.issue, name, leaf_of(certificate), issuer, self._clock.time())
-        elif self._request is not None and name in self._requested:
+        renewed = self._signs and await asyncio.to_thread(self._sign, name)
+        if not renewed and self._request is not None and name in self._requested:
             made = await self._request(leaf_of(certificate), self._pki.own_key(name))
             await asyncio.to_thread(write_private, self._pki.certificate(name), made)
             # What shows that it may ask for the next one is this one.
             self._pki.reload()
-        else:
-            return
-        _EXPIRY.set(self._pki.read(name).not_valid_after_utc.timestamp(), name)
-        _log.info("certificate renewed", name=name, until=str(self._pki.read(name).not_valid_after_utc))
+            renewed = True
+        if renewed:
+            until = self._pki.read(name).not_valid_after_utc
+            _EXPIRY.set(until.timestamp(), name)
+            _log.info("certificate renewed", name=name, until=until.isoformat())
+
+    def _is_due(self, certificate: x509.Certificate) -> bool:
+        family, current = self._pki.family(certificate)
+        return self._clock.time() >= renewal_time(certificate) or (bool(family) and not current)
+
+    def _sign(self, name: str) -> bool:
+        """Make the certificate anew, unless another process has meanwhile; False where the CA's key is not here."""
+        with self._pki.locked():
+            certificate = self._pki.read(name)
+            issuer = self._pki.issuers().get(self._pki.family(certificate)[0])
+            if issuer is None:
+                return False
+            if self._is_due(certificate):
+                self._pki.issue(name, leaf_of(certificate), issuer, self._clock.time())
+            return True
 
     async def _take_up(self) -> None:
         files = await asyncio.to_thread(self._files)

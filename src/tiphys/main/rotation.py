@@ -80,6 +80,11 @@ def new_issuer(pki: Pki, state: State) -> Issuer:
 
 def apply(pki: Pki, state: State) -> bool:
     """Bring the files of this machine to where the state is; whether anything had to be done. May be repeated."""
+    with pki.locked():
+        return _apply(pki, state)
+
+
+def _apply(pki: Pki, state: State) -> bool:
     pin, before = pin_of(state.certificate), pki.ca.read_bytes()
     rest = b"".join(pem(each) for each in x509.load_pem_x509_certificates(before) if pins_of(pem(each)) != [pin])
     if state.phase == TRUST:
