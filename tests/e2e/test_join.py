@@ -81,6 +81,26 @@ async def test_a_machine_that_was_interrupted_goes_on_where_it_was(there: Joinab
     assert Pki(here.pki).read("kubelet")
 
 
+class Later(SystemClock):
+    """After a year, when what was signed has expired."""
+
+    def time(self) -> float:
+        return super().time() + 366 * 86400
+
+
+async def test_a_node_whose_certificate_has_expired_is_told_to_join_again(there: Joinable, here: Cluster) -> None:
+    await join_worker(there.url, str(await there.token()), here, **HERE)
+    with pytest.raises(ClusterError, match=r"certificate of node 'second' has expired.*tiphys token create"):
+        await join_worker(there.url, "", here, **HERE, clock=Later())
+
+
+async def test_with_its_own_certificate_a_node_gets_its_servers_without_a_token(there: Joinable, here: Cluster) -> None:
+    made = await join_worker(there.url, str(await there.token()), here, **HERE)
+    Pki(here.pki).certificate("kubelet").unlink()
+    assert await join_worker(there.url, "", here, **HERE) == made
+    assert Pki(here.pki).read("kubelet")
+
+
 class Off(SystemClock):
     def time(self) -> float:
         return super().time() - 3600

@@ -78,22 +78,23 @@ async def join_worker(
         _check_same(cluster, known, machine)
         if _alive(pki, AGENT, clock) and _alive(pki, KUBELET, clock):
             return known
-    async with _introduced(server_url, token, clock) as (transport, trust):
-        facts = await read_cluster(transport)
-        client = Client(transport, manager="kubelet")
-        await _check_name(client, machine)
-        _prepare(cluster, trust)
-        if not _alive(pki, AGENT, clock):
+        if not _alive(pki, AGENT, clock) and not token:
+            raise ClusterError(
+                f"the certificate of node {name!r} has expired, as this machine was away for long; `tiphys token "
+                "create` on a control plane prints the command with which it joins again, as it is"
+            )
+    if not _alive(pki, AGENT, clock):
+        async with _introduced(server_url, token, clock) as (transport, trust):
+            client = Client(transport, manager="kubelet")
+            await _check_name(client, machine)
+            # So that a cluster which cannot be joined is known before anything is written.
+            await read_cluster(transport)
+            _prepare(cluster, trust)
             await _obtain(client, pki, AGENT, machine.client, patience)
-    if not _alive(pki, KUBELET, clock):
-        # In the node's own name from here on: that is what shows that the name is its own.
-        own = Client(Https([checked_url(server_url)], pki.client_tls(AGENT), agent="tiphys-agent"), manager="kubelet")
-        try:
-            await _obtain(own, pki, KUBELET, machine.serving, patience)
-        except Unreachable as error:
-            raise _lost(server_url, error) from error
-        finally:
-            await own.close()
+    async with _itself(server_url, pki) as transport:
+        facts = await read_cluster(transport)
+        if not _alive(pki, KUBELET, clock):
+            await _obtain(Client(transport, manager="kubelet"), pki, KUBELET, machine.serving, patience)
     return _done(cluster, Joined(name, address, facts))
 
 
@@ -166,6 +167,19 @@ async def _introduced(server_url: str, text: str, clock: Clock) -> AsyncIterator
         yield transport, trust
     except Unauthorized as error:
         raise _refused(url, token, trust) from error
+    except Unreachable as error:
+        raise _lost(url, error) from error
+    finally:
+        await transport.close()
+
+
+@asynccontextmanager
+async def _itself(server_url: str, pki: Pki) -> AsyncIterator[Transport]:
+    """A transport in the node's own name: that is what shows that the name is its own."""
+    url = checked_url(server_url)
+    transport = Https([url], pki.client_tls(AGENT), agent="tiphys-agent")
+    try:
+        yield transport
     except Unreachable as error:
         raise _lost(url, error) from error
     finally:
