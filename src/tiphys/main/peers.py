@@ -13,6 +13,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from tiphys.api.errors import ApiError, Conflict, NotFound
+from tiphys.api.meta import ObjectMeta
 from tiphys.api.time import rfc3339_micro
 from tiphys.base.backoff import Backoff
 from tiphys.base.clock import Clock
@@ -23,13 +24,27 @@ from tiphys.client.informer import Informer
 from tiphys.client.leader_election import NAMESPACE
 from tiphys.client.transport import Unreachable
 from tiphys.kinds.coordination.lease import LEASES, Lease
+from tiphys.kinds.core.node import NODES
 
 _log = Log("peers")
 _PREFIX, _URL = "apiserver-", "tiphys.io/url"
+_ROLE = "node-role.kubernetes.io/control-plane"
 _LABEL = "apiserver.kubernetes.io/identity"
 _DURATION, _RENEW_SECONDS = 15, 5.0
 _CONNECT_SECONDS = 2.0
 _RETRY = Backoff(0.1, 5.0)
+
+
+async def show_role(client: Client, node: str, clock: Clock) -> None:
+    """Label a control plane's Node as such, once its agent has made it; a kubelet may not do that itself."""
+    failures = 0
+    while True:
+        try:
+            await client.of(NODES).patch(ObjectMeta(name=node), {"metadata": {"labels": {_ROLE: ""}}})
+            return
+        except (ApiError, Unreachable):
+            await clock.sleep(_RETRY.delay(failures))
+            failures += 1
 
 
 class Peers:

@@ -17,6 +17,8 @@ from tiphys.client.inprocess import InProcess
 from tiphys.client.leader_election import LeaderElection
 from tiphys.kinds.coordination.lease import LEASES
 from tiphys.kinds.registry import builtin
+from tiphys.main import certificate_upkeep
+from tiphys.main.backup.runner import Backups
 from tiphys.main.cluster import Cluster
 from tiphys.main.cluster import Settings as ClusterSettings
 from tiphys.main.cluster_facts import publish_cluster
@@ -24,7 +26,7 @@ from tiphys.main.controllers import Facts
 from tiphys.main.etcd import Etcd
 from tiphys.main.leading import LEASE, Duty, Leading, component, hold_address, repair_allocations
 from tiphys.main.node_settings import NodeSettings
-from tiphys.main.peers import Peers
+from tiphys.main.peers import Peers, show_role
 from tiphys.main.pki import FRONT_PROXY, Pki, load_key
 from tiphys.server import component_status, metrics_api
 from tiphys.server.admission.plugins.order import Selected
@@ -47,6 +49,11 @@ def _settings(settings: ClusterSettings, pki: Pki) -> Settings:
         settings.services, ISSUER, load_key(pki.key("sa")), admission=admission, alone=settings.store != "etcd",
         front_proxy=Identity(pki.certificate(FRONT_PROXY), pki.key(FRONT_PROXY)),
     )  # fmt: skip
+
+
+def _public_url(settings: ClusterSettings, node: NodeSettings) -> str:
+    """Where other machines find the API."""
+    return f"https://{settings.virtual_address}:{settings.api_port}" if settings.virtual_address else node.url
 
 
 async def _open_store(cluster: Cluster, etcd: Etcd | None) -> Store:
@@ -131,7 +138,17 @@ async def serve(cluster: Cluster, node: NodeSettings, etcd: Etcd | None) -> None
         duties = await _duties(settings, node, assembled, transport, peers, clock)
         if etcd is not None:
             duties["etcd care"] = etcd.care
-        leading = Leading(assembled, Facts(settings.pods, pki.ca.read_text()), clock, duties)
+        backups = Backups(cluster, store, clock)
+        loop.add_signal_handler(signal.SIGHUP, backups.reload)
+        duties["backups"] = backups.run
+        ca = certificate_upkeep.authority(pki)
+        for name, task in certificate_upkeep.server_tasks(
+            cluster, settings, transport, assembled.aggregation, ca, clock
+        ).items():
+            supervisor.start(name, task)
+        certificate_upkeep.install_joining(assembled.server, assembled.cache, pki, clock)
+        facts = Facts(settings.pods, pki.ca.read_text(), ca, settings.services, _public_url(settings, node))
+        leading = Leading(assembled, facts, clock, duties)
         connect = Connect(assembled.server, tls)
         stack.push_async_callback(connect.close)
         metrics_api.install(assembled.server, connect.summary)
@@ -140,6 +157,7 @@ async def serve(cluster: Cluster, node: NodeSettings, etcd: Etcd | None) -> None
         await front.start("0.0.0.0", settings.api_port, pki.server_tls("server"))  # noqa: S104 - TLS and RBAC guard it
         stack.push_async_callback(front.stop)
         _start_leading(assembled, leading, peers, node, supervisor, clock)
+        supervisor.once("role", show_role(Client(transport, manager="tiphys"), node.name, clock))
         _log.info("serving", cluster=cluster.name, port=settings.api_port, revision=store.revision)
         await stop.wait()
         _log.info("stopping")

@@ -22,6 +22,7 @@ from tiphys.server.aggregation.upgrade import RemoteUpgrades
 from tiphys.server.app import ApiServer
 from tiphys.server.authn import Authenticator
 from tiphys.server.authz import Rbac, Union
+from tiphys.server.bootstrap_tokens import BootstrapTokens
 from tiphys.server.cache import Cache, Readers
 from tiphys.server.custom.controller import CustomResources
 from tiphys.server.node_authorizer import NodeAuthorizer
@@ -91,8 +92,9 @@ async def assemble(store: Store, registry: Registry, settings: Settings, clock: 
     openapi.install(server.extensions)
     custom = CustomResources(server, cache, webhooks)
     custom.load()
+    authenticator = Authenticator(tokens, BootstrapTokens(cache, clock))
     return Assembled(
-        server, cache, tokens, Authenticator(tokens), custom, addresses, webhooks, remotes,
+        server, cache, tokens, authenticator, custom, addresses, webhooks, remotes,
         ApiServices(server, cache, aggregation), RemoteUpgrades(server, aggregation, remotes),
     )  # fmt: skip
 
