@@ -49,11 +49,11 @@ class Machine:
         return done.stdout + done.stderr
 
     @contextmanager
-    def agent(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-        """`tiphys agent` in the foreground; ended in order."""
-        with open(self.base / "agent.log", "ab") as log:
+    def process(self, role: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+        """`tiphys agent` or `tiphys server` in the foreground; ended in order."""
+        with open(self.base / f"{role}.log", "ab") as log:
             process = subprocess.Popen(
-                self.command([TIPHYS, "agent", "--cluster", self.cluster, *words]), stdout=log, stderr=log,
+                self.command([TIPHYS, role, "--cluster", self.cluster, *words]), stdout=log, stderr=log,
                 env={**os.environ, "HOME": str(self.base)},
             )  # fmt: skip
         try:

@@ -103,7 +103,7 @@ def lets_in(first: RealCluster, certificate: Path, key: Path) -> bool:
 
 def test_a_machine_joins_runs_pods_and_comes_back_without_a_token(first: RealCluster, machine: Machine) -> None:
     words = join_words(first)
-    with machine.agent(*words):
+    with machine.process("agent", *words):
         until(lambda: is_ready(first, machine.name), "the second machine is Ready", 60)
         requests = first.get("csr")["items"]
         asked = {(item["spec"]["username"].partition(":node:")[2], item["spec"]["signerName"]) for item in requests}
@@ -116,7 +116,7 @@ def test_a_machine_joins_runs_pods_and_comes_back_without_a_token(first: RealClu
         first.kubectl("wait", "--for=condition=Ready", "pod/far", "--timeout=60s")
         # The server speaks to the kubelet there, and each knows the other by its certificate.
         assert "ready" in first.kubectl("logs", "far")
-    with machine.agent():
+    with machine.process("agent"):
         until(lambda: first.kubectl("exec", "far", "--", "hostname", check=False).strip() == "far", "its kubelet", 60)
     first.kubectl("delete", "pod", "far", "--wait=false")
     first.kubectl("delete", "node", machine.name)
@@ -197,7 +197,7 @@ def test_the_ca_is_replaced_under_a_running_cluster(first: RealCluster, machine:
     pki, pids = pki_of(first), [first.pid(role) for role in ("server", "agent")]
     old, between = pki.read("ca"), RealCluster(first.name, machine.base / "between.kubeconfig")
     old_admin = [Path(shutil.copy(path, machine.base)) for path in (pki.certificate("admin"), pki.key("admin"))]
-    with machine.agent(*join_words(first)):
+    with machine.process("agent", *join_words(first)):
         until(lambda: is_ready(first, machine.name), "the second machine is Ready", 60)
         first.tiphys("certificates", "rotate-ca", first.name)
         assert made_by(served(first), old)
@@ -223,3 +223,25 @@ def test_the_ca_is_replaced_under_a_running_cluster(first: RealCluster, machine:
         assert x509.load_pem_x509_certificates(published.encode()) == [new]
         assert [first.pid(role) for role in ("server", "agent")] == pids
     first.kubectl("delete", "node", machine.name)
+
+
+def test_a_control_plane_joins_and_has_the_same_cas(machine: Machine) -> None:
+    name = f"join-{secrets.token_hex(3)}"
+    first = RealCluster(name, Path(f"/etc/tiphys/{name}.kubeconfig"))
+    try:
+        first.tiphys("up", name, "--store", "etcd")
+        printed = first.tiphys("token", "create", name, "--control-plane", "--print-join-command").split()
+        assert printed[:3] == ["tiphys", "server", "--join"]
+        node_token = join_words(first)[-1]
+        said = machine.tiphys("server", "--cluster", machine.cluster, *printed[2:-1], node_token, check=False)
+        assert "is for nodes, not for control planes" in said
+        assert not far_pki(machine).directory.exists()
+        with machine.process("server", *printed[2:]):
+            until(lambda: machine.address in first.kubectl("get", "endpoints", "kubernetes"), "it is one of them", 60)
+            assert far_pki(machine).shared() == pki_of(first).shared()
+            url = f"https://{machine.address}:{place_of(first)[1]}"
+            there = first.kubectl("--server", url, "get", "nodes", "-o", "name")
+            assert there == first.kubectl("get", "nodes", "-o", "name")
+    finally:
+        subprocess.run([TIPHYS, "down", name, "--purge"], check=False, timeout=120)
+    assert leftovers(name) == []
