@@ -30,7 +30,10 @@ _log = Log("kubelet.node")
 _RETRY = Backoff(initial=0.1, maximum=2.0)
 # Who keeps writing over our conditions is contradicted at once only this often, else at the next look.
 _CONTRADICT_SECONDS = 1.0
+# So many renewals fail before the connections that there are count as dead.
 _DISTRUST = 2
+# A status on its way when contact was lost must not keep the next one waiting.
+_STATUS_WITHIN = 5.0
 _LEASE_NAMESPACE = "kube-node-lease"
 
 
@@ -143,7 +146,9 @@ class NodeReporter:
         if not due and shown and not node_status.facts_changed(self._told, fresh):
             return
         meta = ObjectMeta(name=self._config.node_name)
-        self.node = await self._nodes.patch(meta, {"status": fresh}, kind="strategic", subresource="status")
+        self.node = await self._nodes.patch(
+            meta, {"status": fresh}, kind="strategic", subresource="status", within=_STATUS_WITHIN
+        )
         self._told, self._told_at = fresh, self._clock.monotonic()
         if inputs.closing:
             self._announced.set()

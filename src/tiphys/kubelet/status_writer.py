@@ -23,6 +23,8 @@ from tiphys.kinds.core.pod import PODS
 
 _log = Log("kubelet.status")
 _WRITERS = 4
+# A server that hangs must not keep all writers for long.
+_WITHIN = 10.0
 _REPLACED_LISTS = ("podIPs", "hostIPs")
 
 
@@ -97,7 +99,7 @@ class StatusWriter:
         if wanted.status is not None and self._written.get(uid) != wanted.status:
             patch: dict[str, Any] = {"metadata": {"uid": uid}, "status": _replacing(wanted.status)}
             try:
-                await self._client.patch(wanted.meta, patch, kind="strategic", subresource="status")
+                await self._client.patch(wanted.meta, patch, kind="strategic", subresource="status", within=_WITHIN)
             except Conflict:
                 # Usually another pod has the name now; if not, somebody was faster, and another try will do.
                 now = await self._client.get(wanted.meta.name, wanted.meta.namespace)
