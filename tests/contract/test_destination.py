@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,15 @@ import pytest
 from fake_s3 import ACCESS, BUCKET, REGION, SECRET, FakeS3, fake_s3
 
 from tiphys.base.clock import VirtualClock
-from tiphys.main.backup import sigv4
+from tiphys.main.backup import history, sigv4
+from tiphys.main.backup.archive import Head, Writer
 from tiphys.main.backup.destination import Destination, Directory
 from tiphys.main.backup.s3 import Bucket, BucketSettings, bucket_settings
 from tiphys.main.backup.seal import BackupError
+from tiphys.main.backup.segment import SegmentHead
+from tiphys.main.backup.shipper import Shipper
+from tiphys.main.backup.source import records_of
+from tiphys.store.memory import MemoryStore
 
 KEYS = sigv4.Keys(ACCESS, SECRET)
 
@@ -182,3 +188,34 @@ def test_the_example_of_the_specification():
     assert headers["authorization"].endswith(
         "Signature=34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"
     )
+
+
+async def test_a_history_is_shipped_to_it_and_read_back(destination: Destination, tmp_path: Path):
+    store, clock = MemoryStore(), VirtualClock()
+
+    async def write_base(path: Path) -> Head:
+        revision, pages = await records_of(store)
+        writer = Writer(path, Head("harbour", "uid", clock.time(), revision, "memory", "0.1"), None)
+        async for page in pages:
+            writer.records(page)
+        writer.finish()
+        return Head("harbour", "uid", clock.time(), revision, "memory", "0.1")
+
+    for n in range(30):
+        # Each third time another server takes over.
+        if n % 3 == 0:
+            shipper = Shipper(store, destination, SegmentHead("harbour", "uid"), write_base, clock, scratch=tmp_path)
+            task = asyncio.create_task(shipper.run())
+        revision = await store.put(f"/{n % 4}", b"%d" % n)
+        async with asyncio.timeout(20):
+            while shipper.shipped < revision:
+                await clock.advance(0.5)
+                await asyncio.sleep(0.001)
+        if n % 3 == 2:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    past = await history.read(destination, history.Point(), tmp_path)
+    found = {record.key: record.value for batch in past.records() for record in batch}
+    assert found == {"/0": b"28", "/1": b"29", "/2": b"26", "/3": b"27"}
+    told = [change.value async for change in history.changes(destination, lambda key: key == "/1", tmp_path)]
+    assert told == [b"%d" % n for n in range(1, 30, 4)]

@@ -155,8 +155,12 @@ class Archive:
     def __init__(self, path: Path, passphrase: Passphrase | None = None) -> None:
         self.path, self._passphrase = path, passphrase
         with self._open() as file:
-            self._encoded_head, self.head = _read_head(file, str(path))
+            self._encoded_head, self._head = _read_head(file, str(path))
             self._start = file.tell()
+
+    @property
+    def head(self) -> Head:
+        return self._head
 
     def verify(self) -> Manifest:
         """Read it to the end. Raises Truncated, Altered, WrongPassphrase."""

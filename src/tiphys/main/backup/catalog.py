@@ -55,6 +55,11 @@ class Generation:
         """In bytes."""
         return sum(base.size for base in self.bases) + sum(log.size for log in self.logs)
 
+    @property
+    def names(self) -> list[str]:
+        """Of all its files."""
+        return [*(base.name for base in self.bases), *(log.name for log in self.logs)]
+
     def logs_after(self, revision: Revision) -> list[Log]:
         """Those that may hold changes after a revision: the last one that begins no later may reach beyond it."""
         begun = [log.after for log in self.logs if log.after <= revision]

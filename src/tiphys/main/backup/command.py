@@ -15,11 +15,12 @@ from typing import Any
 
 import msgspec
 
-from tiphys.main.backup import catalog, source
+from tiphys.main.backup import catalog, history, source
 from tiphys.main.backup import settings as configured
 from tiphys.main.backup.archive import Archive, Digest, Head, Manifest
 from tiphys.main.backup.catalog import BACKUPS
 from tiphys.main.backup.destination import Destination
+from tiphys.main.backup.history import Material, Point
 from tiphys.main.backup.runner import archive_name, full_backups
 from tiphys.main.backup.seal import BackupError, Passphrase
 from tiphys.main.backup.settings import BackupSettings
@@ -66,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("name", nargs="?", default=DEFAULT_NAME, help="the cluster's name (default: %(default)s)")
         add_bucket_options(verb)
     verify = verbs.add_parser("verify", help="restore one into a scratch store and compare")
-    verify.add_argument("file", type=Path)
+    verify.add_argument("file", help="a backup, or where a cluster ships to: a directory, s3://BUCKET/PREFIX")
+    add_bucket_options(verify)
     verify.set_defaults(run=_verify)
     for verb in (create, listing, configure, verify):
         verb.add_argument("--passphrase-file", type=Path, metavar="FILE", help="its first line is the passphrase")
@@ -143,21 +145,21 @@ async def _write(cluster: Cluster, path: Path, passphrase: Passphrase | None) ->
 
 
 def _verify(options: argparse.Namespace) -> Found:
-    archive = Archive(options.file, passphrase_in(options))
-    manifest = archive.verify()
-    asyncio.run(_restore_to_scratch(archive, manifest))
-    size = options.file.stat().st_size
-    return _shown(str(options.file), size, archive.head, manifest, "verified: it restores to what was backed up")
+    with tempfile.TemporaryDirectory(prefix="tiphys-verify-") as directory:
+        material = asyncio.run(found_at(options, options.file, Point(), Path(directory)))
+        manifest = material.verify()
+        asyncio.run(_restore_to_scratch(material, manifest, options.file))
+    return _shown(options.file, manifest.bytes, material.head, manifest, "verified: it restores to what was backed up")
 
 
-async def _restore_to_scratch(archive: Archive, manifest: Manifest) -> None:
+async def _restore_to_scratch(material: Material, manifest: Manifest, name: str) -> None:
     from tiphys.main.backup.restore import in_thread, revision_after
     from tiphys.store.sqlite import SqliteStore
 
     with tempfile.TemporaryDirectory(prefix="tiphys-verify-") as directory:
         store = await SqliteStore.open(Path(directory) / "store.db")
         try:
-            await store.fill(in_thread(archive.records()), revision_after(archive.head))
+            await store.fill(in_thread(material.records()), revision_after(material.head))
             digest = Digest()
             _, pages = await source.records_of(store)
             async for page in pages:
@@ -165,7 +167,34 @@ async def _restore_to_scratch(archive: Archive, manifest: Manifest) -> None:
         finally:
             await store.close()
     if digest.manifest(manifest.files) != manifest:
-        raise BackupError(f"{archive.path} does not restore to what was backed up: use another backup")
+        raise BackupError(f"{name} does not restore to what was backed up: use another backup")
+
+
+async def found_at(options: argparse.Namespace, place: str, point: Point, scratch: Path) -> Material:
+    """What a file holds; or a destination: a point of its history, or its newest full backup if it has none."""
+    passphrase = passphrase_in(options)
+    if "://" not in place and not await asyncio.to_thread(os.path.isdir, place):
+        return _in_file(Path(place), point, passphrase)
+    destination = place_in(options, place)
+    try:
+        if await catalog.generations(destination) or point != Point():
+            return await history.read(destination, point, scratch, passphrase)
+        found = await full_backups(destination)
+        if not found:
+            raise BackupError(f"there is no backup in {destination}: name the place that a cluster was backed up to")
+        return await history.fetch(destination, found[-1][1].name, scratch / "full", passphrase)
+    finally:
+        await destination.close()
+
+
+def _in_file(path: Path, point: Point, passphrase: Passphrase | None) -> Archive:
+    archive = Archive(path, passphrase)
+    if point != Point():
+        raise BackupError(
+            f"{path} holds one moment, {stamp(archive.head.created)}, revision {archive.head.revision}: "
+            "--at and --revision are for the history that a cluster ships, so name its directory or bucket"
+        )
+    return archive
 
 
 def _shown(path: str, size: int, head: Head, manifest: Manifest, what: str) -> Found:

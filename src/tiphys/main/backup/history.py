@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -46,11 +47,28 @@ class Change:
     value: bytes | None
 
 
+class Material(Protocol):
+    """What can be restored: an archive, or a point of a history. Everything but `head` blocks."""
+
+    @property
+    def head(self) -> Head: ...
+
+    def verify(self) -> Manifest: ...
+
+    def files(self) -> dict[str, bytes]: ...
+
+    def records(self) -> Iterator[Sequence[Record]]: ...
+
+
 class Past:
     """The state at a point: a base with what came after it laid over. `head` tells revision and time of the point."""
 
     def __init__(self, archive: Archive, head: Head, over: dict[str, Record | None]) -> None:
-        self._archive, self.head, self._over = archive, head, over
+        self._archive, self._head, self._over = archive, head, over
+
+    @property
+    def head(self) -> Head:
+        return self._head
 
     def verify(self) -> Manifest:
         manifest = self._archive.verify()
@@ -90,7 +108,7 @@ def _key(record: Record) -> str:
 async def read(destination: Destination, point: Point, scratch: Path, passphrase: Passphrase | None = None) -> Past:
     """The state at a point; `scratch` is a directory for the base. Raises BackupError where nothing reaches there."""
     generation, base = _choose(await generations(destination), point, destination)
-    archive = await _fetch(destination, base, scratch, passphrase)
+    archive = await fetch(destination, base.name, scratch / f"base-{base.revision}", passphrase)
     reached, at, end, over = base.revision, archive.head.created, base.revision, dict[str, Record | None]()
     async for frame in walk(destination, generation, base.revision, passphrase):
         end = frame.last
@@ -131,10 +149,10 @@ def _beyond(point: Point, base: Base) -> bool:
     return point.time is not None and base.time > point.time
 
 
-async def _fetch(destination: Destination, base: Base, scratch: Path, passphrase: Passphrase | None) -> Archive:
-    path = scratch / f"base-{base.revision}"
+async def fetch(destination: Destination, name: str, path: Path, passphrase: Passphrase | None) -> Archive:
+    """An archive of a destination, as the file `path`."""
     with path.open("wb") as file:
-        async for block in destination.read(base.name):
+        async for block in destination.read(name):
             await asyncio.to_thread(file.write, block)
     return await asyncio.to_thread(Archive, path, passphrase)
 
@@ -183,7 +201,7 @@ async def changes(
         for base in generation.bases:
             if base.revision <= position:
                 continue
-            archive = await _fetch(destination, base, scratch, passphrase)
+            archive = await fetch(destination, base.name, scratch / f"base-{base.revision}", passphrase)
             for change in await asyncio.to_thread(_differences, archive, base, matches, known):
                 yield _noted(change, known)
             archive.path.unlink()

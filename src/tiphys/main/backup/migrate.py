@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 
 from tiphys.base.clock import SystemClock
-from tiphys.main import etcd, up
+from tiphys.main import etcd, machine, up
 from tiphys.main.backup import source
 from tiphys.main.backup.seal import BackupError
 from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError, Settings
@@ -94,7 +94,10 @@ async def _move(cluster: Cluster, settings: Settings) -> int:
 
 async def start_etcd(cluster: Cluster, settings: Settings) -> EtcdStore:
     """Start a new etcd of one member, the first control plane's, and connect to it."""
-    first = nodes_of(cluster, settings)[0]
+    first, *others = nodes_of(cluster, settings)
+    if others:
+        # It may be reached at the address that the machine has on the network of its nodes.
+        await machine.ensure(cluster, settings, others)
     Pki(cluster.pki).ensure(cluster.name, {}, {etcd.CA: etcd.leaves([first.address])})
     etcd.plan([first])
     member = etcd.Etcd(first, SystemClock())

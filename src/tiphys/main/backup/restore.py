@@ -14,13 +14,13 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
 from tiphys.main import up
 from tiphys.main.backup import source
-from tiphys.main.backup.archive import SUFFIX, Head, Manifest
+from tiphys.main.backup.archive import SUFFIX, Head
+from tiphys.main.backup.history import Material
 from tiphys.main.backup.runner import archive_name
 from tiphys.main.backup.seal import BackupError
 from tiphys.main.backup.times import stamp
@@ -34,19 +34,6 @@ from tiphys.store import Record, Revision, Store, StoreError
 SAFETY = Path("/var/backups/tiphys")
 # As much as etcd's own tools move revisions forward: more than any cluster writes between a backup and a crash.
 _BUMP = 1_000_000_000
-
-
-class Material(Protocol):
-    """What can be restored: an archive, or a point of a history."""
-
-    @property
-    def head(self) -> Head: ...
-
-    def verify(self) -> Manifest: ...
-
-    def files(self) -> dict[str, bytes]: ...
-
-    def records(self) -> Iterator[Sequence[Record]]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tiphys.main.backup import catalog, history
-from tiphys.main.backup.archive import Archive
-from tiphys.main.backup.command import add_bucket_options, check_root, passphrase_in, place_in
-from tiphys.main.backup.destination import Destination
+from tiphys.main.backup.command import add_bucket_options, check_root, found_at
 from tiphys.main.backup.history import Point
-from tiphys.main.backup.restore import Material, Wanted
+from tiphys.main.backup.restore import Wanted
 from tiphys.main.backup.restore import restore as make
-from tiphys.main.backup.runner import full_backups
-from tiphys.main.backup.seal import BackupError, Passphrase
-from tiphys.main.backup.times import moment, stamp
+from tiphys.main.backup.times import moment
 from tiphys.main.cluster import Cluster, ClusterError
 from tiphys.main.progress import Progress
 
@@ -54,43 +49,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _restore(options: argparse.Namespace, progress: Progress) -> None:
-    passphrase = passphrase_in(options)
     with tempfile.TemporaryDirectory(prefix="tiphys-restore-") as scratch:
-        material: Material
-        if "://" in options.source or Path(options.source).is_dir():
-            destination = place_in(options, options.source)
-            material = asyncio.run(_from(destination, options, Path(scratch), passphrase))
-        else:
-            material = _file(options, passphrase)
+        point = Point(options.revision, options.at)
+        material = asyncio.run(found_at(options, options.source, point, Path(scratch)))
         wanted = Wanted(options.name or material.head.cluster, options.store, options.force, options.keep_nodes)
         with Cluster(wanted.name).locked():
             make(material, wanted, progress)
-
-
-def _file(options: argparse.Namespace, passphrase: Passphrase | None) -> Archive:
-    archive = Archive(Path(options.source), passphrase)
-    if options.at is not None or options.revision is not None:
-        raise BackupError(
-            f"{options.source} holds one moment, {stamp(archive.head.created)}, revision {archive.head.revision}: "
-            "--at and --revision are for the history that a cluster ships, so name its directory or bucket"
-        )
-    return archive
-
-
-async def _from(
-    destination: Destination, options: argparse.Namespace, scratch: Path, passphrase: Passphrase | None
-) -> Material:
-    try:
-        point = Point(options.revision, options.at)
-        if await catalog.generations(destination) or point != Point():
-            return await history.read(destination, point, scratch, passphrase)
-        found = await full_backups(destination)
-        if not found:
-            raise BackupError(f"there is no backup in {destination}: name the place that a cluster was backed up to")
-        path = scratch / "full"
-        with path.open("wb") as file:
-            async for block in destination.read(found[-1][1].name):
-                file.write(block)
-        return await asyncio.to_thread(Archive, path, passphrase)
-    finally:
-        await destination.close()

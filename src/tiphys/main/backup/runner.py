@@ -52,19 +52,17 @@ async def full_backups(destination: Destination) -> list[tuple[float, Item]]:
     return sorted(((when, item) for when, item in found if when is not None), key=lambda pair: pair[0])
 
 
+def problem_file(cluster: Cluster) -> Path:
+    """Where a server says why nothing is backed up just now; there is none while all is well."""
+    return cluster.run / "backup-problem"
+
+
 class Backups:
     """`run` under a supervisor, on one server at a time."""
 
     def __init__(self, cluster: Cluster, store: Store, clock: Clock) -> None:
         self._cluster, self._store, self._clock = cluster, store, clock
         self._changed = asyncio.Event()
-        self._shipper: Shipper | None = None
-        self._problem = ""
-
-    @property
-    def problem(self) -> str:
-        """Why nothing is backed up just now; empty if all is well."""
-        return self._problem or (self._shipper.progress.problem if self._shipper else "")
 
     def reload(self) -> None:
         self._changed.set()
@@ -73,10 +71,10 @@ class Backups:
         while True:
             self._changed.clear()
             try:
-                self._problem = ""
+                self._report("")
                 await self._run_as_configured()
             except BackupError as error:
-                self._problem = str(error)
+                self._report(str(error))
                 _log.error("backups are off until they are configured anew", reason=str(error))
                 await self._changed.wait()
 
@@ -88,14 +86,13 @@ class Backups:
         try:
             async with Supervisor(self._clock) as supervisor:
                 if wanted.continuous:
-                    self._shipper = await self._new_shipper(wanted, destination, passphrase, scratch)
-                    supervisor.start("continuous backup", self._shipper.run)
+                    shipper = await self._new_shipper(wanted, destination, passphrase, scratch)
+                    supervisor.start("continuous backup", shipper.run)
                 if wanted.every:
                     schedule = _Schedule(self, wanted, destination, passphrase, scratch)
                     supervisor.start("scheduled backups", schedule.run)
                 await self._changed.wait()
         finally:
-            self._shipper = None
             await destination.close()
 
     async def _new_shipper(
@@ -109,8 +106,16 @@ class Backups:
 
         return Shipper(
             self._store, destination, identity, write_base, self._clock,
-            policy=policy, passphrase=passphrase, scratch=scratch,
+            policy=policy, passphrase=passphrase, scratch=scratch, report=self._report,
         )  # fmt: skip
+
+    def _report(self, problem: str) -> None:
+        """Leave it where `tiphys status` finds it."""
+        path = problem_file(self._cluster)
+        if problem:
+            path.write_text(problem)
+        else:
+            path.unlink(missing_ok=True)
 
     async def write(self, path: Path, passphrase: Passphrase | None) -> Head:
         head, _ = await source.write(self._cluster, self._store, path, passphrase)

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tiphys.base.backoff import Backoff
 from tiphys.base.clock import Clock
 from tiphys.base.log import Log
 from tiphys.main.backup import catalog
@@ -33,7 +34,6 @@ _RENEWALS, _SEGMENT = 1000, 1024 * 1024
 # A base is taken anew once what came after the last one is larger than it, and than this.
 _BASE_BYTES = 8 * 1024 * 1024
 
-# Writes a backup of the cluster to a path.
 WriteBase = Callable[[Path], Awaitable[Head]]
 
 
@@ -47,43 +47,57 @@ class Policy:
     keep_bytes: int = 0
 
 
-@dataclass(slots=True)
-class Progress:
-    """How far shipping has come: the revision, when it was shipped, and why it does not go on, if it does not."""
-
-    revision: Revision = 0
-    time: float = 0.0
-    problem: str = ""
+def _nobody(problem: str) -> None:
+    """Takes reports where nobody wants them."""
 
 
 class Shipper:
-    """`run` under a supervisor, on one server at a time."""
+    """`run` under a supervisor, on one server at a time; `write_base` makes a backup of the cluster at a path."""
 
     def __init__(
         self, store: Store, destination: Destination, identity: SegmentHead, write_base: WriteBase, clock: Clock,
         *, policy: Policy | None = None, passphrase: Passphrase | None = None, scratch: Path | None = None,
+        report: Callable[[str], None] = _nobody,
     ) -> None:  # fmt: skip
         self._store, self._destination, self._identity = store, destination, identity
         self._write_base, self._clock, self._policy = write_base, clock, policy or Policy()
-        self._passphrase, self._scratch = passphrase, scratch
+        self._passphrase, self._scratch, self._report = passphrase, scratch, report
+        self._backoff = Backoff(0.5, 60.0)
+        # Why it does not go on, if it does not; `report` is told whenever that changes.
+        self._problem = ""
         self._generation = 1
         self._base_time, self._base_size, self._since_base = 0.0, 0, 0
         # The segment that is written now, and how large it is.
         self._segment: tuple[str, SegmentWriter] | None = None
         self._size = 0
         self._renewals: dict[str, tuple[float, int, bytes]] = {}
-        self.progress = Progress()
+        # The revision up to which all is at the destination.
+        self.shipped: Revision = 0
 
     async def run(self) -> None:
+        """For ever; where the destination cannot be reached, again and again."""
+        failures, before = 0, self.shipped
+        while True:
+            try:
+                await self._run()
+            except BackupError as error:
+                failures = 0 if self.shipped != before else failures + 1
+                before = self.shipped
+                self._say(str(error))
+                _log.warning("nothing can be shipped now", reason=str(error), shipped=self.shipped)
+                await self._clock.sleep(self._backoff.delay(failures))
+
+    async def _run(self) -> None:
         position = await self._resume()
-        try:
-            while True:
-                if position is None:
-                    position = await self._begin()
-                position = await self._follow(position)
-        except BackupError as error:
-            self.progress.problem = str(error)
-            raise
+        while True:
+            if position is None:
+                position = await self._begin()
+            position = await self._follow(position)
+
+    def _say(self, problem: str) -> None:
+        if problem != self._problem:
+            self._problem = problem
+            self._report(problem)
 
     async def _follow(self, position: Revision) -> Revision | None:
         """Ship what comes after a revision; how far it came when the store lost us, None where it forgot that place."""
@@ -93,18 +107,18 @@ class Shipper:
         try:
             async with self._store.watch("/", after=position) as batches:
                 begun = True
-                self.progress.revision = position
+                self.shipped = position
                 async for events in batches:
                     if await self._ship(events):
                         await self._after_flush()
                         await self._clock.sleep(self._policy.interval)
         except Compacted:
-            return self.progress.revision if begun else None
+            return self.shipped if begun else None
         except FutureRevision as error:
             _log.warning("the store is behind its history: a new one begins", shipped=position, store=error.current)
             self._generation += 1
             return None
-        return self.progress.revision
+        return self.shipped
 
     async def _ship(self, events: Sequence[Event]) -> bool:
         """Append a frame with these events; False where they can wait."""
@@ -126,19 +140,20 @@ class Shipper:
 
     async def _append(self, last: Revision, moments: list[Moment]) -> None:
         name, writer = self._segment or self._new_segment()
-        frame = await asyncio.to_thread(writer.frame, self.progress.revision, last, moments)
+        frame = await asyncio.to_thread(writer.frame, self.shipped, last, moments)
         try:
             await self._destination.append(name, frame)
         except BaseException:
             # A part of the frame may be there: what comes next stands in a segment of its own.
             self._segment = None
             raise
-        self.progress = Progress(last, self._clock.time())
+        self.shipped = last
+        self._say("")
         self._size += len(frame)
         self._since_base += len(frame)
 
     def _new_segment(self) -> tuple[str, SegmentWriter]:
-        name = catalog.log_name(self._generation, self.progress.revision, secrets.token_hex(4))
+        name = catalog.log_name(self._generation, self.shipped, secrets.token_hex(4))
         self._segment, self._size = (name, SegmentWriter(self._identity, self._passphrase, name)), 0
         return self._segment
 
@@ -165,6 +180,7 @@ class Shipper:
             await self._destination.put(catalog.base_name(self._generation, head.revision, head.created), path)
         self._base_time, self._since_base = head.created, 0
         await self._prune()
+        self._say("")
         return head.revision
 
     async def _prune(self) -> None:

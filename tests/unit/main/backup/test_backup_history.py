@@ -73,7 +73,7 @@ class Ship:
     async def reached(self, shipper: Shipper) -> None:
         """Wait until all that was written is shipped, in as many intervals as it takes."""
         async with asyncio.timeout(20):
-            while shipper.progress.revision < self.store.revision:
+            while shipper.shipped < self.store.revision:
                 await self.clock.advance(0.5)
                 await asyncio.sleep(0.001)
         await settle()
@@ -218,8 +218,38 @@ async def test_the_history_of_another_cluster_is_left_alone(ship: Ship):
     async with ship.shipping() as shipper:
         await ship.store.put("/a", b"1")
         await ship.reached(shipper)
-    with pytest.raises(BackupError, match=r"another cluster \('harbour', UID uid-1\)"):
-        await ship.shipper(uid="uid-2").run()
+    said: list[str] = []
+    task = asyncio.create_task(ship.shipper(uid="uid-2", report=said.append).run())
+    async with asyncio.timeout(20):
+        while not said:
+            await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert "another cluster ('harbour', UID uid-1)" in said[0]
+    assert "backup configure harbour --to DEST" in said[0]
+    assert await ship.read() == {"/a": b"1"}
+
+
+async def test_it_says_when_the_destination_fails_and_goes_on_once_it_is_back(ship: Ship):
+    said: list[str] = []
+    async with ship.shipping(report=said.append) as shipper:
+        await ship.store.put("/a", b"1")
+        await ship.reached(shipper)
+        whole = ship.destination.path.rename(ship.scratch / "away")
+        ship.destination.path.write_bytes(b"no directory")
+        for destination in ship.opened:
+            await destination.settle("")
+        await ship.store.put("/b", b"1")
+        async with asyncio.timeout(20):
+            while not said:
+                await ship.clock.advance(0.5)
+                await asyncio.sleep(0.001)
+        assert str(ship.destination.path) in said[0]
+        ship.destination.path.unlink()
+        whole.rename(ship.destination.path)
+        await ship.reached(shipper)
+        assert said[-1] == ""
+    assert await ship.read() == {"/a": b"1", "/b": b"1"}
 
 
 async def test_bases_are_renewed_and_old_ones_go(ship: Ship):
