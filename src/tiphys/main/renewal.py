@@ -74,6 +74,9 @@ class Renewal:
 
     async def look(self) -> float:
         """Renew what is due, take up what is new; the seconds until it is worth looking again."""
+        if not self._signs and self._request is None:
+            await self._take_up()
+            return _LONGEST_SLEEP
         problems = await self._renew_all()
         await self._take_up()
         self._failures = self._failures + 1 if problems else 0
