@@ -212,6 +212,21 @@ async def test_an_address_of_somebody_elses_is_left_to_people_who_are_named(ther
         await join_worker(there.url, token, here, **HERE, patience=1)
 
 
+async def test_what_was_approved_meanwhile_is_found_when_one_begins_again(there: Joinable, here: Cluster) -> None:
+    await there.client.of(NODES).create(node("other", "others", "True"))
+    requests, token = there.client.of(CERTIFICATE_SIGNING_REQUESTS), str(await there.token())
+    for _ in range(2):
+        with pytest.raises(ClusterError, match="was not approved in 1 s"):
+            await join_worker(there.url, token, here, **HERE, patience=1)
+    listed, _ = await requests.list(fieldSelector="spec.signerName=kubernetes.io/kubelet-serving")
+    (asked,) = listed
+    found = await requests.get_json(asked.metadata.name)
+    found["status"] = {"conditions": [{"type": "Approved", "status": "True", "reason": "ByHand"}]}
+    await requests.update(found, subresource="approval")
+    await join_worker(there.url, token, here, **HERE)
+    assert leaf_of(Pki(here.pki).read("kubelet")).names == ["second", "192.0.2.10"]
+
+
 async def test_approved_by_hand_it_goes_on(there: Joinable, here: Cluster) -> None:
     await there.client.of(NODES).create(node("other", "others", "True"))
     requests = there.client.of(CERTIFICATE_SIGNING_REQUESTS)

@@ -6,11 +6,15 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/certificate-sign
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import secrets
 from base64 import b64encode
+from contextlib import suppress
 
 import msgspec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tiphys.api.errors import ApiError
+from tiphys.api.errors import AlreadyExists, ApiError
 from tiphys.base.backoff import Backoff
 from tiphys.base.log import Log
 from tiphys.client.client import Client
@@ -25,11 +29,12 @@ _BACKOFF = Backoff(0.1, 5.0)
 PATIENCE = 300.0
 
 
-async def signed(client: Client, leaf: Leaf, key: Key, patience: float = PATIENCE) -> bytes:
+async def signed(client: Client, leaf: Leaf, key: Key, patience: float = PATIENCE, *, resume: bool = False) -> bytes:
     """A kubelet's certificate in PEM: for its server if `leaf` has names, else for its client.
 
-    Waits for as long as people may need who approve by hand, `patience` seconds. Raises ClusterError where it is
-    denied or nobody decides, ApiError and Unreachable where it cannot be asked for.
+    Waits for as long as people may need who approve by hand, `patience` seconds. With `resume`, a request of the last
+    hour for the same is gone on with. Raises ClusterError where it is denied or nobody decides, ApiError and
+    Unreachable where it cannot be asked for.
     """
     serving = bool(leaf.names)
     spec = {
@@ -38,12 +43,13 @@ async def signed(client: Client, leaf: Leaf, key: Key, patience: float = PATIENC
         "usages": ["digital signature", "server auth" if serving else "client auth"],
     }  # fmt: skip
     prefix = "csr-" if serving else "node-csr-"
-    made = await client.of(CERTIFICATE_SIGNING_REQUESTS).create({"metadata": {"generateName": prefix}, "spec": spec})
-    name = made.metadata.name
+    name = prefix + (_digest(leaf, key) if resume else secrets.token_hex(5))
+    with suppress(AlreadyExists):
+        await client.of(CERTIFICATE_SIGNING_REQUESTS).create({"metadata": {"name": name}, "spec": spec})
     _log.info("asked for a certificate", request=name, subject=leaf.common_name, serving=serving)
     try:
         async with asyncio.timeout(patience):
-            return await _decided(client, made)
+            return await _decided(client, name)
     except TimeoutError:
         raise ClusterError(
             f"certificate request {name} was not approved in {patience:.0f} s; `kubectl get csr {name}` on a control "
@@ -51,9 +57,16 @@ async def signed(client: Client, leaf: Leaf, key: Key, patience: float = PATIENC
         ) from None
 
 
-async def _decided(client: Client, csr: CertificateSigningRequest) -> bytes:
+def _digest(leaf: Leaf, key: Key) -> str:
+    """The same for the same wish of the same machine."""
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    said = [leaf.common_name, *leaf.organizations, "", *leaf.names]
+    return hashlib.sha256(public + "\0".join(said).encode()).hexdigest()[:20]
+
+
+async def _decided(client: Client, name: str) -> bytes:
     """Watch until there is a certificate, from wherever the watch broke off."""
-    failures, name = 0, csr.metadata.name
+    failures = 0
     while True:
         try:
             async with client.of(CERTIFICATE_SIGNING_REQUESTS).watch(fieldSelector=f"metadata.name={name}") as events:

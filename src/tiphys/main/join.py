@@ -239,7 +239,7 @@ def _prepare(cluster: Cluster, trust: Trust) -> None:
 
 async def _obtain(client: Client, pki: Pki, name: str, leaf: Leaf, patience: float) -> None:
     try:
-        certificate = await signed(client, leaf, pki.own_key(name), patience)
+        certificate = await signed(client, leaf, pki.own_key(name), patience, resume=True)
     except Forbidden as error:
         raise ClusterError(
             f"the cluster does not let this machine ask for a certificate ({error}); its roles were changed: "
