@@ -48,7 +48,7 @@ async def ensure(cluster: Cluster, settings: Settings, nodes: Sequence[NodeSetti
     await iproute.batch(lines)
     await asyncio.gather(*(_addresses(settings, node) for node in nodes))
     await asyncio.to_thread(forward)
-    await nft.apply(_rules(table, str(settings.underlay), bridge, nodes[0].tunnel_port))
+    await nft.apply(_rules(table, str(settings.underlay), bridge))
 
 
 def _pin(node: NodeSettings) -> None:
@@ -118,16 +118,12 @@ def _hardware(bridge: str) -> str:
     return digest.hex(":")
 
 
-def _rules(table: str, underlay: str, bridge: str, tunnel_port: int) -> str:
-    """The nodes' way out; and no way in for who is no node: VXLAN packets carry nothing that proves who sent them."""
+def _rules(table: str, underlay: str, bridge: str) -> str:
+    """The nodes' way out."""
     return f"""\
 add table ip {table}
 delete table ip {table}
 table ip {table} {{
-  chain prerouting {{
-    type filter hook prerouting priority raw; policy accept;
-    udp dport {tunnel_port} iifname != "{bridge}" drop
-  }}
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
     ip saddr {underlay} oifname != "{bridge}" masquerade
