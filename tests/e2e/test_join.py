@@ -90,8 +90,27 @@ class Later(SystemClock):
 
 async def test_a_node_whose_certificate_has_expired_is_told_to_join_again(there: Joinable, here: Cluster) -> None:
     await join_worker(there.url, str(await there.token()), here, **HERE)
-    with pytest.raises(ClusterError, match=r"certificate of node 'second' has expired.*tiphys token create"):
+    with pytest.raises(ClusterError, match=r"certificate of node 'second' does not hold.*tiphys token create"):
         await join_worker(there.url, "", here, **HERE, clock=Later())
+    join.check(here)
+    with pytest.raises(ClusterError, match=r"tiphys token create"):
+        join.check(here, Later())
+
+
+async def test_a_node_that_slept_through_a_new_ca_joins_again_with_a_new_token(here: Cluster, tmp_path: Path) -> None:
+    async with joinable(tmp_path / "before") as before:
+        old = str(await before.token())
+        made = await join_worker(before.url, old, here, **HERE)
+    files = {path.name: path.read_bytes() for path in here.pki.iterdir()}
+    async with joinable(tmp_path / "after") as after:
+        new = str(await after.token())
+        # The old token tells nothing, nor does nobody who answers; it goes on with what it has.
+        assert await join_worker(after.url, old, here, **HERE) == made
+        assert await join_worker("https://127.0.0.1:1", new, here, **HERE) == made
+        assert {path.name: path.read_bytes() for path in here.pki.iterdir()} == files
+        await join_worker(after.url, new, here, **HERE)
+        for name in ("agent", "kubelet"):
+            Pki(here.pki).read(name).verify_directly_issued_by(after.pki.read("ca"))
 
 
 async def test_with_its_own_certificate_a_node_gets_its_servers_without_a_token(there: Joinable, here: Cluster) -> None:

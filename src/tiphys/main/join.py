@@ -7,30 +7,33 @@ it was. Nothing is written before the cluster is known to be the one that the to
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import msgspec
 
-from tiphys.api.errors import Forbidden, NotFound, Unauthorized
+from tiphys.api.errors import Forbidden, NotFound
 from tiphys.base.clock import Clock, SystemClock
+from tiphys.base.log import Log
 from tiphys.client.client import Client
-from tiphys.client.http import Https
-from tiphys.client.transport import Transport, Unreachable
+from tiphys.client.transport import Transport
 from tiphys.kinds.core.node import NODES, Node
 from tiphys.main.certificate_request import PATIENCE, signed
 from tiphys.main.cluster import Cluster, ClusterError, write_private
 from tiphys.main.cluster_facts import ClusterFacts, read_cluster
-from tiphys.main.discovery import Trust, checked_url, discover
-from tiphys.main.leaf import Leaf, fits
+from tiphys.main.discovery import Trust
+from tiphys.main.introduction import introduced, itself
+from tiphys.main.leaf import Leaf, fits, pins_of
 from tiphys.main.pki import Pki, load_key
 from tiphys.main.token import JoinToken, parse
 
+_log = Log("join")
 AGENT, KUBELET = "agent", "kubelet"
+_EXPIRED = (
+    "the certificate of node {name!r} does not hold any more: it has expired, or another CA has taken over, while this "
+    "machine was away; `tiphys token create` on a control plane prints the command with which it joins again, as it is"
+)
 _MACHINE_ID, _PRODUCT_UUID = Path("/etc/machine-id"), Path("/sys/class/dmi/id/product_uuid")
 
 
@@ -41,6 +44,14 @@ class Joined(msgspec.Struct, frozen=True):
     address: str
     facts: ClusterFacts
     control_plane: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Invitation:
+    url: str
+    token: str
+    clock: Clock
+    patience: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,30 +83,53 @@ async def join_worker(
     `patience` is how long people may take to approve, seconds. Raises ClusterError, whose message says what to do.
     """
     clock = clock or SystemClock()
-    machine, pki = _Machine(name, address), Pki(cluster.pki)
-    known = joined(cluster)
+    machine, pki, known = _Machine(name, address), Pki(cluster.pki), joined(cluster)
+    invitation = _Invitation(server_url, token, clock, patience)
+    client_alive = _alive(pki, AGENT, clock)
     if known is not None:
         _check_same(cluster, known, machine)
-        if _alive(pki, AGENT, clock) and _alive(pki, KUBELET, clock):
+        if client_alive and _alive(pki, KUBELET, clock):
+            return await _follow_ca(cluster, known, machine, invitation)
+        if not client_alive and not token:
+            raise ClusterError(_EXPIRED.format(name=name))
+    return await _enter(cluster, machine, invitation, anew=not client_alive)
+
+
+def check(cluster: Cluster, clock: Clock | None = None) -> None:
+    """Raises ClusterError where this machine has joined as a node, and its certificate does not hold any more."""
+    known = joined(cluster)
+    if known is not None and not known.control_plane and not _alive(Pki(cluster.pki), AGENT, clock or SystemClock()):
+        raise ClusterError(_EXPIRED.format(name=known.name))
+
+
+async def _follow_ca(cluster: Cluster, known: Joined, machine: _Machine, invitation: _Invitation) -> Joined:
+    """Join anew where the token shows that another CA has taken over, which this machine has slept through."""
+    try:
+        if not invitation.token or parse(invitation.token).pin in pins_of(Pki(cluster.pki).ca.read_bytes()):
             return known
-        if not _alive(pki, AGENT, clock) and not token:
-            raise ClusterError(
-                f"the certificate of node {name!r} has expired, as this machine was away for long; `tiphys token "
-                "create` on a control plane prints the command with which it joins again, as it is"
-            )
-    if not _alive(pki, AGENT, clock):
-        async with _introduced(server_url, token, clock) as (transport, trust):
+        return await _enter(cluster, machine, invitation, anew=True)
+    except ClusterError as error:
+        # It may as well be the token that is old.
+        _log.info("goes on with the certificates that it has", node=known.name, why=str(error))
+        return known
+
+
+async def _enter(cluster: Cluster, machine: _Machine, invitation: _Invitation, *, anew: bool) -> Joined:
+    """Get what is missing; with `anew` also what is there, beginning with the CA."""
+    pki, patience = Pki(cluster.pki), invitation.patience
+    if anew:
+        async with introduced(invitation.url, invitation.token, invitation.clock) as (transport, trust):
             client = Client(transport, manager="kubelet")
             await _check_name(client, machine)
             # So that a cluster which cannot be joined is known before anything is written.
             await read_cluster(transport)
             _prepare(cluster, trust)
             await _obtain(client, pki, AGENT, machine.client, patience)
-    async with _itself(server_url, pki) as transport:
+    async with itself(invitation.url, pki, AGENT) as transport:
         facts = await read_cluster(transport)
-        if not _alive(pki, KUBELET, clock):
+        if not _alive(pki, KUBELET, invitation.clock):
             await _obtain(Client(transport, manager="kubelet"), pki, KUBELET, machine.serving, patience)
-    return _done(cluster, Joined(name, address, facts))
+    return _done(cluster, Joined(machine.name, machine.address, facts))
 
 
 async def join_control_plane(
@@ -119,7 +153,7 @@ async def join_control_plane(
     if known is not None:
         _check_same(cluster, known, machine)
         return known
-    async with _introduced(server_url, token, clock) as (transport, trust):
+    async with introduced(server_url, token, clock) as (transport, trust):
         facts = await read_cluster(transport)
         if facts.store != "etcd":
             raise ClusterError(
@@ -155,51 +189,6 @@ def _check_same(cluster: Cluster, known: Joined, machine: _Machine) -> None:
             f"this machine is node {known.name!r} of cluster {known.facts.name!r} already, not {machine.name!r}; "
             f"`tiphys down {cluster.name} --purge` here makes it leave, then it may join under another name"
         )
-
-
-@asynccontextmanager
-async def _introduced(server_url: str, text: str, clock: Clock) -> AsyncIterator[tuple[Transport, Trust]]:
-    """A transport that speaks as the bearer of the token, to nobody but the cluster that the token is for."""
-    url, token = checked_url(server_url), parse(text)
-    trust = await discover(url, token, clock)
-    transport = Https([url], trust.tls(), agent="tiphys-join", token=lambda: token.bearer)
-    try:
-        yield transport, trust
-    except Unauthorized as error:
-        raise _refused(url, token, trust) from error
-    except Unreachable as error:
-        raise _lost(url, error) from error
-    finally:
-        await transport.close()
-
-
-@asynccontextmanager
-async def _itself(server_url: str, pki: Pki) -> AsyncIterator[Transport]:
-    """A transport in the node's own name: that is what shows that the name is its own."""
-    url = checked_url(server_url)
-    transport = Https([url], pki.client_tls(AGENT), agent="tiphys-agent")
-    try:
-        yield transport
-    except Unreachable as error:
-        raise _lost(url, error) from error
-    finally:
-        await transport.close()
-
-
-def _refused(url: str, token: JoinToken, trust: Trust) -> ClusterError:
-    why = "its secret is wrong, copy it whole" if trust.known else "it has expired, was deleted, or never was"
-    return ClusterError(
-        f"{url} does not accept token {token.id}: {why}; `tiphys token create` on a control plane prints a new one"
-    )
-
-
-def _lost(url: str, error: Unreachable) -> ClusterError:
-    if isinstance(error.__cause__, aiohttp.ClientSSLError | ssl.SSLError):
-        return ClusterError(
-            f"what answers at {url} does not prove that it is the cluster's ({error.__cause__}): either its "
-            "certificate does not have this address, then use another address of it, or somebody stands between"
-        )
-    return ClusterError(f"{url} answered, but no longer does ({error}); begin again once it does")
 
 
 async def _check_name(client: Client, machine: _Machine) -> None:
@@ -249,11 +238,13 @@ async def _obtain(client: Client, pki: Pki, name: str, leaf: Leaf, patience: flo
 
 
 def _alive(pki: Pki, name: str, clock: Clock) -> bool:
+    """Whether there is a certificate with its key, of a CA that is trusted here, that has not expired."""
     try:
         certificate = pki.read(name)
-        return fits(certificate, load_key(pki.key(name))) and clock.time() < certificate.not_valid_after_utc.timestamp()
+        good = fits(certificate, load_key(pki.key(name))) and bool(pki.family(certificate)[0])
     except (FileNotFoundError, ValueError):
         return False
+    return good and clock.time() < certificate.not_valid_after_utc.timestamp()
 
 
 async def _bundle(transport: Transport, token: JoinToken) -> dict[str, bytes]:

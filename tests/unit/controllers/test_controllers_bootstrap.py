@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jwt
+import pytest
 from certificates import authority
 
 from tiphys.api.bootstrap_tokens import signed_by
@@ -69,6 +70,7 @@ async def test_cluster_info_is_signed_with_every_token_and_follows_the_ca(cluste
     await cluster.until(data)
 
 
+@pytest.mark.filterwarnings("ignore:The HMAC key is 16 bytes")
 async def test_the_signature_is_a_detached_jws(cluster: Any, tmp_path: Path) -> None:
     cluster.start(BootstrapSignerController, authority(tmp_path), URL)
     await cluster.create(SECRETS, token(cluster, "aaaaaa", 60))
