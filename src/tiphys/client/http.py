@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +19,8 @@ from tiphys.client.transport import Query, Unreachable
 _SECONDS, _CONNECT_SECONDS = 60.0, 5.0
 # With others to go to, one that does not take a connection is left sooner.
 _IMPATIENT_SECONDS = 2.0
+# By then the answer to a watch begins, though it may have no end.
+_ANSWER_SECONDS = 10.0
 _LINE_LIMIT = 8 * 1024 * 1024
 _FAULTS = (aiohttp.ClientError, TimeoutError, OSError)
 
@@ -35,6 +38,7 @@ class Https:
         self._servers = list(servers)
         self._tls, self._agent, self._token = tls, agent, token
         self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._streams: dict[str, set[aiohttp.ClientResponse]] = {}
 
     @property
     def server(self) -> str:
@@ -46,7 +50,7 @@ class Https:
         present = self.server
         self._servers = [*(url for url in servers if url == present), *(url for url in servers if url != present)]
         for url in self._sessions.keys() - set(servers):
-            await self._sessions.pop(url).close()
+            await self._break_off(url)
 
     async def send(
         self,
@@ -95,9 +99,10 @@ class Https:
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         url = self.server
         try:
-            response = await self._open(url).get(
-                url + path, params=query, headers=self._headers(accept, ""), timeout=self._timeout(None)
-            )
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                response = await self._open(url).get(
+                    url + path, params=query, headers=self._headers(accept, ""), timeout=self._timeout(None)
+                )
         except _FAULTS as error:
             await self._leave(url)
             raise Unreachable(f"GET {path}: {str(error) or type(error).__name__}") from error
@@ -107,12 +112,25 @@ class Https:
                 if isinstance(refusal, ServiceUnavailable):
                     self._next_server(url)
                 raise refusal
-            yield _lines(response)
+            streams = self._streams.setdefault(url, set())
+            streams.add(response)
+            try:
+                yield _lines(response)
+            finally:
+                streams.discard(response)
 
     async def close(self) -> None:
-        for session in self._sessions.values():
+        """Break off whatever is under way; what is asked for afterwards goes over new connections."""
+        for url in list(self._sessions):
+            await self._break_off(url)
+
+    async def _break_off(self, url: str) -> None:
+        session = self._sessions.pop(url, None)
+        # A connection that is closed from this side leaves those who read from it waiting.
+        for response in self._streams.pop(url, ()):
+            response.content.set_exception(aiohttp.ClientConnectionError("broken off"))
+        if session is not None:
             await session.close()
-        self._sessions.clear()
 
     def _timeout(self, total: float | None) -> aiohttp.ClientTimeout:
         connect = _IMPATIENT_SECONDS if len(self._servers) > 1 else _CONNECT_SECONDS
@@ -142,8 +160,8 @@ class Https:
 
     async def _leave(self, failed: str) -> None:
         self._next_server(failed)
-        if self.server != failed and failed in self._sessions:
-            await self._sessions.pop(failed).close()
+        if self.server != failed:
+            await self._break_off(failed)
 
 
 def _error(data: bytes, code: int) -> ApiError:

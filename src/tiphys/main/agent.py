@@ -12,6 +12,7 @@ from tiphys.base import looplag, process_metrics
 from tiphys.base.clock import Clock, SystemClock
 from tiphys.base.log import Log
 from tiphys.base.tasks import Supervisor
+from tiphys.client.checkpoint import Checkpoint
 from tiphys.client.client import Client
 from tiphys.client.http import Https
 from tiphys.client.informer import Informer, Informers
@@ -28,6 +29,7 @@ from tiphys.kubelet.server.app import KubeletServer
 from tiphys.main import known_servers
 from tiphys.main.node import PodNetwork, containerd_of, kubelet_root, record_of, service_table
 from tiphys.main.node_settings import NodeSettings
+from tiphys.main.node_shutdown import REQUEST
 from tiphys.main.pki import Pki
 from tiphys.node.images import Images
 from tiphys.overlay.overlay import Overlay
@@ -40,7 +42,7 @@ DOMAIN = "cluster.local"
 
 
 async def serve(node: NodeSettings) -> None:
-    """Run the agent of a node until SIGTERM or SIGINT; containers stay as they are."""
+    """Run the agent of a node until SIGTERM or SIGINT; containers stay as they are. SIGPWR ends them first."""
     clock = SystemClock()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -56,8 +58,9 @@ async def serve(node: NodeSettings) -> None:
         supervisor.start("looplag", lambda: looplag.monitor(clock))
         agent = _Agent(node, client, transport, clock)
         supervisor.start("agent", agent.run)
+        loop.add_signal_handler(REQUEST, lambda: supervisor.once("shutdown", agent.shut_down(stop)))
         await stop.wait()
-        _log.info("stopping; containers keep running")
+        _log.info("stopping")
 
 
 class _Agent:
@@ -66,12 +69,21 @@ class _Agent:
         self._record = record_of(node)
         self._network = PodNetwork(node, self._record)
         self._containerd = containerd_of(node, clock)
+        self._running: Kubelet | None = None
+
+    async def shut_down(self, stop: asyncio.Event) -> None:
+        """The machine goes down: the pods end first, then this process."""
+        if self._running is not None:
+            await self._running.shut_down()
+        stop.set()
 
     async def run(self) -> None:
         async with Supervisor(self._clock) as supervisor:
             # The server may still be starting; the runtime need not wait for it.
             supervisor.start("pod network", self._network.run)
-            informers = Informers(self._client, self._clock)
+            checkpoint = Checkpoint(self._node.run / "checkpoint", self._clock)
+            supervisor.start("checkpoint", checkpoint.run)
+            informers = Informers(self._client, self._clock, checkpoint)
             services, slices = informers.of(SERVICES), informers.of(ENDPOINT_SLICES)
             servers = known_servers.KnownServers(self._node, self._transport, slices)
             zone = Zone(DOMAIN, services, slices)
@@ -86,7 +98,7 @@ class _Agent:
             await self._containerd.ensure()
             supervisor.start("containerd", self._containerd.keep)
             await self._pause_image()
-            kubelet = self._kubelet(services)
+            kubelet = self._running = self._kubelet(services)
             server = KubeletServer(kubelet, self._client, self._clock)
             tls = Pki(self._node.pki).server_tls(self._node.serving, client=ssl.CERT_REQUIRED)
             await server.start("0.0.0.0", self._node.port, tls)  # noqa: S104 - client certificates guard it

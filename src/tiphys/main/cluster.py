@@ -55,6 +55,9 @@ class Settings(msgspec.Struct, frozen=True):
     # Admission plugins by upstream's names, besides those that are on by default, and of those that are.
     enable_admission_plugins: list[str] = []
     disable_admission_plugins: list[str] = []
+    # For how long pods that do not say so themselves bear a node that is lost; upstream's default for both is 300.
+    default_not_ready_toleration_seconds: int = 5
+    default_unreachable_toleration_seconds: int = 5
 
     @property
     def numbers(self) -> list[int]:

@@ -29,7 +29,27 @@ def node(arguments: Sequence[str]) -> int:
     )
     remove.add_argument("node", help="its name, as `tiphys get nodes` shows it")
     remove.add_argument("name", nargs="?", default=DEFAULT_NAME, help="the cluster (default: %(default)s)")
+    down = verbs.add_parser("shutdown", help="the machine goes down: end the pods of its nodes in order")
+    down.add_argument("--node", default="", help="only this one of the nodes on this machine")
+    down.add_argument("name", nargs="?", default=DEFAULT_NAME, help="the cluster (default: %(default)s)")
     options = parser.parse_args(arguments)
+    return _shutdown(options) if options.verb == "shutdown" else _remove_one(options)
+
+
+def _shutdown(options: argparse.Namespace) -> int:
+    from tiphys.main.node_shutdown import shut_down
+
+    progress = Progress()
+    try:
+        names = asyncio.run(shut_down(Cluster(options.name), options.node))
+    except (ClusterError, OSError) as error:
+        progress.fail(str(error))
+        return 1
+    progress.done(f"the pods of {', '.join(names) or 'no node'} have ended")
+    return 0
+
+
+def _remove_one(options: argparse.Namespace) -> int:
     progress = Progress()
     try:
         if os.geteuid() != 0:

@@ -44,7 +44,11 @@ ISSUER = "https://kubernetes.default.svc.cluster.local"
 
 
 def _settings(settings: ClusterSettings, pki: Pki) -> Settings:
-    admission = Selected(settings.enable_admission_plugins, settings.disable_admission_plugins, installed())
+    admission = Selected(
+        settings.enable_admission_plugins, settings.disable_admission_plugins, installed(),
+        default_not_ready_toleration_seconds=settings.default_not_ready_toleration_seconds,
+        default_unreachable_toleration_seconds=settings.default_unreachable_toleration_seconds,
+    )  # fmt: skip
     return Settings(
         settings.services, ISSUER, load_key(pki.key("sa")), admission=admission, alone=settings.store != "etcd",
         front_proxy=Identity(pki.certificate(FRONT_PROXY), pki.key(FRONT_PROXY)),
