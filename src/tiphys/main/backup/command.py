@@ -208,30 +208,45 @@ def _shown(path: str, size: int, head: Head, manifest: Manifest, what: str) -> F
 
 def _list(options: argparse.Namespace) -> Found:
     if options.place:
-        return asyncio.run(_listed(place_in(options, options.place)))
+        return asyncio.run(_listed(place_in(options, options.place), passphrase_in(options)))
     cluster = Cluster(options.name)
     cluster.settings()
-    return asyncio.run(_listed(configured.destination_of(cluster, configured.load(cluster))))
+    wanted = configured.load(cluster)
+    passphrase = passphrase_in(options) or configured.passphrase_of(wanted)
+    return asyncio.run(_listed(configured.destination_of(cluster, wanted), passphrase))
 
 
-async def _listed(destination: Destination) -> Found:
+async def _listed(destination: Destination, passphrase: Passphrase | None) -> Found:
     try:
         full = await full_backups(destination)
-        history = await catalog.generations(destination)
+        past = await _history(destination, passphrase)
     finally:
         await destination.close()
-    bases = [base for generation in history for base in generation.bases]
-    size = sum(generation.size for generation in history)
-    found: Found = {
-        "destination": str(destination),
-        "backups": [{"name": item.name, "created": stamp(when), "bytes": item.size} for when, item in full],
-        "history": {"since": stamp(bases[0].time), "revision": bases[0].revision, "bytes": size} if bases else None,
-    }
     lines = [f"{item.name:<64} {stamp(when)} {item.size / 1e6:>8.1f} MB" for when, item in full]
-    said = f"since {stamp(bases[0].time)}, revision {bases[0].revision}, {size / 1e6:.1f} MB" if bases else "none"
+    said = "none"
+    if past:
+        said = (
+            f"from {past['since']}, revision {past['revision']}, to {past['until']}, revision {past['last']}, "
+            f"{past['bytes'] / 1e6:.1f} MB"
+        )
     lines.append(f"history in {destination}: {said}")
-    found["text"] = "\n".join(lines)
-    return found
+    return {
+        "destination": str(destination), "history": past, "text": "\n".join(lines),
+        "backups": [{"name": item.name, "created": stamp(when), "bytes": item.size} for when, item in full],
+    }  # fmt: skip
+
+
+async def _history(destination: Destination, passphrase: Passphrase | None) -> Found | None:
+    """Where the history begins and ends, if there is one."""
+    found = [generation for generation in await catalog.generations(destination) if generation.bases]
+    if not found:
+        return None
+    first = found[0].bases[0]
+    last, at = await history.end_of(destination, found[-1], passphrase)
+    size = sum(generation.size for generation in found)
+    return {
+        "since": stamp(first.time), "revision": first.revision, "until": stamp(at), "last": last, "bytes": size
+    }  # fmt: skip
 
 
 def _configure(options: argparse.Namespace) -> Found:

@@ -191,6 +191,22 @@ async def log_frames(destination: Destination, name: str, passphrase: Passphrase
     return await asyncio.to_thread(lambda: list(frames(blocks, passphrase, f"{destination}/{name}")))
 
 
+async def end_of(
+    destination: Destination, generation: Generation, passphrase: Passphrase | None
+) -> tuple[Revision, float]:
+    """Up to which revision a generation that has a base reaches, and when that was shipped."""
+    base = generation.bases[-1]
+    logs = generation.logs_after(base.revision)
+    # Who begins a segment after a revision has shipped all up to it; the last two may be of two writers at once.
+    position, at = max([base.revision, *(log.after for log in logs)]), base.time
+    for log in logs[-2:]:
+        for frame in await log_frames(destination, log.name, passphrase):
+            if frame.after <= position:
+                position = max(position, frame.last)
+                at = max(at, *(moment.time for moment in frame.moments))
+    return position, at
+
+
 async def changes(
     destination: Destination, matches: Callable[[str], bool], scratch: Path, passphrase: Passphrase | None = None
 ) -> AsyncIterator[Change]:

@@ -47,29 +47,36 @@ class Wanted:
 
 
 def restore(material: Material, wanted: Wanted, progress: Progress) -> None:
-    """Verify, refuse or make room, write the cluster, start it. Raises ClusterError; the caller holds its lock."""
+    """Verify, refuse or make room, write the cluster, start it. Raises ClusterError."""
     cluster = Cluster(wanted.name)
-    if cluster.exists and not wanted.force:
-        raise BackupError(
-            f"there is a cluster {wanted.name!r} on this machine: restore under another name with --name NAME, or "
-            f"replace it with --force, which saves it under {SAFETY} first"
-        )
+    _check_free(cluster, wanted)
     manifest, files = material.verify(), material.files()
     old = _settings_in(files, material.head)
     point = f"as of revision {material.head.revision}, of {stamp(material.head.created)}"
     progress.step(f"{manifest.records} objects of {material.head.cluster!r} {point}")
     up.check_machine(wanted.store or old.store)
-    existed = cluster.exists
-    if existed:
-        asyncio.run(_make_room(cluster, progress))
-    try:
-        settings = _settle(cluster, old, wanted)
-        _write_files(cluster, files, same=material.head.cluster == wanted.name)
-        asyncio.run(_fill_and_start(cluster, settings, material, here_of(cluster, settings, old, wanted), progress))
-    except (ClusterError, TimeoutError, OSError):
-        if not existed:
-            up.take_back(cluster)
-        raise
+    # Up to here, nothing on this machine has changed.
+    with cluster.locked():
+        _check_free(cluster, wanted)
+        existed = cluster.exists
+        if existed:
+            asyncio.run(_make_room(cluster, progress))
+        try:
+            settings = _settle(cluster, old, wanted)
+            _write_files(cluster, files, same=material.head.cluster == wanted.name)
+            asyncio.run(_fill_and_start(cluster, settings, material, here_of(cluster, settings, old, wanted), progress))
+        except (ClusterError, TimeoutError, OSError):
+            if not existed:
+                up.take_back(cluster)
+            raise
+
+
+def _check_free(cluster: Cluster, wanted: Wanted) -> None:
+    if cluster.exists and not wanted.force:
+        raise BackupError(
+            f"there is a cluster {wanted.name!r} on this machine: restore under another name with --name NAME, or "
+            f"replace it with --force, which saves it under {SAFETY} first"
+        )
 
 
 async def _fill_and_start(

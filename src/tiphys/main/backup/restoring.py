@@ -13,7 +13,7 @@ from tiphys.main.backup.history import Point
 from tiphys.main.backup.restore import Wanted
 from tiphys.main.backup.restore import restore as make
 from tiphys.main.backup.times import moment
-from tiphys.main.cluster import Cluster, ClusterError
+from tiphys.main.cluster import ClusterError
 from tiphys.main.progress import Progress
 
 
@@ -53,5 +53,4 @@ def _restore(options: argparse.Namespace, progress: Progress) -> None:
         point = Point(options.revision, options.at)
         material = asyncio.run(found_at(options, options.source, point, Path(scratch)))
         wanted = Wanted(options.name or material.head.cluster, options.store, options.force, options.keep_nodes)
-        with Cluster(wanted.name).locked():
-            make(material, wanted, progress)
+        make(material, wanted, progress)

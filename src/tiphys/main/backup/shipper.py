@@ -22,7 +22,7 @@ from tiphys.base.log import Log
 from tiphys.main.backup import catalog
 from tiphys.main.backup.archive import Head, read_head
 from tiphys.main.backup.destination import Destination
-from tiphys.main.backup.history import log_frames
+from tiphys.main.backup.history import end_of
 from tiphys.main.backup.seal import BackupError, Passphrase
 from tiphys.main.backup.segment import Moment, SegmentHead, SegmentWriter
 from tiphys.store import Compacted, Event, FutureRevision, Revision, Store
@@ -203,14 +203,9 @@ class Shipper:
         self._base_time, self._base_size = base.time, base.size
         logs = last.logs_after(base.revision)
         self._since_base = sum(log.size for log in logs)
-        # Who begins a segment after a revision has shipped all up to it; the last two may be of two writers at once.
-        position = max([base.revision, *(log.after for log in logs)])
         for log in logs[-2:]:
-            for frame in await log_frames(self._destination, log.name, self._passphrase):
-                if frame.after <= position:
-                    position = max(position, frame.last)
             await self._destination.settle(log.name)
-        return position
+        return (await end_of(self._destination, last, self._passphrase))[0]
 
     async def _check_ours(self, base: catalog.Base) -> None:
         start = b""
