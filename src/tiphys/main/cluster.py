@@ -134,6 +134,11 @@ class Cluster:
     def exists(self) -> bool:
         return (self.state / "cluster.json").exists()
 
+    @property
+    def unfinished(self) -> Path:
+        """There while a restore has not got as far as a whole state."""
+        return self.state / "restoring"
+
     def settings(self) -> Settings:
         try:
             data = (self.state / "cluster.json").read_bytes()
@@ -145,6 +150,11 @@ class Cluster:
 
     def create(self, nodes: int | None = None, store: str | None = None, control_planes: int | None = None) -> Settings:
         """Choose the numbers of a new cluster, or read those of an old one; it may grow, never shrink."""
+        if self.unfinished.exists():
+            raise ClusterError(
+                f"a restore of {self.name!r} was interrupted: run the same `tiphys restore` again with --force, or "
+                f"`tiphys down {self.name} --purge`"
+            )
         with machine_locked():
             settings = self.settings() if self.exists else self._choose(nodes, store, control_planes)
             wanted = self._grown(settings, nodes, store, control_planes)

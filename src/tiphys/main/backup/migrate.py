@@ -63,11 +63,11 @@ async def _migrate(cluster: Cluster, settings: Settings, progress: Progress) -> 
     first = nodes_of(cluster, wanted)[0]
     began = time.monotonic()
     try:
-        await _end(first, "server")
+        await end(first, "server")
         count = await _move(cluster, wanted)
         cluster.save(wanted)
     except (ClusterError, StoreError, TimeoutError, OSError) as error:
-        await _end(first, "etcd")
+        await end(first, "etcd")
         await asyncio.to_thread(etcd.forget, first)
         progress.step(f"nothing was moved, {cluster.name} goes on with SQLite")
         await up.start(cluster, progress)
@@ -105,7 +105,8 @@ async def start_etcd(cluster: Cluster, settings: Settings) -> EtcdStore:
     return await member.open_store()
 
 
-async def _end(node: NodeSettings, role: str) -> None:
+async def end(node: NodeSettings, role: str) -> None:
+    """Stop a process of a node, if it runs."""
     from tiphys.node import process
 
     identity = process.load(node.pidfile(role))

@@ -21,6 +21,7 @@ from tiphys.main import up
 from tiphys.main.backup import source
 from tiphys.main.backup.archive import SUFFIX, Head
 from tiphys.main.backup.history import Material
+from tiphys.main.backup.migrate import end, start_etcd
 from tiphys.main.backup.runner import archive_name
 from tiphys.main.backup.seal import BackupError
 from tiphys.main.backup.times import stamp
@@ -63,6 +64,7 @@ def restore(material: Material, wanted: Wanted, progress: Progress) -> None:
             asyncio.run(_make_room(cluster, progress))
         try:
             settings = _settle(cluster, old, wanted)
+            cluster.unfinished.touch()
             _write_files(cluster, files, same=material.head.cluster == wanted.name)
             asyncio.run(_fill_and_start(cluster, settings, material, here_of(cluster, settings, old, wanted), progress))
         except (ClusterError, TimeoutError, OSError):
@@ -83,6 +85,7 @@ async def _fill_and_start(
     cluster: Cluster, settings: Settings, material: Material, here: Here, progress: Progress
 ) -> None:
     await _fill(cluster, settings, material, here)
+    cluster.unfinished.unlink()
     await up.start(cluster, progress)
 
 
@@ -103,11 +106,18 @@ def _settings_in(files: Mapping[str, bytes], head: Head) -> Settings:
 
 
 async def _make_room(cluster: Cluster, progress: Progress) -> None:
-    """Save the cluster that is there, stop it and take its state away."""
+    """Save the cluster that is there, unless it is what an interrupted restore left; stop it, take its state away."""
     from tiphys.main import down
 
+    if cluster.unfinished.exists():
+        await down.stop(cluster, purge=False)
+        await asyncio.to_thread(_move_state, cluster, None)
+        return
     await asyncio.to_thread(SAFETY.mkdir, parents=True, exist_ok=True, mode=0o700)
     saved = SAFETY / archive_name(cluster.name, time.time())
+    # So that nothing is acknowledged after what is saved.
+    for node in nodes_of(cluster, cluster.settings()):
+        await end(node, "server")
     try:
         async with source.reading(cluster) as store:
             await source.write(cluster, store, saved)
@@ -209,8 +219,6 @@ async def _open(cluster: Cluster, settings: Settings) -> Store:
         from tiphys.store.sqlite import SqliteStore
 
         return await SqliteStore.open(cluster.store)
-    from tiphys.main.backup.migrate import start_etcd
-
     return await start_etcd(cluster, settings)
 
 
