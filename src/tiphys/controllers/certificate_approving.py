@@ -56,6 +56,8 @@ def serving_problem(wanted: Wanted, own: Node | None, taken: frozenset[str], net
     for name in claimed:
         if name in taken:
             return f"{name} is another node's or an API server's"
+        if ".svc" in name:
+            return f"{name} is the name of a Service"
     for address in map(ipaddress.ip_address, wanted.addresses):
         if address.is_loopback or address.is_unspecified or address.is_multicast:
             return f"{address} is no address of a node"

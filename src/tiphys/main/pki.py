@@ -39,6 +39,8 @@ from tiphys.main.leaf import (
 from tiphys.main.tls import FileContext, reload
 
 __all__ = ["FRONT_PROXY", "Leaf", "Leaves", "Pki", "load_key", "pin_of"]
+# What the names of CAs end with.
+_CA = "ca"
 # The name by which the API server passes requests on, and of the files of its certificate.
 FRONT_PROXY = "front-proxy-client"
 
@@ -68,9 +70,9 @@ class Pki:
         """The certificate of this name, of a CA that which signs. Raises FileNotFoundError, ValueError."""
         return x509.load_pem_x509_certificate(self.certificate(name).read_bytes())
 
-    def certificates(self) -> Iterator[tuple[str, x509.Certificate]]:
-        """Every certificate that can be read, with its name, in order of names."""
-        for path in sorted(self.directory.glob("*.crt")):
+    def certificates(self, ending: str = "") -> Iterator[tuple[str, x509.Certificate]]:
+        """Every certificate that can be read, with its name, which may have to end somehow, in order of names."""
+        for path in sorted(self.directory.glob(f"*{ending}.crt")):
             try:
                 yield path.stem, self.read(path.stem)
             except (FileNotFoundError, ValueError):
@@ -79,7 +81,7 @@ class Pki:
     def issuers(self) -> dict[str, Issuer]:
         """The CAs by name whose keys are on this machine."""
         found = {}
-        for name, certificate in self.certificates():
+        for name, certificate in self.certificates(_CA):
             if is_authority(certificate) and self.key(name).exists():
                 key = load_key(self.key(name))
                 if fits(certificate, key):
@@ -88,7 +90,7 @@ class Pki:
 
     def family(self, certificate: x509.Certificate) -> tuple[str, bool]:
         """The name of the CA that made a certificate, "" for none of ours, and whether that one still signs."""
-        for name, authority in self.certificates():
+        for name, authority in self.certificates(_CA):
             if is_authority(authority):
                 bundle = x509.load_pem_x509_certificates(self.certificate(name).read_bytes())
                 if any(made_by(certificate, each) for each in bundle):

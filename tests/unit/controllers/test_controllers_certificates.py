@@ -127,7 +127,18 @@ async def test_a_node_gets_a_serving_certificate_for_itself_before_and_after_it_
 
 @pytest.mark.parametrize(
     "name",
-    ["b", "192.0.2.20", API, "kubernetes", "10.43.0.1", "10.42.3.4", "127.0.0.1", "example.com", "https://192.0.2.10"],
+    [
+        "b",
+        "web.shop.svc",
+        "192.0.2.20",
+        API,
+        "kubernetes",
+        "10.43.0.1",
+        "10.42.3.4",
+        "127.0.0.1",
+        "example.com",
+        "https://192.0.2.10",
+    ],
 )
 async def test_a_node_gets_no_certificate_for_what_is_not_its_own(running: Any, name: str) -> None:
     await running.add_node("b", status={"addresses": [{"type": "InternalIP", "address": "192.0.2.20"}]})

@@ -5,13 +5,16 @@ from __future__ import annotations
 import datetime
 import ssl
 import time
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
 from tiphys.main.leaf import Issuer, Leaf, leaf_of, make_leaf, new_key, pem, pins_of, renewal_time
-from tiphys.main.pki import Pki, load_key, pin_of
+from tiphys.main.pki import FRONT_PROXY, Pki, load_key, pin_of
+from tiphys.server.aggregation import client as aggregation
+from tiphys.server.aggregation.client import AggregationClient, Identity
 
 LEAVES = {"server": Leaf("kube-apiserver", names=["localhost", "127.0.0.1", "::1"]), "admin": Leaf("root", ["masters"])}
 
@@ -159,6 +162,28 @@ def test_a_reload_says_what_could_not_be_read_and_keeps_what_was(pki: Pki) -> No
     pki.certificate("server").write_bytes(b"garbage")
     assert pki.reload() == ["server"]
     assert shown(server, client) == before
+
+
+def test_the_front_proxy_shows_a_renewed_certificate(pki: Pki) -> None:
+    identity = Identity(pki.certificate(FRONT_PROXY), pki.key(FRONT_PROXY))
+    client = AggregationClient(identity)
+    bundle = b64encode(pki.ca.read_bytes()).decode()
+    context = client.context(aggregation.Server((), "localhost", bundle))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(pki.certificate("server"), pki.key("server"))
+    server.load_verify_locations(pki.front_proxy_ca)
+    server.verify_mode = ssl.CERT_REQUIRED
+
+    def serial() -> int:
+        found = handshake(server, context)[1].getpeercert(binary_form=True)
+        assert found
+        return x509.load_der_x509_certificate(found).serial_number
+
+    before = serial()
+    pki.issue(FRONT_PROXY, Leaf(FRONT_PROXY), pki.issuers()["front-proxy-ca"])
+    assert serial() == before
+    client.reload()
+    assert serial() == pki.read(FRONT_PROXY).serial_number != before
 
 
 def test_an_issuer_is_a_ca_whose_key_is_here(pki: Pki) -> None:
