@@ -86,6 +86,9 @@ def apply(pki: Pki, state: State) -> bool:
 
 def _apply(pki: Pki, state: State) -> bool:
     pin, before = pin_of(state.certificate), pki.ca.read_bytes()
+    if pki.read("ca").not_valid_before_utc > x509.load_pem_x509_certificate(state.certificate).not_valid_before_utc:
+        # The state of a rotation before the last, out of a backup.
+        return False
     rest = b"".join(pem(each) for each in x509.load_pem_x509_certificates(before) if pins_of(pem(each)) != [pin])
     if state.phase == TRUST:
         wanted = rest + state.certificate

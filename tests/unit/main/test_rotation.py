@@ -45,7 +45,7 @@ def bundle(pki: Pki) -> list[bytes]:
 
 def test_step_by_step_every_control_plane_gets_to_the_same_files(pki: Pki, other: Pki) -> None:
     old = pem(pki.read("ca"))
-    state = begin(pki, "demo", time.time())
+    state = begin(pki, "demo", time.time() + 10)
     for machine in (pki, other):
         key = machine.key("ca").read_bytes()
         assert apply(machine, state)
@@ -64,14 +64,26 @@ def test_step_by_step_every_control_plane_gets_to_the_same_files(pki: Pki, other
 
 
 def test_who_was_away_for_a_step_takes_two_at_once(pki: Pki, other: Pki) -> None:
-    state = begin(pki, "demo", time.time())
+    state = begin(pki, "demo", time.time() + 10)
     apply(other, at(state, SWITCH))
     assert len(bundle(other)) == 2
     assert fits(other.read("ca"), load_key(other.key("ca")))
 
 
+def test_the_state_of_an_earlier_rotation_which_a_backup_brought_back_is_left_alone(pki: Pki) -> None:
+    first = begin(pki, "demo", time.time() + 10)
+    apply(pki, at(first, SWITCH))
+    apply(pki, at(first, FINISH))
+    second = begin(pki, "demo", time.time() + 20)
+    apply(pki, at(second, SWITCH))
+    apply(pki, at(second, FINISH))
+    for phase in (TRUST, SWITCH, FINISH):
+        assert not apply(pki, at(first, phase))
+    assert bundle(pki) == [second.certificate]
+
+
 def test_who_was_away_until_the_end_must_join_again(pki: Pki, other: Pki) -> None:
-    state = begin(pki, "demo", time.time())
+    state = begin(pki, "demo", time.time() + 10)
     before = {path.name: path.read_bytes() for path in other.directory.iterdir()}
     with pytest.raises(ClusterError, match="was away while the CA was replaced"):
         apply(other, at(state, FINISH))
@@ -81,7 +93,7 @@ def test_who_was_away_until_the_end_must_join_again(pki: Pki, other: Pki) -> Non
 def test_cut_off_between_key_and_certificate_it_signs_nothing_and_then_goes_on(
     pki: Pki, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state = begin(pki, "demo", time.time())
+    state = begin(pki, "demo", time.time() + 10)
     apply(pki, state)
     write = rotation.write_private
 
@@ -100,7 +112,7 @@ def test_cut_off_between_key_and_certificate_it_signs_nothing_and_then_goes_on(
 
 
 def test_the_new_key_is_readable_with_the_old_one_only(pki: Pki, tmp_path: Path) -> None:
-    state = begin(pki, "demo", time.time())
+    state = begin(pki, "demo", time.time() + 10)
     assert b"PRIVATE" not in state.sealed
     assert fits(new_issuer(pki, state).certificate, new_issuer(pki, state).key)
     stranger = Pki(tmp_path / "stranger")
@@ -111,7 +123,7 @@ def test_the_new_key_is_readable_with_the_old_one_only(pki: Pki, tmp_path: Path)
 
 @pytest.mark.parametrize("phase", [TRUST, SWITCH, FINISH])
 def test_a_state_is_read_as_it_was_written(pki: Pki, phase: str) -> None:
-    state = at(begin(pki, "demo", time.time()), phase)
+    state = at(begin(pki, "demo", time.time() + 10), phase)
     data = {name: b64decode(value) for name, value in state.secret()["data"].items()}
     assert state_of(Secret(data=data)) == state
 
