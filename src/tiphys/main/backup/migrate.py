@@ -102,7 +102,23 @@ async def start_etcd(cluster: Cluster, settings: Settings) -> EtcdStore:
     etcd.plan([first])
     member = etcd.Etcd(first, SystemClock())
     member.start()
-    return await member.open_store()
+    opening, ended = asyncio.create_task(member.open_store()), asyncio.create_task(_wait_for_end(first))
+    try:
+        await asyncio.wait({opening, ended}, return_when=asyncio.FIRST_COMPLETED)
+        if not opening.done():
+            raise BackupError(f"etcd of {first.name} ended while it started; see {first.log('etcd')}")
+        return await opening
+    finally:
+        for task in (opening, ended):
+            task.cancel()
+
+
+async def _wait_for_end(node: NodeSettings) -> None:
+    from tiphys.node import process
+
+    identity = process.load(node.pidfile("etcd"))
+    if identity is not None:
+        await identity.wait()
 
 
 async def end(node: NodeSettings, role: str) -> None:
