@@ -27,6 +27,7 @@ from tiphys.kubelet.network import ClusterDns, parse_resolv_conf
 from tiphys.kubelet.runtime import Dns
 from tiphys.kubelet.server.app import KubeletServer
 from tiphys.main import known_servers
+from tiphys.main.agent_certificates import agent_tasks
 from tiphys.main.node import PodNetwork, containerd_of, kubelet_root, record_of, service_table
 from tiphys.main.node_settings import NodeSettings
 from tiphys.main.node_shutdown import REQUEST
@@ -56,6 +57,8 @@ async def serve(node: NodeSettings) -> None:
         supervisor = await stack.enter_async_context(Supervisor(clock))
         process_metrics.install()
         supervisor.start("looplag", lambda: looplag.monitor(clock))
+        for name, task in agent_tasks(Pki(node.pki), node.client, node.serving, client, clock).items():
+            supervisor.start(name, task)
         agent = _Agent(node, client, transport, clock)
         supervisor.start("agent", agent.run)
         loop.add_signal_handler(REQUEST, lambda: supervisor.once("shutdown", agent.shut_down(stop)))

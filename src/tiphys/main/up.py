@@ -127,6 +127,10 @@ async def start(
     nodes = nodes_of(cluster, settings)
     planes = [node for node in nodes if node.control_plane]
     keeps_etcd = settings.store == "etcd"
+    if settings.joined:
+        from tiphys.main import join
+
+        join.check(cluster)
     if planes:
         others = {etcd.CA: etcd.leaves(addresses(settings, nodes))} if keeps_etcd else None
         Pki(cluster.pki).ensure(cluster.name, leaves(settings, nodes), others)

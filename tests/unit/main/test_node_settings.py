@@ -6,6 +6,7 @@ import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tiphys.main import cluster as module
@@ -20,17 +21,21 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_STATE", "_RUN", "_ETC"):
         monkeypatch.setattr(module, name, tmp_path / name.strip("_").lower())
     monkeypatch.setattr(module, "host_address", lambda: "192.0.2.7")
-    monkeypatch.setattr(module, "_free_port", lambda first, used: next(p for p in range(first, 65536) if p not in used))
+    def free_port(first: int, used: set[int], count: int = 1) -> int:
+        return next(p for p in range(first, 65536) if p not in used)
+
+    monkeypatch.setattr(module, "_free_port", free_port)
 
 
 def test_nodes_share_nothing_but_the_cluster() -> None:
     cluster = Cluster("demo")
     nodes = nodes_of(cluster, cluster.create(12))
-    own = ("number", "name", "address", "client", "serving", "state", "run", "log", "cgroup_root", "pidfile",
-           "network_namespace")  # fmt: skip
+    own = ("number", "name", "address", "client", "serving", "state", "run", "cgroup_root", "network_namespace")
     for field in own:
         assert len({getattr(node, field) for node in nodes}) == len(nodes), field
-    shared = [f.name for f in dataclasses.fields(nodes[0]) if f.name not in (*own, "servers")]
+    for role in ("agent", "server", "etcd"):
+        assert len({node.pidfile(role) for node in nodes}) == len({node.log(role) for node in nodes}) == len(nodes)
+    shared = [f.name for f in dataclasses.fields(nodes[0]) if f.name not in (*own, "servers", "control_plane")]
     for field in shared:
         assert len({getattr(node, field) for node in nodes}) == 1, field
     assert nodes[0].network_namespace == ""
@@ -68,7 +73,7 @@ def test_a_cluster_grows_and_keeps_its_number() -> None:
     assert cluster.create(3).nodes == 3
     assert cluster.create().nodes == 3
     assert cluster.settings().nodes == 3
-    with pytest.raises(ClusterError, match=r"'demo' has 3 nodes, and nodes are not taken away.*kubectl drain"):
+    with pytest.raises(ClusterError, match=r"'demo' has 3 nodes, and `up` takes none away.*tiphys node remove"):
         cluster.create(2)
     assert cluster.settings().nodes == 3
 
@@ -108,3 +113,46 @@ def test_every_node_has_certificates_in_its_own_name() -> None:
         assert made[node.client].organizations == ["system:nodes"]
         assert {node.name, node.address} <= set(made[node.serving].names)
     assert str(settings.underlay[1]) in made["server"].names
+
+
+def test_control_planes_are_the_first_nodes_and_every_node_knows_them_all() -> None:
+    cluster = Cluster("demo")
+    settings = cluster.create(5, None, 3)
+    assert settings.store == "etcd"
+    nodes = nodes_of(cluster, settings)
+    assert [node.control_plane for node in nodes] == [True, True, True, False, False]
+    assert all(len(node.servers) == 3 for node in nodes)
+    assert nodes[0].servers[0] == f"https://127.0.0.1:{settings.api_port}"
+    for node in nodes[1:3]:
+        assert node.servers[0] == node.url
+    # Workers do not all go to the same one first.
+    assert nodes[3].servers[0] != nodes[4].servers[0]
+    assert settings.virtual_address in settings.server_url
+
+
+def test_a_node_that_was_removed_comes_back_when_so_many_are_asked_for() -> None:
+    cluster = Cluster("demo")
+    settings = cluster.create(5, None, 3)
+    cluster.save(msgspec.structs.replace(settings, removed=[2, 4]))
+    assert cluster.create().numbers == [1, 3, 5]
+    assert cluster.create().planes == [1, 3]
+    assert cluster.create(control_planes=3).numbers == [1, 2, 3, 5]
+    assert cluster.create(5).numbers == [1, 2, 3, 4, 5]
+    assert cluster.create(6).numbers == [1, 2, 3, 4, 5, 6]
+
+
+def test_several_control_planes_need_etcd() -> None:
+    cluster = Cluster("demo")
+    assert cluster.create().store == "sqlite"
+    with pytest.raises(ClusterError, match="store migrate demo --to etcd"):
+        cluster.create(control_planes=3)
+
+
+def test_a_machine_that_joined_is_one_node() -> None:
+    cluster = Cluster("demo")
+    cluster.save(msgspec.structs.replace(cluster.create(), joined=True, control_planes=0, servers=["https://a:6443"]))
+    (node,) = nodes_of(cluster, cluster.create())
+    assert not node.control_plane
+    assert node.servers == ("https://a:6443",)
+    with pytest.raises(ClusterError, match="tiphys token create"):
+        cluster.create(2)
