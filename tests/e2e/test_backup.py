@@ -231,3 +231,71 @@ def test_from_sqlite_to_etcd_without_losing_an_object_or_a_container(cluster: Re
     cluster.tiphys("restore", str(file), "--store", "sqlite", "--force")
     running(cluster, 3)
     assert json.loads(Path(f"/var/lib/tiphys/{cluster.name}/cluster.json").read_text())["store"] == "sqlite"
+
+
+def test_a_damaged_store_is_replaced_from_what_was_shipped_beside_it(cluster: RealCluster):
+    cluster.kubectl("create", "configmap", "kept", "--from-literal=a=b")
+    revision = int(cluster.get("configmap", "kept")["metadata"]["resourceVersion"])
+
+    def shipped() -> bool:
+        found = json.loads(cluster.tiphys("backup", "list", cluster.name, "-o", "json"))["history"]
+        return bool(found) and found["last"] >= revision
+
+    until(shipped, "the change beside the store")
+    os.kill(cluster.pid("server"), signal.SIGKILL)
+    state = Path(f"/var/lib/tiphys/{cluster.name}")
+    for path in state.glob("store.db-*"):
+        path.unlink()
+    (state / "store.db").write_bytes(os.urandom(100_000))
+    assert "is damaged" in refused("up", cluster.name)
+    cluster.tiphys("restore", str(state / "backup"), "--force")
+    assert cluster.get("configmap", "kept")["data"] == {"a": "b"}
+    running(cluster, 2)
+    (kept,) = Path("/var/backups/tiphys").glob(f"{cluster.name}-*")
+    assert (kept / "store.db").stat().st_size == 100_000
+
+
+def test_a_migration_that_fails_leads_back(cluster: RealCluster):
+    in_the_way = Path(f"/var/lib/tiphys/{cluster.name}/etcd")
+    in_the_way.write_bytes(b"")
+    assert "could not be moved to etcd" in refused("store", "migrate", cluster.name, "--to", "etcd")
+    running(cluster, 2)
+    cluster.kubectl("create", "configmap", "after", "--from-literal=a=b")
+    in_the_way.unlink()
+    cluster.tiphys("store", "migrate", cluster.name, "--to", "etcd")
+    assert cluster.get("configmap", "after")["data"] == {"a": "b"}
+    running(cluster, 2)
+
+
+def test_three_control_planes_come_back_after_all_were_lost(images: Path, tmp_path: Path):
+    name, place = f"lost-{secrets.token_hex(3)}", tmp_path / "place"
+    cluster = named(name)
+    try:
+        cluster.tiphys("up", name, "--nodes", "3", "--control-planes", "3")
+        build_image(cluster, images)
+        cluster.kubectl("create", "deployment", "web", f"--image={IMAGE}", "--replicas=3")
+        cluster.tiphys("backup", "configure", name, "--to", str(place))
+        leases = ("-n", "kube-system", "lease", "kube-controller-manager")
+        leader = until(lambda: cluster.get(*leases)["spec"].get("holderIdentity"), "a leader")
+        until(lambda: list(place.rglob("base-*")), "a base")
+        # Who ships dies; another one goes on.
+        below = next((f"nodes/{n}/" for n in (2, 3) if leader == f"{name}-{n}"), "")
+        os.kill(cluster.pid(f"{below}server"), signal.SIGKILL)
+        until(
+            lambda: "created" in cluster.kubectl("create", "configmap", "late", check=False, timeout=10), "a write", 60
+        )
+        revision = int(until(lambda: cluster.get("configmap", "late"), "it")["metadata"]["resourceVersion"])
+
+        def shipped() -> bool:
+            found = json.loads(cluster.tiphys("backup", "list", name, "-o", "json"))["history"]
+            return bool(found) and found["last"] >= revision
+
+        until(shipped, "the change at the destination", 60)
+        purge(name)
+        cluster.tiphys("restore", str(place))
+        assert cluster.get("configmap", "late")["metadata"]["name"] == "late"
+        assert len(cluster.get("nodes")["items"]) == 3
+        build_image(cluster, images)
+        running(cluster, 3)
+    finally:
+        purge(name)
