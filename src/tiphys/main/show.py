@@ -93,10 +93,14 @@ def gather(cluster: Cluster) -> dict[str, Any]:
     certificates = _certificates(cluster)
     warnings += [f"certificate {name} expires in {days} days" for name, days in certificates.items() if days < 30]
     store = _etcd(cluster, settings, warnings) if settings.store == "etcd" else _sqlite(cluster)
+    from tiphys.main.backup.overview import overview
+
+    backups = overview(cluster)
+    warnings += backups.pop("warnings")
     return {
         "name": cluster.name, "server": settings.server_url, "kubeconfig": str(cluster.kubeconfig),
         "components": components, "nodes": nodes, "store": store,
-        "certificates": certificates, "warnings": warnings,
+        "certificates": certificates, "backups": backups, "warnings": warnings,
     }  # fmt: skip
 
 
@@ -189,6 +193,6 @@ def _print(found: dict[str, Any]) -> None:
         print(f"etcd member  {member['name'] or '(not started yet)'} {member['state']}{used}")
     soonest = min(found["certificates"].items(), key=lambda item: item[1], default=("", 0))
     print(f"certificates {len(found['certificates'])}, the first to expire is {soonest[0]} in {soonest[1]} days")
-    print("backups      none: this version makes none yet")
+    print(f"backups      {found['backups']['text']}")
     for warning in found["warnings"]:
         print(f"warning      {warning}")
