@@ -1,9 +1,10 @@
 """What a node knew last, kept in files so that its next agent can carry on while no API server answers.
 
 Parts are named; each is a file of its own in `directory`, 0600, replaced as a whole. Changes that come together are one
-write, which takes a twentieth of the time at most, and nothing is written while nothing changes. The directory belongs on a file system that a reboot empties
-(`/run`): no Secret reaches a disk, no write waits for one, and a machine that was given up and comes back does not
-start what meanwhile runs elsewhere. So nothing is synced to a disk either: what survives is the end of a process.
+write, which takes a twentieth of the time at most, and nothing is written while nothing changes. The directory belongs
+on a file system that a reboot empties (`/run`): no Secret reaches a disk, no write waits for one, and a machine that
+was given up and comes back does not start what meanwhile runs elsewhere. So nothing is synced to a disk either: what
+survives is the end of a process.
 """
 
 from __future__ import annotations

@@ -40,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("-f", "--file", default="Dockerfile", help="path of the Dockerfile within the context")
     listing = verbs.add_parser("list", help="list the images")
     listing.add_argument("-o", "--output", choices=("json",), help="for scripts")
+    for verb in (take, build, listing):
+        # Where people write it, too; there it must not take back what came before the verb.
+        verb.add_argument("--cluster", default=argparse.SUPPRESS, help="the cluster's name")
     return parser
 
 
