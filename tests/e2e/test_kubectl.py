@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from real_cluster import IMAGE, RealCluster, until
+from real_cluster import IMAGE, RealCluster, build_image, until
 
 pytestmark = pytest.mark.root
 
@@ -248,3 +248,13 @@ def test_a_list_of_objects_is_validated_and_applied(cluster: RealCluster, namesp
     wrong = {**whole, "items": [{**one, "data": ["no map"]}]}
     told = cluster.kubectl("-n", namespace, "apply", "-f", "-", stdin=json.dumps(wrong), check=False)
     assert "invalid type" in told
+
+
+def test_a_pod_starts_as_soon_as_its_image_is_there(cluster, k, tmp_path):
+    image = "tiphys-test-later:1"
+    k("run", "later", f"--image={image}")
+    waiting = "jsonpath={.status.containerStatuses[0].state.waiting.reason}"
+    until(lambda: k("get", "pod", "later", "-o", waiting) == "ImagePullBackOff", "the image is missed")
+    build_image(cluster, tmp_path, image)
+    # Far sooner than the back-off would let it try again.
+    k("wait", "--for=condition=Ready", "pod/later", "--timeout=8s")

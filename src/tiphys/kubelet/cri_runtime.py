@@ -43,6 +43,8 @@ _NANO = 1e9
 # How soon after an exit event the runtime's table is asked again: usually it is there at the second look.
 _CONFIRM = Backoff(initial=0.002, maximum=0.2, factor=1.6)
 _CONFIRM_TRIES = 40
+# About a second: other events wait meanwhile.
+_SHOW_TRIES = 12
 _SLOP = 15.0
 
 
@@ -153,6 +155,8 @@ class CriRuntime:
                     if event.kind == "subscribed":
                         # What happened until now, nobody was told.
                         yield RuntimeEvent("")
+                    if event.kind == "image" and await self._shows(event.container_id):
+                        yield RuntimeEvent("", event.container_id)
                     uid = self._owners.get(event.container_id, "")
                     if event.kind == "delete":
                         await self._confirm(event.container_id)
@@ -174,6 +178,17 @@ class CriRuntime:
                 uid = event.pod_sandbox_status.metadata.uid or self._owners.get(event.container_id, "")
                 if uid:
                     yield RuntimeEvent(uid)
+
+    async def _shows(self, image: str) -> bool:
+        """Wait until the runtime's CRI has the image that its event told of."""
+        for attempt in range(_SHOW_TRIES):
+            try:
+                if await self.image(image) is not None:
+                    return True
+            except RuntimeFault:
+                return False
+            await self._clock.sleep(_CONFIRM.delay(attempt))
+        return False
 
     async def _confirm(self, identifier: str) -> None:
         """Wait until the runtime's table shows the end that its event told."""

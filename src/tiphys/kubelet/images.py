@@ -17,6 +17,7 @@ from tiphys.kinds.core.pod import Pod
 from tiphys.kubelet.environment import Lookup
 from tiphys.kubelet.events import PodEvents
 from tiphys.kubelet.runtime import Credentials, Image, Runtime, RuntimeFault
+from tiphys.node.oci import normalize
 
 _INITIAL, _MAXIMUM = 10.0, 300.0
 _PARALLEL_PULLS = 3
@@ -99,6 +100,10 @@ class Images:
                 failure = fault
         if failure is not None:
             raise failure
+
+    def waiting_for(self, name: str) -> set[str]:
+        """The UIDs of pods that could not have the image which the runtime calls `name`."""
+        return {uid for uid, image in self._failed if normalize(image) == normalize(name)}
 
     def release(self, uid: str) -> None:
         for key in [key for key in self._failed if key[0] == uid]:

@@ -13,7 +13,7 @@ from tiphys.kubelet import eviction, log_rotation, shutdown
 from tiphys.kubelet.admission import admit
 from tiphys.kubelet.eviction import Candidate
 from tiphys.kubelet.node_facts import Pressure
-from tiphys.kubelet.runtime import Container, PodRuntime, RuntimeFault
+from tiphys.kubelet.runtime import Container, PodRuntime, RuntimeEvent, RuntimeFault
 from tiphys.kubelet.services import Services
 from tiphys.kubelet.steps import Phase
 from tiphys.kubelet.worker import PodWorker
@@ -105,18 +105,20 @@ class Pods:
             try:
                 async for event in self._use.runtime.events():
                     failures = 0
-                    await self._happened(event.uid)
+                    await self._happened(event)
             except RuntimeFault as fault:
                 _log.warning("the runtime's events broke off", error=str(fault))
             await self._use.clock.sleep(_REOPEN.delay(failures))
             failures += 1
 
-    async def _happened(self, uid: str) -> None:
-        if uid == "":
-            for worker in self:
-                worker.wake()
-        elif uid in self._workers:
-            self._workers[uid].wake()
+    async def _happened(self, event: RuntimeEvent) -> None:
+        if event.image:
+            for uid in self._use.images.waiting_for(event.image) & self._workers.keys():
+                self._workers[uid].image_arrived()
+            return
+        for uid in list(self._workers) if event.uid == "" else [event.uid]:
+            if uid in self._workers:
+                self._workers[uid].wake()
 
     async def relist(self) -> None:
         """The safety net under the events: once in a while compare with all that the runtime has."""

@@ -282,9 +282,13 @@ class RuntimeInfo:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeEvent:
-    """Look at pod `uid` again; "" means that events may have been missed: look at all."""
+    """Look at pod `uid` again; "" means that events may have been missed: look at all.
+
+    With `image`, only at those that wait for the image of that name: it is there.
+    """
 
     uid: str
+    image: str = ""
 
 
 class Runtime(Protocol):

@@ -88,6 +88,11 @@ class PodWorker:
         self._blocked.clear()
         self.wake()
 
+    def image_arrived(self) -> None:
+        """An image is here that was not: what could not be started may be tried at once."""
+        self._blocked.clear()
+        self.wake()
+
     def removed(self) -> None:
         """The API has the pod no more."""
         self._removed = True

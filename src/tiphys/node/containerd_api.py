@@ -36,7 +36,8 @@ _WRITE = "/containerd.services.content.v1.Content/Write"
 class TaskEvent:
     """Something happened to a container. `kind` is the topic's last word: start, delete, oom.
 
-    The first one is `subscribed`, of no container: what happens from then on is told.
+    The first one is `subscribed`, of no container: what happens from then on is told. `image` is of the image whose
+    name stands for the container's ID: it is there, or another one under its name.
     """
 
     container_id: str
@@ -53,11 +54,12 @@ class ContainerdApi:
         self._channel.close()
 
     async def events(self) -> AsyncIterator[TaskEvent]:
-        """Starts, ends and OOM kills of containers and sandboxes, as they happen. Execs are left out.
+        """Starts, ends and OOM kills of containers and sandboxes, and new images, as they happen. Execs are left out.
 
         An end is told when the task is deleted: that is when the CRI plugin is about to know, or a moment before.
         """
         topics = [f'topic=="/tasks/{kind}",namespace=={NAMESPACE}' for kind in ("start", "delete", "oom")]
+        topics += [f'topic=="/images/{kind}",namespace=={NAMESPACE}' for kind in ("create", "update")]
         mark = f"/tiphys/{uuid.uuid4().hex}"
         wanted = pb.SubscribeRequest(filters=[*topics, f'topic=="{mark}"'])
         marking = asyncio.create_task(self._publish(mark))
@@ -67,6 +69,9 @@ class ContainerdApi:
                 if envelope.topic == mark:
                     if marking.cancel():
                         yield TaskEvent("", "subscribed")
+                    continue
+                if envelope.topic.startswith("/images/"):
+                    yield TaskEvent(pb.Image.FromString(envelope.event.value).name, "image")
                     continue
                 if kind == "delete":
                     gone = pb.TaskDelete.FromString(envelope.event.value)
