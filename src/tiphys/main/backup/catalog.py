@@ -61,9 +61,13 @@ class Generation:
         return [*(base.name for base in self.bases), *(log.name for log in self.logs)]
 
     def logs_after(self, revision: Revision) -> list[Log]:
-        """Those that may hold changes after a revision: the last one that begins no later may reach beyond it."""
-        begun = [log.after for log in self.logs if log.after <= revision]
-        first = max(begun, default=revision)
+        """Those that may hold changes after a revision: also of another writer, which began before the last base."""
+        bases = [base.revision for base in self.bases if base.revision <= revision]
+        return self.logs_from(bases[-2] if len(bases) > 1 else 0)
+
+    def logs_from(self, revision: Revision) -> list[Log]:
+        """The one that was written at a revision, and those after it."""
+        first = max((log.after for log in self.logs if log.after <= revision), default=revision)
         return [log for log in self.logs if log.after >= first]
 
 
@@ -107,7 +111,7 @@ def superfluous(found: Sequence[Generation], now: float, keep: float, keep_bytes
     first = max((n for n, (_, base) in enumerate(bases) if base.time <= now - keep), default=0)
     while True:
         generation, base = bases[first]
-        kept = {log.name for log in generation.logs_after(base.revision)}
+        kept = {log.name for log in generation.logs_from(base.revision)}
         kept |= {other.name for later, other in bases[first:]}
         kept |= {log.name for later in found if later.number > generation.number for log in later.logs}
         size = sum(size for name, size in sizes.items() if name in kept)

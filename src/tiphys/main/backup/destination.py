@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
@@ -74,7 +76,9 @@ class Directory:
                 path = Path(directory, name)
                 relative = str(path.relative_to(self.path))
                 if relative.startswith(prefix) and not name.startswith("."):
-                    found.append(Item(relative, path.stat().st_size))
+                    # One that has outlived its use may be going at this moment.
+                    with suppress(FileNotFoundError):
+                        found.append(Item(relative, path.stat().st_size))
         return sorted(found, key=lambda item: item.name)
 
     async def put(self, name: str, path: Path) -> None:
@@ -82,7 +86,8 @@ class Directory:
 
     def _put(self, name: str, path: Path) -> None:
         target = self._made(name)
-        temporary = target.with_name(f".{target.name}.new")
+        # Of its own, for two servers may put the same at the same time.
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
             with open(descriptor, "wb") as file, path.open("rb") as source:

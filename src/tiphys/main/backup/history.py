@@ -47,6 +47,10 @@ class Change:
     value: bytes | None
 
 
+class NotKept(BackupError):
+    """The history does not reach the point that was asked for."""
+
+
 class Material(Protocol):
     """What can be restored: an archive, or a point of a history. Everything but `head` blocks."""
 
@@ -106,7 +110,7 @@ def _key(record: Record) -> str:
 
 
 async def read(destination: Destination, point: Point, scratch: Path, passphrase: Passphrase | None = None) -> Past:
-    """The state at a point; `scratch` is a directory for the base. Raises BackupError where nothing reaches there."""
+    """The state at a point; `scratch` is a directory for the base. Raises NotKept, Altered."""
     generation, base = _choose(await generations(destination), point, destination)
     archive = await fetch(destination, base.name, scratch / f"base-{base.revision}", passphrase)
     reached, at, end, over = base.revision, archive.head.created, base.revision, dict[str, Record | None]()
@@ -122,9 +126,7 @@ async def read(destination: Destination, point: Point, scratch: Path, passphrase
         if point.revision is not None and end >= point.revision:
             break
     if point.revision is not None and point.revision > end:
-        raise BackupError(
-            f"the history in {destination} has nothing between revision {end}, of {stamp(at)}, and {point}"
-        )
+        raise NotKept(f"the history in {destination} has nothing between revision {end}, of {stamp(at)}, and {point}")
     return Past(archive, msgspec.structs.replace(archive.head, revision=reached, created=at), over)
 
 
@@ -136,8 +138,8 @@ def _choose(found: Sequence[Generation], point: Point, destination: Destination)
             return generation, bases[-1]
     first = next((base for generation in found for base in generation.bases), None)
     if first is None:
-        raise BackupError(f"there is no history in {destination}: nothing was shipped there yet")
-    raise BackupError(
+        raise NotKept(f"there is no history in {destination}: nothing was shipped there yet")
+    raise NotKept(
         f"the history in {destination} begins at revision {first.revision}, of {stamp(first.time)}: "
         f"{point} is before it"
     )

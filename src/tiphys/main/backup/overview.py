@@ -34,7 +34,12 @@ def overview(cluster: Cluster) -> dict[str, Any]:
 
 
 def _changed(directory: Directory, names: Sequence[str]) -> float:
-    return max((directory.path / name).stat().st_mtime for name in names)
+    found = [0.0]
+    for name in names:
+        # One that has outlived its use may be going at this moment.
+        with suppress(FileNotFoundError):
+            found.append((directory.path / name).stat().st_mtime)
+    return max(found)
 
 
 async def _in_directory(destination: Directory, text: str) -> dict[str, Any]:

@@ -64,13 +64,24 @@ def restore(material: Material, wanted: Wanted, progress: Progress) -> None:
             asyncio.run(_make_room(cluster, progress))
         try:
             settings = _settle(cluster, old, wanted)
-            cluster.unfinished.touch()
             _write_files(cluster, files, same=material.head.cluster == wanted.name)
-            asyncio.run(_fill_and_start(cluster, settings, material, here_of(cluster, settings, old, wanted), progress))
+            asyncio.run(_fill(cluster, settings, material, here_of(cluster, settings, old, wanted)))
         except (ClusterError, TimeoutError, OSError):
             if not existed:
                 up.take_back(cluster)
             raise
+        cluster.unfinished.unlink()
+        _start(cluster, progress)
+
+
+def _start(cluster: Cluster, progress: Progress) -> None:
+    try:
+        asyncio.run(up.start(cluster, progress))
+    except (ClusterError, TimeoutError, OSError) as error:
+        raise BackupError(
+            f"the state of {cluster.name!r} is restored, but it does not come up ({error}); once that is mended, "
+            f"`tiphys up {cluster.name}` starts it"
+        ) from error
 
 
 def _check_free(cluster: Cluster, wanted: Wanted) -> None:
@@ -79,14 +90,6 @@ def _check_free(cluster: Cluster, wanted: Wanted) -> None:
             f"there is a cluster {wanted.name!r} on this machine: restore under another name with --name NAME, or "
             f"replace it with --force, which saves it under {SAFETY} first"
         )
-
-
-async def _fill_and_start(
-    cluster: Cluster, settings: Settings, material: Material, here: Here, progress: Progress
-) -> None:
-    await _fill(cluster, settings, material, here)
-    cluster.unfinished.unlink()
-    await up.start(cluster, progress)
 
 
 def here_of(cluster: Cluster, settings: Settings, old: Settings, wanted: Wanted) -> Here:
@@ -162,6 +165,7 @@ def _settle(cluster: Cluster, old: Settings, wanted: Wanted) -> Settings:
             disable_admission_plugins=old.disable_admission_plugins,
         )
     cluster.save(settings)
+    cluster.unfinished.touch()
     return settings
 
 

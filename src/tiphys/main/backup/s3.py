@@ -26,12 +26,13 @@ from yarl import URL
 
 from tiphys.base.backoff import Backoff
 from tiphys.base.clock import Clock, SystemClock
+from tiphys.base.outgoing import Connector
 from tiphys.main.backup import sigv4
 from tiphys.main.backup.destination import Item
 from tiphys.main.backup.seal import BackupError
 
 _BLOCK = 1024 * 1024
-_TRIES, _SECONDS = 4, 60.0
+_TRIES, _SECONDS, _CONNECT_SECONDS = 4, 60.0, 10.0
 _NAME = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?")
 _PART = re.compile(r"(.*)/(\d{6})(?:-(\d{6}))?")
 
@@ -199,7 +200,8 @@ class Bucket:
         if query:
             target += f"?{sigv4.encoded_query(query)}"
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_read=_SECONDS))
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SECONDS)
+            self._session = aiohttp.ClientSession(connector=Connector(), timeout=timeout)
         if isinstance(body, Path):
             headers["content-length"] = str(body.stat().st_size)  # noqa: ASYNC240 - one look at a local file
             data: object = _blocks(body)

@@ -51,6 +51,11 @@ def _nobody(problem: str) -> None:
     """Takes reports where nobody wants them."""
 
 
+def _is_renewal(event: Event) -> bool:
+    """Of a lease, which says no more than that its holder lives."""
+    return event.key.startswith(_LEASES) and event.value is not None and event.previous is not None
+
+
 class Shipper:
     """`run` under a supervisor, on one server at a time; `write_base` makes a backup of the cluster at a path."""
 
@@ -70,7 +75,7 @@ class Shipper:
         # The segment that is written now, and how large it is.
         self._segment: tuple[str, SegmentWriter] | None = None
         self._size = 0
-        self._renewals: dict[str, tuple[float, int, bytes]] = {}
+        self._renewals: dict[str, Moment] = {}
         # The revision up to which all is at the destination.
         self.shipped: Revision = 0
 
@@ -123,17 +128,12 @@ class Shipper:
     async def _ship(self, events: Sequence[Event]) -> bool:
         """Append a frame with these events; False where they can wait."""
         now = self._clock.time()
-        urgent: list[tuple[int, str, bytes | None]] = []
-        for event in events:
-            if event.key.startswith(_LEASES) and event.value is not None and event.previous is not None:
-                self._renewals[event.key] = (now, event.revision, event.value)
-            else:
-                urgent.append((event.revision, event.key, event.value))
-        if not urgent and len(self._renewals) < _RENEWALS:
+        if len(self._renewals) < _RENEWALS and all(map(_is_renewal, events)):
+            for event in events:
+                self._renewals[event.key] = Moment(now, [(event.revision, event.key, event.value)])
             return False
-        moments = [Moment(time, [(revision, key, value)]) for key, (time, revision, value) in self._renewals.items()]
-        # In the order of revisions: a removal stands behind the renewals before it.
-        moments = [*sorted(moments, key=lambda moment: moment.changes[0][0]), Moment(now, urgent)]
+        waiting = sorted(self._renewals.values(), key=lambda moment: moment.changes[0][0])
+        moments = [*waiting, Moment(now, [(event.revision, event.key, event.value) for event in events])]
         await self._append(events[-1].revision, moments)
         self._renewals.clear()
         return True
