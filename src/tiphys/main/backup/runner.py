@@ -118,7 +118,7 @@ class Backups:
             path.unlink(missing_ok=True)
 
     async def write(self, path: Path, passphrase: Passphrase | None) -> Head:
-        head, _ = await source.write(self._cluster, self._store, path, passphrase)
+        head, _ = await source.write(self._cluster, self._store, path, passphrase, clock=self._clock)
         return head
 
     @property

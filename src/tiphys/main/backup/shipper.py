@@ -201,7 +201,7 @@ class Shipper:
         await self._check_ours(last.bases[-1])
         base = last.bases[-1]
         self._base_time, self._base_size = base.time, base.size
-        logs = last.logs_after(base.revision)
+        logs = last.logs_from(base.revision)
         self._since_base = sum(log.size for log in logs)
         for log in logs[-2:]:
             await self._destination.settle(log.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from tiphys.base.clock import Clock, SystemClock
 from tiphys.main.backup.archive import Head, Manifest, Writer
 from tiphys.main.backup.seal import BackupError, Passphrase
 from tiphys.main.cluster import Cluster
@@ -65,13 +65,14 @@ def files_of(cluster: Cluster) -> dict[str, bytes]:
 
 
 async def write(
-    cluster: Cluster, store: Store, path: Path, passphrase: Passphrase | None = None
+    cluster: Cluster, store: Store, path: Path, passphrase: Passphrase | None = None, *, clock: Clock | None = None
 ) -> tuple[Head, Manifest]:
     """Back up a cluster through its store, which goes on serving, into the new file `path`. Raises BackupError."""
+    clock = clock or SystemClock()
     try:
         revision, pages = await records_of(store)
         head = Head(
-            cluster.name, await uid_of(store), time.time(), revision, cluster.settings().store, version("tiphys")
+            cluster.name, await uid_of(store), clock.time(), revision, cluster.settings().store, version("tiphys")
         )
         return head, await _write(path, head, await asyncio.to_thread(files_of, cluster), pages, passphrase)
     except StoreError as error:
@@ -104,7 +105,6 @@ async def reading(cluster: Cluster) -> AsyncIterator[Store]:
     """The store of a cluster, also while its server runs; only to be read. Raises BackupError."""
     settings = cluster.settings()
     if settings.store == "etcd":
-        from tiphys.base.clock import SystemClock
         from tiphys.main.etcd import Etcd
         from tiphys.main.node_settings import node_of
 
