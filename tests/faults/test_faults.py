@@ -1,0 +1,24 @@
+"""Every kind of fault under load: no acknowledged write is lost, nothing goes back, watches have no gap, visits succeed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from faulty import Faulty
+from history import check, report
+from nemesis import Nemesis
+
+pytestmark = pytest.mark.root
+SEED = 20261124
+
+
+def test_no_fault_breaks_what_was_promised(faulty: Faulty):
+    nemesis = Nemesis(faulty.cluster, SEED)
+    with faulty.visited() as visits, faulty.load(SEED) as load:
+        nemesis.run(list(nemesis.faults()))
+    violations = check(load.history)
+    print(report(load.history, violations, Counter(done.name for done in nemesis.done)), f"seed: {SEED}", sep="\n")
+    assert violations == []
+    assert visits.failures == []
+    assert visits.answers > 100
