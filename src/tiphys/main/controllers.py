@@ -14,6 +14,7 @@ from tiphys.controllers.certificate_approving import CertificateApprovingControl
 from tiphys.controllers.certificate_cleaner import CertificateCleanerController
 from tiphys.controllers.certificate_signing import CertificateSigningController
 from tiphys.controllers.clusterrole_aggregation import ClusterRoleAggregation
+from tiphys.controllers.daemonset import DaemonSetController
 from tiphys.controllers.deployment import DeploymentController
 from tiphys.controllers.endpoints import EndpointsController
 from tiphys.controllers.endpointslice import EndpointSliceController
@@ -65,6 +66,7 @@ def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Con
     add(DeploymentController)
     add(ReplicaSetController)
     add(ReplicationControllerController)
+    add(DaemonSetController)
     add(EndpointSliceController)
     add(EndpointsController)
     add(EndpointSliceMirroringController)

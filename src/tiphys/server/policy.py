@@ -183,6 +183,13 @@ _CONTROLLERS: dict[str, Sequence[str]] = {
         f"create delete {_READ} patch update | apps | replicasets",
         f"{_READ} update | core | pods",
     ),
+    "daemon-set-controller": (
+        f"{_READ} | apps | daemonsets",
+        "update patch | apps | daemonsets/finalizers daemonsets/status",
+        f"{_READ} | core | nodes",
+        f"create delete {_READ} patch | core | pods",
+        f"create delete {_READ} patch update | apps | controllerrevisions",
+    ),
     "endpoint-controller": (
         f"{_READ} | core | pods services",
         f"create delete {_READ} update patch | core | endpoints",
