@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -108,6 +108,41 @@ async def test_a_write_whose_leader_dies_is_done_once(tmp_path: Path) -> None:
             assert all(record.created == record.revision for record in page.records)
         finally:
             await store.close()
+
+
+class Forgetful(EtcdApi):
+    """Loses the answer to a write once, and lets others go before it is asked again."""
+
+    def __init__(self, endpoint: str, meanwhile: Callable[[], Awaitable[object]]) -> None:
+        super().__init__([endpoint], None)
+        self._meanwhile = meanwhile
+
+    async def txn(self, request: pb.TxnRequest, *, repeat: bool = False) -> tuple[pb.TxnResponse, bool]:
+        await super().txn(request)
+        await self._meanwhile()
+        return (await super().txn(request))[0], True
+
+
+@pytest.mark.parametrize("expect_there", [True, False])
+async def test_a_write_that_was_done_and_then_overwritten_is_no_conflict(endpoint: str, expect_there: bool) -> None:
+    other = await EtcdStore.open([endpoint])
+
+    async def overwrite() -> None:
+        found = await other.get("/a")
+        assert found is not None
+        assert found.value == b"ours"
+        await other.put("/a", b"theirs", found.revision)
+
+    first = await other.put("/a", b"0") if expect_there else ABSENT
+    store = await EtcdStore.open([endpoint])
+    remembering, store._api = store._api, Forgetful(endpoint, overwrite)
+    try:
+        with pytest.raises(Unavailable, match="may have happened"):
+            await store.put("/a", b"ours", first)
+    finally:
+        await store.close()
+        remembering.close()
+        await other.close()
 
 
 async def test_a_full_etcd_is_healed(tmp_path: Path) -> None:

@@ -3,11 +3,16 @@
 aiohttp connects a socket of Python's own and hands it to the loop. Under uvloop, a connection that was refused that
 way now and then takes another one with it, just accepted under the same number: a client sees its connection end.
 Connecting through the loop knows one owner of each socket only.
+
+A network that swallows packets says nothing, and TCP waits for minutes; `lost_after` makes the kernel give up sooner,
+also on a connection that only waits to be told something.
+Source: https://man7.org/linux/man-pages/man7/tcp.7.html (TCP_USER_TIMEOUT, TCP_KEEPIDLE)
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from typing import Any
 
@@ -15,7 +20,14 @@ import aiohttp
 
 
 class Connector(aiohttp.TCPConnector):
-    """A TCPConnector that tries the addresses of a host one after the other."""
+    """A TCPConnector that tries the addresses of a host one after the other.
+
+    `lost_after`: for how many seconds the other side's kernel may acknowledge nothing; None leaves it to the system.
+    """
+
+    def __init__(self, *, lost_after: float | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._lost_after = lost_after
 
     async def _wrap_create_connection(
         self, *args: Any, addr_infos: Any, req: Any, client_error: Any = aiohttp.ClientConnectorError, **kwargs: Any
@@ -27,7 +39,10 @@ class Connector(aiohttp.TCPConnector):
         for *_, address in addr_infos:
             try:
                 async with asyncio.timeout(seconds):
-                    return await connect(*args, host=address[0], port=address[1], **kwargs)
+                    made = await connect(*args, host=address[0], port=address[1], **kwargs)
+                if self._lost_after is not None:
+                    _watch_over(made[0].get_extra_info("socket"), self._lost_after)
+                return made
             except TimeoutError as error:
                 failure = OSError(f"no connection to {address[0]}:{address[1]} in time")
                 failure.__cause__ = error
@@ -38,3 +53,13 @@ class Connector(aiohttp.TCPConnector):
             except OSError as error:
                 failure = error
         raise client_error(req.connection_key, failure) from failure
+
+
+def _watch_over(connection: socket.socket, seconds: float) -> None:
+    options = {
+        socket.TCP_USER_TIMEOUT: int(seconds * 1000), socket.TCP_KEEPIDLE: max(1, int(seconds / 2)),
+        socket.TCP_KEEPINTVL: max(1, int(seconds / 3)),
+    }  # fmt: skip
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in options.items():
+        connection.setsockopt(socket.IPPROTO_TCP, option, value)

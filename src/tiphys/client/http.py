@@ -19,6 +19,8 @@ from tiphys.client.transport import Query, Unreachable
 _SECONDS, _CONNECT_SECONDS = 60.0, 5.0
 # With others to go to, one that does not take a connection is left sooner.
 _IMPATIENT_SECONDS = 2.0
+# After this long without a sign of the other machine a connection counts as lost.
+_LOST_SECONDS = 3.0
 # By then the answer to a watch begins, though it may have no end.
 _ANSWER_SECONDS = 10.0
 _LINE_LIMIT = 8 * 1024 * 1024
@@ -139,7 +141,7 @@ class Https:
     def _open(self, url: str) -> aiohttp.ClientSession:
         session = self._sessions.get(url)
         if session is None:
-            connector = Connector(ssl=self._tls, limit=0, keepalive_timeout=60)
+            connector = Connector(ssl=self._tls, limit=0, keepalive_timeout=60, lost_after=_LOST_SECONDS)
             session = self._sessions[url] = aiohttp.ClientSession(
                 connector=connector, auto_decompress=True, read_bufsize=_LINE_LIMIT, skip_auto_headers=("User-Agent",)
             )

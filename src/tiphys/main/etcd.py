@@ -289,7 +289,8 @@ class Etcd:
             "--initial-cluster", ",".join(f"{name}={url}" for name, url in wanted.members.items()),
             "--initial-cluster-state", "new" if wanted.state == "new" else "existing",
             "--initial-cluster-token", node.cluster,
-            "--heartbeat-interval", str(_HEARTBEAT), "--election-timeout", str(_ELECTION),
+            # One that was cut off does not unseat the leader when it comes back.
+            "--heartbeat-interval", str(_HEARTBEAT), "--election-timeout", str(_ELECTION), "--pre-vote",
             "--client-cert-auth", "--peer-client-cert-auth", *(f"--{flag}={path}" for flag, path in files.items()),
             "--logger", "zap", "--log-level", "warn", "--quota-backend-bytes", str(_QUOTA),
         ]  # fmt: skip

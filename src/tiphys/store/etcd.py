@@ -2,8 +2,8 @@
 
 One watch over everything that is ours feeds all watchers here, and a write is answered only once that watch has shown
 it: so a watcher sees a write no later than its writer does, whichever server it was sent to. Reads are linearizable.
-A write that compares is tried again when its answer is lost, as after the loss of a leader. One that does not is
-`Unavailable` although it may have happened; whoever retries must expect that.
+A write that compares is tried again when its answer is lost, as after the loss of a leader. One that does not, or whose
+key was changed by others meanwhile, is `Unavailable` although it may have happened; whoever retries must expect that.
 etcd's own count cannot be set, so a store that was filled keeps how far it is ahead of it beside our keys: `_offset` is
 added to every revision that leaves here, and taken from every one that comes in. `_seen` and `_changed` are etcd's own.
 Source: https://etcd.io/docs/v3.4/learning/api/
@@ -145,9 +145,12 @@ class EtcdStore:
         if not done.succeeded:
             kvs = done.responses[0].response_range.kvs
             current = self._record(kvs[0]) if kvs else None
-            if not lost or not _is_done(write, current):
+            if not lost:
                 raise Conflict(key, current)
-            # It was an earlier try of ours, whose answer was lost, that is in the way.
+            if not _is_done(write, current):
+                # An earlier try may have been carried out, and somebody else have written since.
+                raise Unavailable(f"the answer to a write of {key} was lost; it may have happened")
+            # It was that earlier try of ours that is in the way.
             revision = kvs[0].mod_revision if kvs else revision
         await self._shown(revision)
         return revision + self._offset
