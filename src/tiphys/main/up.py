@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ipaddress
 import os
 import shutil
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from tiphys.main import etcd, kubeconfig
 from tiphys.main.cluster import DEFAULT_NAME, MAX_NODES, Cluster, ClusterError, Settings
 from tiphys.main.link import link_kubectl
 from tiphys.main.pki import Leaf, Pki
 from tiphys.main.progress import Progress
+from tiphys.main.readiness import wait_ready
 
 if TYPE_CHECKING:
-    from tiphys.client.client import Client
     from tiphys.main.node_settings import NodeSettings
 
-_READY_SECONDS, _STOP_SECONDS = 60.0, 10.0
+_STOP_SECONDS = 10.0
 _TOOLS = {
     "containerd": "containerd", "runc": "runc", "nft": "nftables", "ip": "iproute2",
 }  # fmt: skip
@@ -40,6 +44,10 @@ def up(arguments: Sequence[str]) -> int:
         help="how many of the nodes are control planes (default: those it has, or 1); several keep their state in etcd",
     )  # fmt: skip
     parser.add_argument(
+        "--virtual-address", type=ipaddress.IPv4Address, metavar="IP",
+        help="an address that the control planes share, of a network that they are in; people reach the API there",
+    )  # fmt: skip
+    parser.add_argument(
         "--store", choices=("sqlite", "etcd"), help="where its state is kept, chosen once (default: sqlite)"
     )
     options = parser.parse_args(arguments)
@@ -50,7 +58,8 @@ def up(arguments: Sequence[str]) -> int:
         with cluster.locked():
             fresh = not cluster.exists
             try:
-                asyncio.run(start(cluster, progress, options.nodes, options.store, options.control_planes))
+                wanted = Wanted(options.nodes, options.store, options.control_planes, options.virtual_address)
+                asyncio.run(start(cluster, progress, wanted))
             except (ClusterError, TimeoutError, OSError):
                 if fresh:
                     take_back(cluster)
@@ -114,16 +123,25 @@ def addresses(settings: Settings, nodes: Sequence[NodeSettings]) -> list[str]:
     return [*own, settings.virtual_address] if settings.virtual_address else own
 
 
-async def start(
-    cluster: Cluster, progress: Progress, count: int | None = None, store: str | None = None,
-    control_planes: int | None = None,
-) -> None:  # fmt: skip
-    """Start what does not run yet and wait until the nodes, `count` or as many as there were, are Ready."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a cluster is to have; None: what it has, or the default."""
+
+    nodes: int | None = None
+    store: str | None = None
+    control_planes: int | None = None
+    virtual_address: ipaddress.IPv4Address | None = None
+
+
+async def start(cluster: Cluster, progress: Progress, wanted: Wanted = Wanted()) -> None:
+    """Start what does not run yet and wait until all nodes are Ready."""
     from tiphys.main import machine
     from tiphys.main.node_settings import nodes_of
 
     before = cluster.settings() if cluster.exists else None
-    settings = cluster.create(count, store, control_planes)
+    settings = cluster.create(wanted.nodes, wanted.store, wanted.control_planes)
+    if wanted.virtual_address is not None:
+        settings = await _share(cluster, settings, str(wanted.virtual_address))
     nodes = nodes_of(cluster, settings)
     planes = [node for node in nodes if node.control_plane]
     keeps_etcd = settings.store == "etcd"
@@ -153,7 +171,7 @@ async def start(
         if node.control_plane:
             start_process("server", node)
         start_process("agent", node)
-    await _wait_ready(cluster, nodes)
+    await wait_ready(cluster, nodes)
     if not planes:
         progress.done(f"node {settings.node} is Ready")
         return
@@ -162,6 +180,24 @@ async def start(
     hint = "kubectl get pods -A" if current == cluster.name else f"kubectl config use-context {cluster.name}"
     ready = f"node {settings.node} is Ready" if len(nodes) == 1 else f"{len(nodes)} nodes are Ready"
     progress.done(f"{ready}; try `{hint}`")
+
+
+async def _share(cluster: Cluster, settings: Settings, address: str) -> Settings:
+    """Let the control planes share an address. Raises ClusterError where this machine cannot have it."""
+    from tiphys.node.virtual_address import link_of
+
+    if settings.store != "etcd":
+        raise ClusterError(
+            f"cluster {cluster.name!r} keeps its state in {settings.store}, so its only server is on this machine: it "
+            f"has nobody to share an address with; `tiphys store migrate {cluster.name} --to etcd` first"
+        )
+    try:
+        await link_of(address)
+    except OSError as error:
+        raise ClusterError(f"the control planes cannot share {address}: {error.strerror}") from None
+    changed = msgspec.structs.replace(settings, virtual_address=address)
+    cluster.save(changed)
+    return changed
 
 
 async def _stop(pidfile: Path) -> None:
@@ -209,90 +245,3 @@ def _check_port(role: str, settings: Settings) -> None:
                 f"port {port}, where the {role} of {settings.name!r} listens, is in use ({error.strerror}); "
                 f"`ss -ltnp 'sport = :{port}'` names the process to end"
             ) from error
-
-
-async def _wait_ready(cluster: Cluster, nodes: Sequence[NodeSettings]) -> None:
-    """Wait for every server of ours, then watch the nodes until all of ours are Ready."""
-    planes = [node for node in nodes if node.control_plane]
-    missing = {node.name for node in nodes}
-    try:
-        async with asyncio.timeout(_READY_SECONDS):
-            if len(planes) > 1:
-                await asyncio.gather(*(_wait_serving(cluster, node, nodes) for node in planes))
-            servers = list(nodes[0].servers)
-            await _until(cluster, servers, nodes, lambda client: _all_ready(client, missing))
-    except TimeoutError:
-        raise TimeoutError(
-            f"not Ready after {_READY_SECONDS:.0f} s: {', '.join(sorted(missing))}; see {cluster.logs}"
-        ) from None
-
-
-async def _wait_serving(cluster: Cluster, node: NodeSettings, nodes: Sequence[NodeSettings]) -> None:
-    async def serves(client: Client) -> bool:
-        return await client.transport.send("GET", "/readyz") == b"ok"
-
-    await _until(cluster, [node.url], nodes, serves)
-
-
-async def _until(
-    cluster: Cluster,
-    servers: Sequence[str],
-    nodes: Sequence[NodeSettings],
-    attempt: Callable[[Client], Awaitable[bool]],
-) -> None:
-    """Try again until it is true, as long as our processes run. Raises ClusterError where one has ended."""
-    from tiphys.api.errors import ApiError
-    from tiphys.base.backoff import Backoff
-    from tiphys.client.client import Client
-    from tiphys.client.http import Https
-    from tiphys.client.transport import Unreachable
-
-    tls = Pki(cluster.pki).client_tls("admin" if nodes[0].control_plane else nodes[0].client)
-    client = Client(Https(servers, tls, agent="tiphys-up"), manager="tiphys-up")
-    backoff, failures = Backoff(0.02, 0.2, 1.3), 0
-    try:
-        while True:
-            _check_alive(nodes)
-            try:
-                if await attempt(client):
-                    return
-            except ApiError as error:
-                # A server that has its store not yet, or a store that is only starting.
-                if error.code < 500:
-                    raise
-            except Unreachable:
-                pass
-            await asyncio.sleep(backoff.delay(failures))
-            failures += 1
-    finally:
-        await client.close()
-
-
-async def _all_ready(client: Client, missing: set[str]) -> bool:
-    """Strike off `missing` who is Ready until nobody is left; False where the watch ended before."""
-    import msgspec
-
-    from tiphys.kinds.core.node import NODES, Node
-
-    query = {"fieldSelector": f"metadata.name={next(iter(missing))}"} if len(missing) == 1 else {}
-    async with client.of(NODES).watch(**query) as events:
-        async for _, data in events:
-            node = msgspec.json.decode(data, type=Node)
-            if node.ready:
-                missing.discard(node.metadata.name)
-            if not missing:
-                return True
-    return False
-
-
-def _check_alive(nodes: Sequence[NodeSettings]) -> None:
-    from tiphys.node import process
-
-    found = [("server", node) for node in nodes if node.control_plane] + [("agent", node) for node in nodes]
-    for role, node in found:
-        what, pidfile, log = f"{role} of {node.name}", node.pidfile(role), node.log(role)
-        if process.load(pidfile) is None:
-            # The frame that Python draws around groups of exceptions says nothing.
-            said = [line.strip(" |") for line in log.read_text(errors="replace").splitlines() if line.strip(" |+-")]
-            last = said[-1] if said else "it wrote nothing"
-            raise ClusterError(f"the {what} ended while starting ({last}); see {log}")
