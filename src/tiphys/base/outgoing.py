@@ -57,7 +57,7 @@ class Connector(aiohttp.TCPConnector):
 
 def _watch_over(connection: socket.socket, seconds: float) -> None:
     options = {
-        socket.TCP_USER_TIMEOUT: int(seconds * 1000), socket.TCP_KEEPIDLE: max(1, int(seconds / 2)),
+        socket.TCP_USER_TIMEOUT: int(seconds * 1000), socket.TCP_KEEPIDLE: max(1, int(seconds)),
         socket.TCP_KEEPINTVL: max(1, int(seconds / 3)),
     }  # fmt: skip
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

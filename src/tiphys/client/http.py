@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ _SECONDS, _CONNECT_SECONDS = 60.0, 5.0
 # With others to go to, one that does not take a connection is left sooner.
 _IMPATIENT_SECONDS = 2.0
 # After this long without a sign of the other machine a connection counts as lost.
-_LOST_SECONDS = 3.0
+_LOST_SECONDS = 2.0
 # By then the answer to a watch begins, though it may have no end.
 _ANSWER_SECONDS = 10.0
 _LINE_LIMIT = 8 * 1024 * 1024
@@ -67,7 +68,9 @@ class Https:
     ) -> bytes:
         headers = self._headers(accept, content_type if body else "")
         failure: Exception | None = None
-        for _ in range(len(self._servers)):
+        left, again = len(self._servers), method == "GET"
+        while left:
+            left -= 1
             url, timeout = self.server, self._timeout(within)
             try:
                 async with self._open(url).request(
@@ -86,6 +89,10 @@ class Https:
                 failure = refusal
             except _FAULTS as fault:
                 failure = fault
+                if again and _is_ended(fault):
+                    # A connection that waited for its next use may have been closed meanwhile.
+                    left, again = left + 1, False
+                    continue
                 await self._leave(url)
                 if method != "GET" and not isinstance(fault, aiohttp.ClientConnectorError):
                     break
@@ -145,6 +152,9 @@ class Https:
             session = self._sessions[url] = aiohttp.ClientSession(
                 connector=connector, auto_decompress=True, read_bufsize=_LINE_LIMIT, skip_auto_headers=("User-Agent",)
             )
+            # The library would send PUT and DELETE twice where a connection breaks; a write that compares would then
+            # meet itself and be called a conflict.
+            session._retry_connection = False
         return session
 
     def _headers(self, accept: str, content_type: str) -> dict[str, str]:
@@ -174,6 +184,12 @@ def _error(data: bytes, code: int) -> ApiError:
     if not isinstance(status, dict):
         status = {"message": data.decode(errors="replace")}
     return from_status(status, code)
+
+
+def _is_ended(fault: Exception) -> bool:
+    """Whether the other side has ended a connection that was there."""
+    ended = isinstance(fault, aiohttp.ClientOSError) and fault.errno in (errno.ECONNRESET, errno.EPIPE)
+    return ended or isinstance(fault, aiohttp.ServerDisconnectedError)
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

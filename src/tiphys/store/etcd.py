@@ -47,7 +47,7 @@ _PARALLEL, _OPERATIONS, _BYTES = 4, 128, 1024 * 1024
 # How long the watch may take to show what a read has seen, before it is asked in another way. Seconds.
 _PATIENCE = 0.1
 # For how long it may show nothing although there is something. Seconds.
-_STALLED = 2.0
+_STALLED = 1.0
 
 
 class EtcdStore:
