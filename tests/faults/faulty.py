@@ -67,7 +67,8 @@ class Faulty:
         with tempfile.TemporaryDirectory() as scratch:
             result = Path(scratch) / "history.json"
             plan = Plan(
-                pki=str(Cluster(self.cluster.name).pki), clients=turns, watchers=[_turned(self.urls, n) for n in range(3)],
+                pki=str(Cluster(self.cluster.name).pki), clients=turns,
+                watchers=[_turned(self.urls, number) for number in range(PLANES)],
                 run=secrets.token_hex(3), keys=12, rate=rate, seed=seed, result=str(result),
             )  # fmt: skip
             words = [str(_HERE / "load.py"), msgspec.json.encode(plan).decode()]
@@ -90,7 +91,7 @@ class Faulty:
     def _in_pod(self, pod: str, words: Sequence[str]) -> list[str]:
         uid = self.cluster.get("pod", pod)["metadata"]["uid"]
         place = f"tiphys-{self.cluster.name}"
-        files = [file for file in Path("/sys/fs/cgroup").glob(f"**/{place}/**/pod{uid}/*/cgroup.procs")]
+        files = list(Path("/sys/fs/cgroup").glob(f"**/{place}/**/pod{uid}/*/cgroup.procs"))
         pids = [pid for file in files for pid in file.read_text().split()]
         return ["nsenter", f"--net=/proc/{pids[0]}/ns/net", sys.executable, *words]
 

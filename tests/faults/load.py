@@ -1,4 +1,4 @@
-"""Clients of a cluster under faults, as a process of its own: python load.py PLAN writes a history when it is told to stop.
+"""Clients of a cluster under faults, as a process of its own: python load.py PLAN writes a history when told to stop.
 
 Writers change, remove and read a few ConfigMaps that they share, at a bounded rate; watchers follow all of them, each
 beginning with another server. A plan is JSON of `Plan`; SIGTERM stops the writers, makes one last write and waits until
@@ -22,7 +22,6 @@ import uvloop
 from history import FAIL, OK, UNKNOWN, History, Operation, Seen, Watched
 
 from tiphys.api.errors import AlreadyExists, ApiError, Conflict, Expired, Gone, NotFound
-from tiphys.api.meta import ObjectMeta
 from tiphys.client.client import Client
 from tiphys.client.http import Https
 from tiphys.client.transport import Query, Unreachable

@@ -13,36 +13,30 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 
-from real_cluster import RealCluster
+from history import Fault
+from real_cluster import RealCluster, until
 
 PLANES = (1, 2, 3)
 ROLES = ("server", "etcd", "agent", "containerd")
 _TABLE = "tiphys-fault"
 
 
-@dataclass(frozen=True)
-class Done:
-    """A fault that was, with its times on the monotonic clock."""
-
-    name: str
-    begun: float
-    ended: float
-
-
 class Nemesis:
-    def __init__(self, cluster: RealCluster, seed: int) -> None:
-        self._cluster, self._rng = cluster, random.Random(seed)
-        self.done: list[Done] = []
+    """`lasting`: for at least and at most how many seconds a fault lasts."""
+
+    def __init__(self, cluster: RealCluster, seed: int, lasting: tuple[float, float] = (2.0, 4.0)) -> None:
+        self._cluster, self._rng, self._lasting = cluster, random.Random(seed), lasting
+        self.done: list[Fault] = []
 
     def mend(self) -> None:
         self._cluster.tiphys("up", self._cluster.name)
 
     def leader(self) -> int:
-        lease = self._cluster.get("-n", "kube-system", "lease", "kube-controller-manager")
-        holder = str(lease["spec"]["holderIdentity"])
-        own, _, number = holder.rpartition("-")
+        """The number of the control plane that leads, once one does."""
+        words = ["get", "-n", "kube-system", "lease", "kube-controller-manager", "-o=jsonpath=>{.spec.holderIdentity}"]
+        said = until(lambda: self._cluster.kubectl(*words, check=False).partition(">")[2], "somebody leads")
+        own, _, number = str(said).rpartition("-")
         return int(number) if own == self._cluster.name else 1
 
     def follower(self) -> int:
@@ -122,7 +116,7 @@ class Nemesis:
         return found
 
     def run(self, names: Sequence[str], rounds: int = 1) -> None:
-        """Each of these faults, in an order that the seed gives; one lasts for 2 to 6 seconds."""
+        """Each of these faults, in an order that the seed gives."""
         faults = self.faults()
         for _ in range(rounds):
             for name in self._rng.sample(list(names), len(names)):
@@ -131,8 +125,8 @@ class Nemesis:
     def one(self, name: str, fault: Callable[[], AbstractContextManager[None]]) -> None:
         begun = time.monotonic()
         with fault():
-            time.sleep(self._rng.uniform(2.0, 6.0))
-        self.done.append(Done(name, begun, time.monotonic()))
+            time.sleep(self._rng.uniform(*self._lasting))
+        self.done.append(Fault(name, begun, time.monotonic()))
         # Some time in which all is well, so that what the next one does is its own.
         time.sleep(1.0)
 

@@ -130,7 +130,7 @@ def test_a_watch_that_had_to_list_again_begins_anew():
     history.watched += [watched((1, "x", "x1"), watcher="v"), watched((5, "x", "x3"), after=4, watcher="v")]
     history.finished.add("v")
     assert check(history) == []
-    assert "1 new lists" in report(history, [], {})
+    assert "1 new lists" in report(history, [], [])
 
 
 def test_a_watch_that_stops_short_is_found():
