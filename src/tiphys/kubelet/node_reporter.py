@@ -196,6 +196,9 @@ class NodeReporter:
         try:
             await self._leases.patch(meta, {"spec": spec}, within=self._config.lease_renew_within)
         except NotFound:
+            # Where the lease is gone the Node may be too, as in a cluster that was restored without it.
+            self._told = None
+            self.changed()
             uid = self.node.metadata.uid if self.node is not None else ""
             owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid}
             made = {"name": name, "namespace": _LEASE_NAMESPACE, "ownerReferences": [owner] if uid else []}

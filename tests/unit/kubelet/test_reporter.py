@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from tiphys.api.errors import NotFound
 from tiphys.base.clock import VirtualClock, settle
 from tiphys.client.client import Client
 from tiphys.client.transport import Unreachable
@@ -21,7 +22,7 @@ class Server:
     """Takes leases and statuses; while `hung`, a request fails when its time is over, as over HTTP."""
 
     def __init__(self, clock: VirtualClock) -> None:
-        self.clock, self.hung = clock, False
+        self.clock, self.hung, self.forgotten = clock, False, False
         self.renewed: list[float] = []
         self.told = self.reconnected = 0
 
@@ -29,6 +30,10 @@ class Server:
         if self.hung:
             await self.clock.sleep(within)
             raise Unreachable("no answer in time")
+        if method == "POST" and path.endswith("/nodes"):
+            self.forgotten = False
+        if self.forgotten and method == "PATCH":
+            raise NotFound(f"{path} not found")
         if "/leases/" in path:
             self.renewed.append(self.clock.monotonic())
         elif path.endswith("/status"):
@@ -84,3 +89,11 @@ async def test_who_lost_contact_trusts_no_old_connection_and_tells_the_status_an
     server.hung = False
     await steps(server, 10)
     assert server.told > told
+
+
+async def test_a_node_that_the_server_has_forgotten_registers_again_with_its_next_renewal(server: Server) -> None:
+    await steps(server, 4)
+    # As a cluster is that was restored to a time before the node was there.
+    server.forgotten = True
+    await steps(server, 4)
+    assert not server.forgotten
