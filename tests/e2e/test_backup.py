@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from real_cluster import IMAGE, TIPHYS, RealCluster, build_image, leftovers, until
+from second_machine import second_machine
 
 pytestmark = pytest.mark.root
 
@@ -299,3 +300,32 @@ def test_three_control_planes_come_back_after_all_were_lost(images: Path, tmp_pa
         running(cluster, 3)
     finally:
         purge(name)
+
+
+def test_a_worker_that_lived_on_serves_the_restored_cluster(cluster: RealCluster, images: Path, tmp_path: Path):
+    place = tmp_path / "place"
+    cluster.tiphys("backup", "configure", cluster.name, "--to", str(place))
+    words = cluster.tiphys("token", "create", cluster.name, "--print-join-command").split()[2:]
+    base = tmp_path / "machine"
+    base.mkdir()
+
+    def ready() -> bool:
+        nodes = {node["metadata"]["name"]: node for node in cluster.get("nodes")["items"]}
+        conditions = nodes.get(machine.name, {}).get("status", {}).get("conditions", ())
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+    with second_machine(base) as machine, machine.process("agent", *words):
+        until(ready, "the worker is Ready", 60)
+        revision = int(cluster.get("node", machine.name)["metadata"]["resourceVersion"])
+
+        def shipped() -> bool:
+            found = json.loads(cluster.tiphys("backup", "list", cluster.name, "-o", "json"))["history"]
+            return bool(found) and found["last"] >= revision
+
+        until(shipped, "the worker at the destination")
+        destroy(cluster)
+        cluster.tiphys("restore", str(place))
+        build_image(cluster, images)
+        # Nobody told it: it finds the cluster where it was, and its own certificate is still one of it.
+        until(ready, "the worker is back", 60)
+        running(cluster, 2)

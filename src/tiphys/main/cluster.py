@@ -220,6 +220,31 @@ class Cluster:
             settings = msgspec.structs.replace(settings, address=str(settings.underlay[1]))
         return settings
 
+    def like(self, settings: Settings, old: Settings) -> Settings:
+        """A new cluster's settings with the numbers of an old one, as far as they are free here, and its choices.
+
+        Whoever knew the old one by its address and ports finds the new one there; networks follow from the index.
+        """
+        others = [other for other in _known() if other.name != self.name]
+        used = {port for other in others for port in other.ports}
+        ports = {
+            name: wanted
+            for name in ("api_port", "kubelet_port", "etcd_port")
+            if (wanted := getattr(old, name)) and getattr(settings, name) and wanted not in used and _is_free(wanted)
+        }
+        index = settings.index if old.index in {other.index for other in others} else old.index
+        moved = msgspec.structs.replace(settings, index=index, **ports)
+        places = {str(settings.underlay[n]): str(moved.underlay[n]) for n in range(settings.underlay.num_addresses)}
+        address = places.get(settings.address, settings.address)
+        return msgspec.structs.replace(
+            moved,
+            address=old.address if _is_ours(old.address) else address,
+            virtual_address=places.get(settings.virtual_address, settings.virtual_address),
+            removed=old.removed,
+            enable_admission_plugins=old.enable_admission_plugins,
+            disable_admission_plugins=old.disable_admission_plugins,
+        )
+
     def kept_in(self, settings: Settings, store: str) -> Settings:
         """The same settings with the state kept in another store, which has ports of its own where it needs them."""
         if settings.store == store:
@@ -302,6 +327,18 @@ def _is_free(port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("0.0.0.0", port))  # noqa: S104 - asks whether the port is free on any address
+        except OSError:
+            return False
+        return True
+
+
+def _is_ours(address: str) -> bool:
+    """Whether this machine has an address, other than on loopback."""
+    if ipaddress.ip_address(address).is_loopback:
+        return False
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
         except OSError:
             return False
         return True

@@ -26,7 +26,7 @@ from tiphys.main.backup.runner import archive_name
 from tiphys.main.backup.seal import BackupError
 from tiphys.main.backup.times import stamp
 from tiphys.main.backup.transform import Here, Network, records_for
-from tiphys.main.cluster import Cluster, ClusterError, Settings, clusters, write_private
+from tiphys.main.cluster import Cluster, ClusterError, Settings, write_private
 from tiphys.main.node_settings import nodes_of
 from tiphys.main.progress import Progress
 from tiphys.store import Record, Revision, Store, StoreError
@@ -155,29 +155,10 @@ def _settle(cluster: Cluster, old: Settings, wanted: Wanted) -> Settings:
     if cluster.exists:
         settings = cluster.kept_in(cluster.settings(), kept)
     else:
-        settings = cluster.create(old.nodes, kept, old.control_planes if kept == "etcd" else 1)
-        if old.index not in {other.settings().index for other in clusters() if other.name != cluster.name}:
-            settings = _indexed(settings, old.index)
-        settings = msgspec.structs.replace(
-            settings,
-            removed=old.removed,
-            enable_admission_plugins=old.enable_admission_plugins,
-            disable_admission_plugins=old.disable_admission_plugins,
-        )
+        settings = cluster.like(cluster.create(old.nodes, kept, old.control_planes if kept == "etcd" else 1), old)
     cluster.save(settings)
     cluster.unfinished.touch()
     return settings
-
-
-def _indexed(settings: Settings, index: int) -> Settings:
-    """With the networks that go with an index; an address within them moves along."""
-    moved = msgspec.structs.replace(settings, index=index)
-    places = {str(settings.underlay[n]): str(moved.underlay[n]) for n in range(settings.underlay.num_addresses)}
-    return msgspec.structs.replace(
-        moved,
-        address=places.get(settings.address, settings.address),
-        virtual_address=places.get(settings.virtual_address, settings.virtual_address),
-    )
 
 
 def _write_files(cluster: Cluster, files: Mapping[str, bytes], *, same: bool) -> None:
