@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from real_cluster import TIPHYS, RealCluster, build_image, leftovers, until
+from real_cluster import RealCluster, started, until
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
-    if os.geteuid() != 0:
-        pytest.skip("a real cluster needs root")
-    name = f"test-{secrets.token_hex(3)}"
-    made = RealCluster(name, Path(f"/etc/tiphys/{name}.kubeconfig"))
-    try:
-        made.tiphys("up", name)
-        build_image(made, tmp_path_factory.mktemp("image"))
+    with started("test", image=tmp_path_factory.mktemp("image")) as made:
         yield made
-    finally:
-        subprocess.run([TIPHYS, "down", name, "--purge"], check=False, timeout=120)
-    assert leftovers(name) == []
 
 
 @pytest.fixture(scope="session")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
     """A cluster of two nodes: the machine, and one in namespaces of its own."""
-    if os.geteuid() != 0:
-        pytest.skip("a real cluster needs root")
-    name = f"nodes-{secrets.token_hex(3)}"
-    made = RealCluster(name, Path(f"/etc/tiphys/{name}.kubeconfig"))
-    try:
-        made.tiphys("up", name, "--nodes", "2")
-        build_image(made, tmp_path_factory.mktemp("image"))
+    with started("nodes", "--nodes", "2", image=tmp_path_factory.mktemp("image")) as made:
         yield made
-    finally:
-        subprocess.run([TIPHYS, "down", name, "--purge"], check=False, timeout=120)
-    assert leftovers(name) == []
 
 
 @pytest.fixture

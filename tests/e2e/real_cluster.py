@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 TIPHYS = Path(sys.executable).with_name("tiphys")
 IMAGE = "tiphys-test-web:1"
@@ -105,6 +109,23 @@ def build_image(cluster: RealCluster, directory: Path, name: str = IMAGE) -> Non
     links = "\n".join(f"COPY busybox /bin/{applet}" for applet in _APPLETS)
     (directory / "Dockerfile").write_text(_DOCKERFILE.format(links=links))
     cluster.tiphys("image", "--cluster", cluster.name, "build", str(directory), "-t", name)
+
+
+@contextmanager
+def started(prefix: str, *words: str, image: Path | None = None) -> Iterator[RealCluster]:
+    """A cluster that `tiphys up NAME words...` makes, with our image in it if a directory is given to build it in."""
+    if os.geteuid() != 0:
+        pytest.skip("a real cluster needs root")
+    name = f"{prefix}-{secrets.token_hex(3)}"
+    made = RealCluster(name, Path(f"/etc/tiphys/{name}.kubeconfig"))
+    try:
+        made.tiphys("up", name, *words)
+        if image is not None:
+            build_image(made, image)
+        yield made
+    finally:
+        subprocess.run([TIPHYS, "down", name, "--purge"], check=False, timeout=120)
+    assert leftovers(name) == []
 
 
 def leftovers(name: str) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_cluster import TIPHYS, RealCluster, build_image, leftovers, until
+from real_cluster import TIPHYS, RealCluster, started, until
 from test_kubectl import web
 
 pytestmark = pytest.mark.root
@@ -20,20 +20,12 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture(scope="module")
 def planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
-    if os.geteuid() != 0:
-        pytest.skip("a real cluster needs root")
-    name = f"planes-{secrets.token_hex(3)}"
-    made = RealCluster(name, Path(f"/etc/tiphys/{name}.kubeconfig"))
-    try:
-        made.tiphys("up", name, "--control-planes", "3", "--nodes", "4")
-        build_image(made, tmp_path_factory.mktemp("image"))
+    directory = tmp_path_factory.mktemp("image")
+    with started("planes", "--control-planes", "3", "--nodes", "4", image=directory) as made:
         made.kubectl("apply", "-f", "-", stdin=web("web", 4))
         made.kubectl("expose", "deployment", "web", "--port=80")
         made.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
         yield made
-    finally:
-        subprocess.run([TIPHYS, "down", name, "--purge"], check=False, timeout=120)
-    assert leftovers(name) == []
 
 
 def leader(planes: RealCluster) -> str:

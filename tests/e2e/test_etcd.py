@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_cluster import TIPHYS, RealCluster, build_image, leftovers, until
+from real_cluster import RealCluster, started, until
 
 pytestmark = pytest.mark.root
 
 
 @pytest.fixture(scope="module")
 def on_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
-    name = f"etcd-{secrets.token_hex(3)}"
-    made = RealCluster(name, Path(f"/etc/tiphys/{name}.kubeconfig"))
-    try:
-        made.tiphys("up", name, "--store", "etcd")
-        build_image(made, tmp_path_factory.mktemp("image"))
+    with started("etcd", "--store", "etcd", image=tmp_path_factory.mktemp("image")) as made:
         yield made
-    finally:
-        subprocess.run([TIPHYS, "down", name, "--purge"], check=False, timeout=120)
-    assert leftovers(name) == []
 
 
 def test_pods_run_on_it(on_etcd: RealCluster):

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from real_cluster import IMAGE, TIPHYS, RealCluster, build_image, leftovers, until
+from real_cluster import IMAGE, TIPHYS, RealCluster, started, until
 from test_kubectl import web
 from test_nodes import fetch, placed, ready, spread
 
@@ -27,17 +27,8 @@ UNREACHABLE = "node.kubernetes.io/unreachable"
 @pytest.fixture(scope="module")
 def trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
     """A cluster of three nodes."""
-    if os.geteuid() != 0:
-        pytest.skip("a real cluster needs root")
-    name = f"loss-{secrets.token_hex(2)}"
-    made = RealCluster(name, Path(f"/etc/tiphys/{name}.kubeconfig"))
-    try:
-        made.tiphys("up", name, "--nodes", "3")
-        build_image(made, tmp_path_factory.mktemp("image"))
+    with started("loss", "--nodes", "3", image=tmp_path_factory.mktemp("image")) as made:
         yield made
-    finally:
-        subprocess.run([TIPHYS, "down", name, "--purge"], check=False, timeout=120)
-    assert leftovers(name) == []
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from real_cluster import IMAGE, TIPHYS, RealCluster, build_image, leftovers, until
+from real_cluster import IMAGE, TIPHYS, RealCluster, build_image, leftovers, started, until
 from second_machine import Machine, second_machine
 
 from tiphys.main.leaf import Leaf, leaf_of, made_by, make_request, new_key, pem, pin_of
@@ -30,17 +30,8 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
-    if os.geteuid() != 0:
-        pytest.skip("a real cluster needs root")
-    name = f"join-{secrets.token_hex(3)}"
-    made = RealCluster(name, Path(f"/etc/tiphys/{name}.kubeconfig"))
-    try:
-        made.tiphys("up", name)
-        build_image(made, tmp_path_factory.mktemp("image"))
+    with started("join", image=tmp_path_factory.mktemp("image")) as made:
         yield made
-    finally:
-        subprocess.run([TIPHYS, "down", name, "--purge"], check=False, timeout=120)
-    assert leftovers(name) == []
 
 
 @pytest.fixture
