@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -15,16 +14,16 @@ from typing import Any
 
 import msgspec
 
-from tiphys.main.backup import catalog, history, source
+from tiphys.main.backup import catalog, configuring, history, source
 from tiphys.main.backup import settings as configured
 from tiphys.main.backup.archive import Archive, Digest, Head, Manifest
 from tiphys.main.backup.catalog import BACKUPS
 from tiphys.main.backup.destination import Destination
 from tiphys.main.backup.history import Material, Point
+from tiphys.main.backup.options import add_bucket_options, check_root, passphrase_in, place_in
 from tiphys.main.backup.runner import archive_name, full_backups
 from tiphys.main.backup.seal import BackupError, Passphrase
-from tiphys.main.backup.settings import BackupSettings
-from tiphys.main.backup.times import shown_span, span, stamp
+from tiphys.main.backup.times import stamp
 from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError
 
 Found = dict[str, Any]
@@ -44,11 +43,6 @@ def backup(arguments: Sequence[str]) -> int:
     return 0
 
 
-def check_root() -> None:
-    if os.geteuid() != 0:
-        raise BackupError("a cluster and its backups are root's; run it with sudo")
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("tiphys backup", description="Backups of a cluster, taken while it runs.")
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -61,8 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--from", dest="place", metavar="DEST", help="where they are (default: as configured)")
     listing.set_defaults(run=_list)
     configure = verbs.add_parser("configure", help="say where a cluster is backed up to while it runs, or show it")
-    _add_settings(configure)
-    configure.set_defaults(run=_configure)
+    configuring.add_settings(configure)
+    configure.set_defaults(run=configuring.configure)
     for verb in (create, listing, configure):
         verb.add_argument("name", nargs="?", default=DEFAULT_NAME, help="the cluster's name (default: %(default)s)")
         add_bucket_options(verb)
@@ -74,38 +68,6 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--passphrase-file", type=Path, metavar="FILE", help="its first line is the passphrase")
         verb.add_argument("-o", "--output", choices=("json",), help="for scripts")
     return parser
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--to", metavar="DEST", help="a directory, s3://BUCKET/PREFIX, or '' for beside the state")
-    parser.add_argument(
-        "--continuous", action=argparse.BooleanOptionalAction, help="ship every change within about a second"
-    )
-    parser.add_argument(
-        "--every", type=span, metavar="SPAN", help="write a full backup that often: 6h, 1d; 0 for never"
-    )
-    parser.add_argument("--keep", type=span, metavar="SPAN", help="how far back one can go: 12h, 7d")
-    parser.add_argument("--keep-megabytes", type=int, metavar="N", help="the most that the history may take; 0 for any")
-
-
-def add_bucket_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--endpoint", metavar="URL", help="of the S3-compatible store (default: AWS')")
-    parser.add_argument("--region", help="of the bucket (default: us-east-1)")
-    parser.add_argument(
-        "--credentials", metavar="FILE", help="with aws_access_key_id and aws_secret_access_key (default: environment)"
-    )
-
-
-def passphrase_in(options: argparse.Namespace) -> Passphrase | None:
-    return Passphrase.read(options.passphrase_file) if options.passphrase_file else None
-
-
-def place_in(options: argparse.Namespace, place: str) -> Destination:
-    """A destination named on the command line."""
-    wanted = BackupSettings(
-        endpoint=options.endpoint or "", region=options.region or "", credentials=options.credentials or ""
-    )
-    return configured.open_destination(place if "://" in place else os.path.abspath(place), wanted)
 
 
 def _create(options: argparse.Namespace) -> Found:
@@ -247,61 +209,3 @@ async def _history(destination: Destination, passphrase: Passphrase | None) -> F
     return {
         "since": stamp(first.time), "revision": first.revision, "until": stamp(at), "last": last, "bytes": size
     }  # fmt: skip
-
-
-def _configure(options: argparse.Namespace) -> Found:
-    cluster = Cluster(options.name)
-    cluster.settings()
-    before = configured.load(cluster)
-    wanted = _changed(before, options)
-    # What cannot be opened is refused here, and not by the server later.
-    configured.passphrase_of(wanted)
-    asyncio.run(_probe(configured.destination_of(cluster, wanted)))
-    if wanted != before:
-        configured.save(cluster, wanted)
-        _tell(cluster)
-    found: Found = msgspec.to_builtins(wanted)
-    return {**found, "text": described(cluster, wanted)}
-
-
-def _changed(before: BackupSettings, options: argparse.Namespace) -> BackupSettings:
-    given = {
-        "destination": options.to, "continuous": options.continuous, "every": options.every, "keep": options.keep,
-        "endpoint": options.endpoint, "region": options.region,
-        "credentials": options.credentials and os.path.abspath(options.credentials),
-        "passphrase": options.passphrase_file and os.path.abspath(options.passphrase_file),
-        "keep_bytes": None if options.keep_megabytes is None else options.keep_megabytes * 2**20,
-    }  # fmt: skip
-    if options.to and options.keep_megabytes is None and not before.destination:
-        # The bound of the default is there for the disk that the cluster itself lives on.
-        given["keep_bytes"] = 0
-    return msgspec.structs.replace(before, **{name: value for name, value in given.items() if value is not None})
-
-
-async def _probe(destination: Destination) -> None:
-    try:
-        await destination.list(BACKUPS)
-    finally:
-        await destination.close()
-
-
-def _tell(cluster: Cluster) -> None:
-    """Make the servers on this machine read their settings again."""
-    from tiphys.main.node_settings import nodes_of
-    from tiphys.node import process
-
-    for node in nodes_of(cluster, cluster.settings()):
-        identity = process.load(node.pidfile("server")) if node.control_plane else None
-        if identity is not None:
-            identity.signal(signal.SIGHUP)
-
-
-def described(cluster: Cluster, wanted: BackupSettings) -> str:
-    """What is configured, in one line."""
-    parts = ["every change within about a second"] if wanted.continuous else []
-    parts += [f"all of it every {shown_span(wanted.every)}"] if wanted.every else []
-    kept = f"kept for {shown_span(wanted.keep)}" + (
-        f", the history in at most {wanted.keep_bytes / 2**20:.0f} MiB" if wanted.keep_bytes else ""
-    )
-    place = wanted.destination or cluster.state / "backup"
-    return f"{cluster.name} is backed up to {place}: {' and '.join(parts)}, {kept}" if parts else f"{cluster.name}: off"

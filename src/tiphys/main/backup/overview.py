@@ -10,7 +10,7 @@ from typing import Any
 
 from tiphys.main.backup import catalog
 from tiphys.main.backup import settings as configured
-from tiphys.main.backup.command import described
+from tiphys.main.backup.configuring import described
 from tiphys.main.backup.destination import Directory
 from tiphys.main.backup.runner import full_backups, problem_file
 from tiphys.main.backup.seal import BackupError

@@ -8,8 +8,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tiphys.main.backup.command import add_bucket_options, check_root, found_at
+from tiphys.main.backup.command import found_at
 from tiphys.main.backup.history import Point
+from tiphys.main.backup.options import add_bucket_options, check_root
 from tiphys.main.backup.restore import Wanted
 from tiphys.main.backup.restore import restore as make
 from tiphys.main.backup.times import moment

@@ -12,8 +12,8 @@ import orjson
 
 from tiphys.api.resource import Json
 from tiphys.cli.errors import CliError, ServerError, explain
-from tiphys.main.backup.command import check_root
 from tiphys.main.backup.history import Point
+from tiphys.main.backup.options import check_root
 from tiphys.main.backup.times import moment, span, stamp
 from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError
 from tiphys.main.undo import past
