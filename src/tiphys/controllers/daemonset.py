@@ -70,16 +70,20 @@ class DaemonSetController:
         """Seconds until a pod that ended may be replaced. The status is written also where a pod was refused."""
         meta = owner.metadata
         due, wait = self._due(meta, planned.ended)
+        failure: ApiError | None = None
         try:
             await self._pods.delete(meta, [*planned.delete, *due])
             await self._create(owner, template_of(revision), revision.metadata.labels.get(HASH, ""), planned.create)
-        finally:
-            if planned.status:
-                try:
-                    patch = {"metadata": {"uid": meta.uid}, "status": planned.status}
-                    await self._client.patch(meta, patch, subresource="status")
-                except NotFound:
-                    wait = None
+        except ApiError as error:
+            failure = error
+        if planned.status:
+            try:
+                patch = {"metadata": {"uid": meta.uid}, "status": planned.status}
+                await self._client.patch(meta, patch, subresource="status")
+            except NotFound:
+                return None
+        if failure is not None:
+            raise failure
         return wait
 
     async def _create(self, owner: DaemonSet, template: Json, hash_: str, nodes: Sequence[str]) -> None:

@@ -30,11 +30,13 @@ R = TypeVar("R", bound=msgspec.Struct)
 
 
 class OwnedPods(Generic[R]):
-    """`selector` gives what an owner selects."""
+    """`selector` gives what an owner selects; with `member`, others than those that it is true of are left alone."""
 
     def __init__(
-        self, context: Context, resource: ResourceType[R], owners: Informer[R], selector: Callable[[R], LabelSelector]
-    ) -> None:
+        self, context: Context, resource: ResourceType[R], owners: Informer[R], selector: Callable[[R], LabelSelector],
+        *, member: Callable[[R, Pod], bool] | None = None,
+    ) -> None:  # fmt: skip
+        self._member = member
         self._context, self._resource, self._owners, self._selector = context, resource, owners, selector
         owners.add_index(NAMESPACE, by_namespace)
         self.informer = context.watch(PODS, self._keys_of)
@@ -43,11 +45,11 @@ class OwnedPods(Generic[R]):
 
     async def of(self, owner: R) -> Sequence[Pod]:
         """What `owner` owns, after adopting what it selects and releasing what it no longer does."""
-        meta = meta_of(owner)
-        claimed = claim(
-            meta, self._selector(owner),
-            self.informer.by(CONTROLLER, meta.uid), self.informer.by(ORPHANS, meta.namespace),
-        )  # fmt: skip
+        meta, member = meta_of(owner), self._member
+        owned, orphans = self.informer.by(CONTROLLER, meta.uid), self.informer.by(ORPHANS, meta.namespace)
+        if member is not None:
+            owned, orphans = ([pod for pod in pods if member(owner, pod)] for pods in (owned, orphans))
+        claimed = claim(meta, self._selector(owner), owned, orphans)
         await carry_out(claimed, meta, self._owner_client, self.client)
         return claimed.owned
 
@@ -58,7 +60,7 @@ class OwnedPods(Generic[R]):
         about = reference(self._resource.api_version, self._resource.kind, owner)
         self._context.recorder.record(about, reason, text, warning=warning)
 
-    async def create(self, owner: ObjectMeta, pod: Json, *, what: str = "Created pod") -> Pod:
+    async def create(self, owner: ObjectMeta, pod: Json) -> Pod:
         """Raises ApiError, which an event has told of unless the namespace is going."""
         try:
             made: Pod = await self.client.create(pod)
@@ -66,7 +68,7 @@ class OwnedPods(Generic[R]):
             if not ending(error):
                 self.record(owner, "FailedCreate", f"Error creating: {error.message}", warning=True)
             raise
-        self.record(owner, "SuccessfulCreate", f"{what}: {made.metadata.name}")
+        self.record(owner, "SuccessfulCreate", f"Created pod: {made.metadata.name}")
         return made
 
     async def delete(self, owner: ObjectMeta, pods: Iterable[Pod]) -> None:

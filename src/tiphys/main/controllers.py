@@ -30,6 +30,7 @@ from tiphys.controllers.replicationcontroller import ReplicationControllerContro
 from tiphys.controllers.resourcequota import ResourceQuotaController
 from tiphys.controllers.root_ca import RootCaPublisher
 from tiphys.controllers.serviceaccount import ServiceAccountController
+from tiphys.controllers.statefulset import StatefulSetController
 from tiphys.controllers.taint_eviction import TaintEvictionController
 from tiphys.controllers.token_cleaner import TokenCleanerController
 from tiphys.controllers.tokens import TokenController
@@ -67,6 +68,7 @@ def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Con
     add(ReplicaSetController)
     add(ReplicationControllerController)
     add(DaemonSetController)
+    add(StatefulSetController)
     add(EndpointSliceController)
     add(EndpointsController)
     add(EndpointSliceMirroringController)

@@ -190,6 +190,13 @@ _CONTROLLERS: dict[str, Sequence[str]] = {
         f"create delete {_READ} patch | core | pods",
         f"create delete {_READ} patch update | apps | controllerrevisions",
     ),
+    "statefulset-controller": (
+        f"{_READ} | apps | statefulsets",
+        "update patch | apps | statefulsets/finalizers statefulsets/status",
+        f"create delete {_READ} patch update | core | pods",
+        f"create delete {_READ} patch update | apps | controllerrevisions",
+        f"create {_READ} patch update | core | persistentvolumeclaims",
+    ),
     "endpoint-controller": (
         f"{_READ} | core | pods services",
         f"create delete {_READ} update patch | core | endpoints",
