@@ -11,9 +11,10 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tiphys.base.clock import SystemClock
-from tiphys.main import etcd, machine, up
+from tiphys.main import etcd, up
 from tiphys.main.backup import source
 from tiphys.main.backup.seal import BackupError
 from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError, Settings
@@ -21,7 +22,9 @@ from tiphys.main.node_settings import NodeSettings, nodes_of
 from tiphys.main.pki import Pki
 from tiphys.main.progress import Progress
 from tiphys.store import StoreError
-from tiphys.store.etcd import EtcdStore
+
+if TYPE_CHECKING:
+    from tiphys.store.etcd import EtcdStore
 
 _GRACE = 10.0
 MIGRATED = ".migrated"
@@ -96,6 +99,8 @@ async def start_etcd(cluster: Cluster, settings: Settings) -> EtcdStore:
     """Start a new etcd of one member, the first control plane's, and connect to it."""
     first, *others = nodes_of(cluster, settings)
     if others:
+        from tiphys.main import machine
+
         # It may be reached at the address that the machine has on the network of its nodes.
         await machine.ensure(cluster, settings, others)
     Pki(cluster.pki).ensure(cluster.name, {}, {etcd.CA: etcd.leaves([first.address])})

@@ -11,8 +11,6 @@ from pathlib import Path
 from tiphys.main.backup.command import found_at
 from tiphys.main.backup.history import Point
 from tiphys.main.backup.options import add_bucket_options, check_root
-from tiphys.main.backup.restore import Wanted
-from tiphys.main.backup.restore import restore as make
 from tiphys.main.backup.times import moment
 from tiphys.main.cluster import ClusterError
 from tiphys.main.progress import Progress
@@ -50,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _restore(options: argparse.Namespace, progress: Progress) -> None:
+    from tiphys.main.backup.restore import Wanted
+    from tiphys.main.backup.restore import restore as make
+
     with tempfile.TemporaryDirectory(prefix="tiphys-restore-") as scratch:
         point = Point(options.revision, options.at)
         material = asyncio.run(found_at(options, options.source, point, Path(scratch)))
