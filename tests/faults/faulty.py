@@ -56,6 +56,15 @@ class Faulty:
         self.cluster.kubectl("wait", "--for=condition=Ready", "pod/visitor", "--timeout=60s")
 
     @property
+    def pki(self) -> str:
+        return str(Cluster(self.cluster.name).pki)
+
+    @property
+    def virtual(self) -> str:
+        """The URL of the virtual address."""
+        return self._settings.server_url
+
+    @property
     def urls(self) -> list[str]:
         return [f"https://{self._settings.underlay[plane]}:{self._settings.api_port}" for plane in range(1, PLANES + 1)]
 
@@ -63,17 +72,17 @@ class Faulty:
     def load(self, seed: int, clients: int = 8, rate: float = 12.0) -> Iterator[Load]:
         """Clients at work; the history is in it after the context. Every fourth one knows the virtual address only."""
         turns = [_turned(self.urls, number) for number in range(clients)]
-        turns[::4] = [[self._settings.server_url]] * len(turns[::4])
+        turns[::4] = [[self.virtual]] * len(turns[::4])
         with tempfile.TemporaryDirectory() as scratch:
             result = Path(scratch) / "history.json"
             plan = Plan(
-                pki=str(Cluster(self.cluster.name).pki), clients=turns,
+                pki=self.pki, clients=turns,
                 watchers=[_turned(self.urls, number) for number in range(PLANES)],
                 run=secrets.token_hex(3), keys=12, rate=rate, seed=seed, result=str(result),
             )  # fmt: skip
             words = [str(_HERE / "load.py"), msgspec.json.encode(plan).decode()]
             load = Load()
-            with _running(self._on_worker(words)):
+            with running(self.on_worker(words)):
                 yield load
             load.history = msgspec.json.decode(result.read_bytes(), type=History)
 
@@ -81,11 +90,11 @@ class Faulty:
     def visited(self, pause: float = 0.02) -> Iterator[Visits]:
         address = self.cluster.get("service", "web")["spec"]["clusterIP"]
         visits, said = Visits(), []
-        with _running(self._in_pod("visitor", [str(_HERE / "visitor.py"), address, str(pause)]), said):
+        with running(self._in_pod("visitor", [str(_HERE / "visitor.py"), address, str(pause)]), said):
             yield visits
         visits.answers, visits.failures = int(said[0]), said[1:]
 
-    def _on_worker(self, words: Sequence[str]) -> list[str]:
+    def on_worker(self, words: Sequence[str]) -> list[str]:
         return ["ip", "netns", "exec", f"tiphys-{self.cluster.name}-{NODES}", sys.executable, *words]
 
     def _in_pod(self, pod: str, words: Sequence[str]) -> list[str]:
@@ -102,7 +111,7 @@ def _turned(urls: Sequence[str], by: int) -> list[str]:
 
 
 @contextmanager
-def _running(command: Sequence[str], said: list[str] | None = None) -> Iterator[None]:
+def running(command: Sequence[str], said: list[str] | None = None) -> Iterator[None]:
     """A process that says "ready", works, and says its last words when it is told to stop."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -148,4 +157,4 @@ def ready(cluster: RealCluster) -> None:
     until(lambda: len(cluster.get("endpoints", "kubernetes")["subsets"][0]["addresses"]) == PLANES, "all servers")
 
 
-__all__ = ["Faulty", "Load", "Visits", "ready"]
+__all__ = ["Faulty", "Load", "Visits", "ready", "running"]
