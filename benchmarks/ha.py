@@ -1,10 +1,10 @@
 """`make bench-ha`: what the loss of control planes and nodes costs, as medians and 99th percentiles, on this machine.
 
-A cluster of three control planes and two workers, namespaces as machines, with a web app on the workers. Again and again
-all processes of the active control plane are killed: how long clients cannot write that know all servers, and those that
-know the virtual address only; until the next controllers and scheduler have placed a new pod; visits of a pod to the
-Service meanwhile. Then a worker dies: until its pods run on the other one. Then every kind of fault at random under load,
-with the history checked. Needs root.
+A cluster of three control planes and two workers, namespaces as machines, with a web app on the workers. Again and
+again all processes of the active control plane are killed: how long clients cannot write that know all servers, and
+those that know the virtual address only; until the next controllers and scheduler have placed a new pod; visits of a
+pod to the Service meanwhile. Then a worker dies: until its pods run on the other one. Then every kind of fault at
+random under load, with the history checked. Needs root.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / place) for place in ("e2e", "faults")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "e2e"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "faults"))
 from faulty import NODES, PLANES, Faulty, ready, running
 from history import check, report
 from nemesis import ROLES, Nemesis
@@ -46,9 +48,8 @@ _HERE = str(Path(__file__))
 def show(what: str, values: Sequence[float], target: float) -> None:
     """Where there are less than a hundred, the 99th percentile is the worst."""
     worst = sorted(values)[min(len(values) - 1, int(len(values) * 0.99))]
-    print(
-        f"{what:64} {statistics.median(values):6.2f} s  p99 {worst:6.2f} s  (at most {target:g} s; {len(values)} times)"
-    )
+    figures = f"{statistics.median(values):6.2f} s  p99 {worst:6.2f} s"
+    print(f"{what:64} {figures}  (at most {target:g} s; {len(values)} times)", flush=True)
 
 
 async def probe(pki: str, *servers: str) -> None:
@@ -60,8 +61,8 @@ async def probe(pki: str, *servers: str) -> None:
     print("ready", flush=True)
     while not stop.is_set():
         number += 1
-        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"probe-{os.getpid()}", "namespace": "faults"},
-                "data": {"n": str(number)}}  # fmt: skip
+        meta = {"name": f"probe-{os.getpid()}", "namespace": "faults"}
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"n": str(number)}}
         try:
             await maps.apply(body)
             times.append(time.monotonic())
@@ -85,7 +86,7 @@ def probing(faulty: Faulty, servers: Sequence[str]) -> Iterator[list[float]]:
 def gap(times: Sequence[float], begun: float) -> float:
     """The longest time without an acknowledged write around and after a moment."""
     around = [at for at in times if at > begun - 0.5]
-    return max(later - earlier for earlier, later in zip(around, around[1:], strict=False))
+    return max(later - earlier for earlier, later in pairwise(around))
 
 
 def deployment(name: str) -> dict:

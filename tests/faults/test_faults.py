@@ -1,4 +1,4 @@
-"""Every kind of fault under load: no acknowledged write is lost, nothing goes back, watches have no gap, visits work."""
+"""Every kind of fault under load: no acknowledged write is lost, nothing goes back, no watch has a gap, visits work."""
 
 from __future__ import annotations
 
