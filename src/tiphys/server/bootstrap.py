@@ -16,12 +16,14 @@ import orjson
 
 from tiphys.api import errors
 from tiphys.api.resource import Json
+from tiphys.base.backoff import Backoff
 from tiphys.client.transport import Transport
 from tiphys.server import policy
 
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _SYSTEM_CLASSES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+_TRIES, _AGAIN = 6, Backoff(0.02, 1.0)
 AUTO_UPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 
 
@@ -96,12 +98,21 @@ async def _create_all(transport: Transport, wanted: Iterable[tuple[str, Json]]) 
 
 async def _create(transport: Transport, path: str, obj: Json) -> bool:
     """Create what is missing, unless another server does so at the same time; whether it was."""
-    try:
-        await transport.send("GET", f"{path}/{obj['metadata']['name']}")
-    except errors.NotFound:
-        with suppress(errors.AlreadyExists):
-            await transport.send("POST", path, body=orjson.dumps(obj))
-            return True
+    for failures in range(_TRIES):
+        try:
+            await transport.send("GET", f"{path}/{obj['metadata']['name']}")
+            return False
+        except errors.NotFound:
+            try:
+                await transport.send("POST", path, body=orjson.dumps(obj))
+                return True
+            except errors.AlreadyExists:
+                return False
+            except errors.Invalid:
+                # Another server has taken the Service's address, and is about to store it.
+                if failures == _TRIES - 1:
+                    raise
+        await asyncio.sleep(_AGAIN.delay(failures))
     return False
 
 
