@@ -30,13 +30,16 @@ R = TypeVar("R", bound=msgspec.Struct)
 
 
 class OwnedPods(Generic[R]):
-    """`selector` gives what an owner selects; with `member`, others than those that it is true of are left alone."""
+    """`selector` gives what an owner selects; with `member`, others than those that it is true of are left alone.
+
+    Pods that are adopted get the `finalizer`.
+    """
 
     def __init__(
         self, context: Context, resource: ResourceType[R], owners: Informer[R], selector: Callable[[R], LabelSelector],
-        *, member: Callable[[R, Pod], bool] | None = None,
+        *, member: Callable[[R, Pod], bool] | None = None, finalizer: str = "",
     ) -> None:  # fmt: skip
-        self._member = member
+        self._member, self._finalizer = member, finalizer
         self._context, self._resource, self._owners, self._selector = context, resource, owners, selector
         owners.add_index(NAMESPACE, by_namespace)
         self.informer = context.watch(PODS, self._keys_of)
@@ -51,6 +54,12 @@ class OwnedPods(Generic[R]):
             owned, orphans = ([pod for pod in pods if member(owner, pod)] for pods in (owned, orphans))
         claimed = claim(meta, self._selector(owner), owned, orphans)
         await carry_out(claimed, meta, self._owner_client, self.client)
+        for pod in claimed.adopt if self._finalizer else ():
+            try:
+                patch = {"metadata": {"uid": pod.metadata.uid, "finalizers": [self._finalizer]}}
+                await self.client.patch(pod.metadata, patch, kind="strategic")
+            except NotFound:
+                continue
         return claimed.owned
 
     def owner_reference(self, owner: ObjectMeta) -> Json:

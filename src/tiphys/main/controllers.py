@@ -20,6 +20,7 @@ from tiphys.controllers.endpoints import EndpointsController
 from tiphys.controllers.endpointslice import EndpointSliceController
 from tiphys.controllers.endpointslicemirroring import EndpointSliceMirroringController
 from tiphys.controllers.garbage_collector import GarbageCollector
+from tiphys.controllers.job import JobController
 from tiphys.controllers.namespace import NamespaceController
 from tiphys.controllers.node_ipam import NodeIpam
 from tiphys.controllers.node_lifecycle import NodeLifecycleController
@@ -69,6 +70,7 @@ def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Con
     add(ReplicationControllerController)
     add(DaemonSetController)
     add(StatefulSetController)
+    add(JobController)
     add(EndpointSliceController)
     add(EndpointsController)
     add(EndpointSliceMirroringController)

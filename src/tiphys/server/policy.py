@@ -197,6 +197,11 @@ _CONTROLLERS: dict[str, Sequence[str]] = {
         f"create delete {_READ} patch update | apps | controllerrevisions",
         f"create {_READ} patch update | core | persistentvolumeclaims",
     ),
+    "job-controller": (
+        f"{_READ} update patch | batch | jobs",
+        "update patch | batch | jobs/finalizers jobs/status",
+        f"create delete {_READ} patch | core | pods",
+    ),
     "endpoint-controller": (
         f"{_READ} | core | pods services",
         f"create delete {_READ} update patch | core | endpoints",

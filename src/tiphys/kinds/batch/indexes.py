@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 _NUMBER = re.compile("[+-]?[0-9]+")
 
@@ -46,3 +46,29 @@ def overlap(completed: str, failed: str, completions: int) -> int | None:
         return None
     shared = (max(a, c) for a, b in left for c, d in right if a <= d and c <= b)
     return min(shared, default=None)
+
+
+def read_indexes(text: str, completions: int) -> set[int]:
+    """The indexes below `completions` that `text` names; what is not legal in it counts for nothing.
+
+    A Job may have shrunk since the text was written.
+    """
+    found: set[int] = set()
+    for part in text.split(",") if text else ():
+        bounds = part.split("-")
+        if len(bounds) <= 2 and all(_NUMBER.fullmatch(bound) for bound in bounds):
+            found.update(range(int(bounds[0]), min(int(bounds[-1]), completions - 1) + 1))
+    return found
+
+
+def format_indexes(indexes: Iterable[int]) -> str:
+    """As `1,3-5`: runs of three and more are written as intervals."""
+    runs: list[list[int]] = []
+    for index in sorted(indexes):
+        if runs and runs[-1][1] == index - 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    return ",".join(
+        str(first) if first == last else f"{first}{',' if last == first + 1 else '-'}{last}" for first, last in runs
+    )
