@@ -16,21 +16,23 @@ from tiphys.main.pki import Pki
 
 def entry(cluster: Cluster, settings: Settings) -> dict[str, Any]:
     """A kubeconfig with the credentials inside it, so that it can be carried elsewhere."""
-    pki = Pki(cluster.pki)
+    return document(cluster.name, settings.server_url, Pki(cluster.pki))
 
+
+def document(name: str, url: str, pki: Pki) -> dict[str, Any]:
     def inline(path: Path) -> str:
         return base64.b64encode(path.read_bytes()).decode()
 
-    user = f"{cluster.name}-admin"
+    user = f"{name}-admin"
     credentials = {
         "client-certificate-data": inline(pki.certificate("admin")), "client-key-data": inline(pki.key("admin")),
     }  # fmt: skip
-    server = {"server": settings.server_url, "certificate-authority-data": inline(pki.ca)}
+    server = {"server": url, "certificate-authority-data": inline(pki.ca)}
     return {
-        "apiVersion": "v1", "kind": "Config", "current-context": cluster.name,
-        "clusters": [{"name": cluster.name, "cluster": server}],
+        "apiVersion": "v1", "kind": "Config", "current-context": name,
+        "clusters": [{"name": name, "cluster": server}],
         "users": [{"name": user, "user": credentials}],
-        "contexts": [{"name": cluster.name, "context": {"cluster": cluster.name, "user": user}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": user}}],
     }  # fmt: skip
 
 
