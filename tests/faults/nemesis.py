@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -20,6 +21,8 @@ from real_cluster import RealCluster, until
 PLANES = (1, 2, 3)
 ROLES = ("server", "etcd", "agent", "containerd")
 _TABLE = "tiphys-fault"
+# Two segments of a write-ahead log, which etcd allocates beforehand, and some more.
+_DISK = "160M"
 
 
 class Nemesis:
@@ -96,6 +99,69 @@ class Nemesis:
         inside = ["ip", "netns", "exec", f"tiphys-{self._cluster.name}-{number}"] if number > 1 else []
         subprocess.run([*inside, "nft", "-f", "-"], input=rules, text=True, check=True)
 
+    @contextmanager
+    def bad_fsync(self, number: int, *inject: str) -> Iterator[None]:
+        """Have every fsync of a member of etcd fail or be slow, as strace's `inject` says, also when it begins anew."""
+        over = threading.Event()
+        tracing = threading.Thread(target=self._trace, args=(number, inject, over))
+        tracing.start()
+        try:
+            yield
+        finally:
+            over.set()
+            tracing.join()
+        self.mend()
+
+    def _trace(self, number: int, inject: Sequence[str], over: threading.Event) -> None:
+        calls = "fsync,fdatasync"
+        words = [
+            "strace",
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            f"trace={calls}",
+            "-e",
+            ":".join([f"inject={calls}", *inject]),
+        ]
+        tracer: subprocess.Popen[bytes] | None = None
+        while not over.wait(0.05):
+            if tracer is None or tracer.poll() is not None:
+                tracer = subprocess.Popen([*words, "-p", str(self.pid("etcd", number))], stderr=subprocess.DEVNULL)
+        if tracer is not None:
+            tracer.terminate()
+            tracer.wait()
+
+    @contextmanager
+    def full_disk(self, number: int) -> Iterator[None]:
+        """Let the member of a control plane that is a namespace write to a small disk of its own, and fill that."""
+        data = f"/var/lib/tiphys/{self._cluster.name}/nodes/{number}/etcd"
+        self.signal(number, signal.SIGKILL, "server", "etcd")
+        self._inside(number, "cp", "-a", data, f"{data}.kept")
+        self._inside(number, "mount", "-t", "tmpfs", "-o", f"size={_DISK}", "tmpfs", data)
+        try:
+            self._inside(number, "cp", "-a", f"{data}.kept/.", data)
+            self.mend()
+            self._inside(number, "dd", "if=/dev/zero", f"of={data}/filler", "bs=64K", check=False)
+            yield
+            self._inside(number, "rm", f"{data}/filler")
+            self.mend()
+        finally:
+            self.signal(number, signal.SIGKILL, "server", "etcd")
+            self._inside(
+                number,
+                "sh",
+                "-c",
+                f"cp -a {data} {data}.new && umount {data} && rm -r {data} {data}.kept && mv {data}.new {data}",
+            )
+            self.mend()
+
+    def _inside(self, number: int, *words: str, check: bool = True) -> None:
+        """Run a command in the mounts of a node that is a namespace."""
+        mounts = f"/run/tiphys/{self._cluster.name}/nodes/{number}/ns/mnt"
+        subprocess.run(["nsenter", f"--mount={mounts}", *words], check=check, stderr=subprocess.DEVNULL)
+
     def faults(self) -> dict[str, Callable[[], AbstractContextManager[None]]]:
         """Every fault by name; whom it meets is found out or drawn when it is called."""
         rng = self._rng
@@ -107,6 +173,9 @@ class Nemesis:
             "cut off the leader": lambda: self.cut_off(self.leader(), "in", "out"),
             "cut off a minority": lambda: self.cut_off(self.follower(), "in", "out"),
             "the leader hears nobody": lambda: self.cut_off(self.leader(), "in"),
+            "fsync fails": lambda: self.bad_fsync(rng.choice(PLANES), "error=EIO"),
+            "fsync takes a second": lambda: self.bad_fsync(rng.choice(PLANES), "delay_enter=1000000"),
+            "the disk is full": lambda: self.full_disk(rng.choice(PLANES[1:])),
             "nobody hears the leader": lambda: self.cut_off(self.leader(), "out"),
         }
         for role in ROLES:
