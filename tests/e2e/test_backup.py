@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,19 @@ def destroy(cluster: RealCluster) -> None:
     for role in ("server", "agent"):
         os.kill(cluster.pid(role), signal.SIGKILL)
     purge(cluster.name)
+
+
+@contextmanager
+def places_held() -> Iterator[None]:
+    """The last cluster of a machine takes its places away, and with them what a second machine mounted on them."""
+    places = [Path(parent, ".held") for parent in ("/var/lib/tiphys", "/run/tiphys", "/etc/tiphys")]
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        for place in places:
+            place.rmdir()
 
 
 def running(cluster: RealCluster, count: int) -> None:
@@ -314,7 +328,7 @@ def test_a_worker_that_lived_on_serves_the_restored_cluster(cluster: RealCluster
         conditions = nodes.get(machine.name, {}).get("status", {}).get("conditions", ())
         return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
-    with second_machine(base) as machine, machine.process("agent", *words):
+    with places_held(), second_machine(base) as machine, machine.process("agent", *words):
         until(ready, "the worker is Ready", 60)
         revision = int(cluster.get("node", machine.name)["metadata"]["resourceVersion"])
 
@@ -329,3 +343,10 @@ def test_a_worker_that_lived_on_serves_the_restored_cluster(cluster: RealCluster
         # Nobody told it: it finds the cluster where it was, and its own certificate is still one of it.
         until(ready, "the worker is back", 60)
         running(cluster, 2)
+        # Told that it lives, the cluster keeps it as it was.
+        uid = cluster.get("node", machine.name)["metadata"]["uid"]
+        revision = int(cluster.get("node", machine.name)["metadata"]["resourceVersion"])
+        until(shipped, "the worker at the destination")
+        cluster.tiphys("restore", str(place), "--force", "--keep-nodes")
+        assert cluster.get("node", machine.name)["metadata"]["uid"] == uid
+        until(ready, "the worker is still there", 60)
