@@ -21,7 +21,7 @@ async def durable(write: Awaitable[Revision], operation: str, resource: AnyResou
         stored(operation, resource.group_resource, perf_counter() - began)
         return revision
     except store.Unavailable as error:
-        raise errors.InternalError(f"the store did not take the write, nothing was changed: {error.reason}") from error
+        raise errors.InternalError(f"the store did not confirm the write: {error.reason}") from error
 
 
 def stale(call: Call) -> errors.Conflict:
