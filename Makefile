@@ -17,7 +17,7 @@ $(VENV)/.ready: pyproject.toml tools/install-packages
 	@touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready
-	PYTHON=$(PYTHON) tools/install-packages etcd-server:etcd etcd-client:etcdctl
+	PYTHON=$(PYTHON) tools/install-packages etcd-server:etcd etcd-client:etcdctl strace:strace
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[lint,test,prose]'
 	@touch $@
 

@@ -28,7 +28,7 @@ _DISK = "160M"
 class Nemesis:
     """`lasting`: for at least and at most how many seconds a fault lasts."""
 
-    def __init__(self, cluster: RealCluster, seed: int, lasting: tuple[float, float] = (2.0, 4.0)) -> None:
+    def __init__(self, cluster: RealCluster, seed: int, lasting: tuple[float, float] = (1.5, 3.0)) -> None:
         self._cluster, self._rng, self._lasting = cluster, random.Random(seed), lasting
         self.done: list[Fault] = []
 
@@ -58,6 +58,15 @@ class Nemesis:
     def killed(self, number: int, *roles: str) -> Iterator[None]:
         self.signal(number, signal.SIGKILL, *roles)
         yield
+        self.mend()
+
+    @contextmanager
+    def without_majority(self) -> Iterator[int]:
+        """Two of the three control planes are lost; the number of the one that is left."""
+        first, second, left = self._rng.sample(PLANES, 3)
+        for number in (first, second):
+            self.signal(number, signal.SIGKILL, *ROLES)
+        yield left
         self.mend()
 
     @contextmanager
@@ -197,7 +206,7 @@ class Nemesis:
             time.sleep(self._rng.uniform(*self._lasting))
         self.done.append(Fault(name, begun, time.monotonic()))
         # Some time in which all is well, so that what the next one does is its own.
-        time.sleep(1.0)
+        time.sleep(0.5)
 
 
 def _chain(way: str, link: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from tiphys.store import Revision, StoreError
+from tiphys.store import Revision
 
 
 class Newest:
@@ -19,7 +19,7 @@ class Newest:
         self._worker: asyncio.Task[None] | None = None
 
     async def __call__(self) -> Revision:
-        """A revision that was the last at some moment after the call. Raises StoreError."""
+        """A revision that was the last at some moment after the call. Raises StoreError, as `ask` does."""
         answer: asyncio.Future[Revision] = asyncio.get_running_loop().create_future()
         self._waiting.append(answer)
         if self._worker is None:
@@ -30,15 +30,14 @@ class Newest:
         try:
             while self._waiting:
                 asked, self._waiting = self._waiting, []
-                try:
-                    revision = await self._ask()
-                except StoreError as error:
-                    for answer in asked:
-                        if not answer.done():
-                            answer.set_exception(error)
-                else:
-                    for answer in asked:
-                        if not answer.done():
-                            answer.set_result(revision)
+                # Whatever goes wrong concerns those who wait: nobody may be left waiting.
+                (told,) = await asyncio.gather(self._ask(), return_exceptions=True)
+                for answer in asked:
+                    if answer.done():
+                        continue
+                    if isinstance(told, BaseException):
+                        answer.set_exception(told)
+                    else:
+                        answer.set_result(told)
         finally:
             self._worker = None

@@ -16,8 +16,8 @@ from tiphys.store.protocol import Revision, Unavailable
 
 M = TypeVar("M", bound=Message)
 # How long one try may take; the next ones get more. What was asked of a leader that is just lost, etcd forgets, and
-# lets whoever asked wait for seven seconds.
-_TRIES = (0.6, 0.8, 1.2, 2.4, 4.8)
+# lets whoever asked wait for seven seconds. Where there is no majority, all that is asked fails after these together.
+_TRIES = (0.6, 0.8, 1.2, 2.4)
 _SECONDS = 10.0
 _LIST_SECONDS = 60.0
 # Our keys begin with a slash; the one key below them marks a place in history.
