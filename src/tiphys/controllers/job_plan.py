@@ -1,7 +1,8 @@
 """What a Job's controller does next: one pure function over what the informers show.
 
 A finalizer holds every pod until the status has counted it, in steps that may be cut off anywhere: the uid of a pod
-that ended is written down as uncounted (or its index as completed), then its finalizer is taken off, then it is counted.
+that ended is written down as uncounted (or its index as completed), then its finalizer is taken off, then the uid is
+counted.
 An end is announced (SuccessCriteriaMet, FailureTarget), then reached when no pod is left.
 Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/
 """

@@ -14,8 +14,10 @@ from tiphys.controllers.certificate_approving import CertificateApprovingControl
 from tiphys.controllers.certificate_cleaner import CertificateCleanerController
 from tiphys.controllers.certificate_signing import CertificateSigningController
 from tiphys.controllers.clusterrole_aggregation import ClusterRoleAggregation
+from tiphys.controllers.cronjob import CronJobController
 from tiphys.controllers.daemonset import DaemonSetController
 from tiphys.controllers.deployment import DeploymentController
+from tiphys.controllers.disruption_budget import DisruptionController
 from tiphys.controllers.endpoints import EndpointsController
 from tiphys.controllers.endpointslice import EndpointSliceController
 from tiphys.controllers.endpointslicemirroring import EndpointSliceMirroringController
@@ -35,6 +37,7 @@ from tiphys.controllers.statefulset import StatefulSetController
 from tiphys.controllers.taint_eviction import TaintEvictionController
 from tiphys.controllers.token_cleaner import TokenCleanerController
 from tiphys.controllers.tokens import TokenController
+from tiphys.controllers.ttl_after_finished import TtlAfterFinishedController
 
 MakeContext = Callable[[str], Context]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -71,6 +74,9 @@ def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Con
     add(DaemonSetController)
     add(StatefulSetController)
     add(JobController)
+    add(CronJobController)
+    add(TtlAfterFinishedController)
+    add(DisruptionController)
     add(EndpointSliceController)
     add(EndpointsController)
     add(EndpointSliceMirroringController)

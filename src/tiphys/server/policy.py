@@ -202,6 +202,18 @@ _CONTROLLERS: dict[str, Sequence[str]] = {
         "update patch | batch | jobs/finalizers jobs/status",
         f"create delete {_READ} patch | core | pods",
     ),
+    "cronjob-controller": (
+        f"{_READ} update patch | batch | cronjobs",
+        "update patch | batch | cronjobs/finalizers cronjobs/status",
+        f"create delete {_READ} update patch | batch | jobs",
+    ),
+    "ttl-after-finished-controller": (f"delete {_READ} | batch | jobs",),
+    "disruption-controller": (
+        f"{_READ} | apps | deployments replicasets statefulsets",
+        f"{_READ} | core | pods replicationcontrollers",
+        f"{_READ} | policy | poddisruptionbudgets",
+        "update patch | policy | poddisruptionbudgets/status",
+    ),
     "endpoint-controller": (
         f"{_READ} | core | pods services",
         f"create delete {_READ} update patch | core | endpoints",

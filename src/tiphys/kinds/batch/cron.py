@@ -6,7 +6,9 @@ Source: https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#sch
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta, tzinfo
 
 MACROS = {
     "@yearly": "0 0 1 1 *",
@@ -31,6 +33,9 @@ _FIELDS = (
     (1, 12, _MONTHS),
     (0, 6, _DAYS),
 )
+_HOURS = 24
+# A 29th of February comes at the latest after eight years.
+_HORIZON_DAYS = 366 * 9
 _EVERY = re.compile(r"@every (?=\S)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
@@ -132,3 +137,55 @@ def _number(text: str, words: dict[str, int]) -> int:
     if int(text) < 0:
         raise ValueError(f"negative number ({int(text)}) not allowed: {text}")
     return int(text)
+
+
+def next_after(schedule: Schedule, moment: float, zone: tzinfo) -> float | None:
+    """The first time after `moment` (both in unix seconds) by the clocks of `zone`; None if there is none in years.
+
+    Times that clocks skip are skipped. Those that clocks show twice come once, unless the schedule is for every hour.
+    """
+    if schedule.every:
+        return float(int(moment) + schedule.every)
+    start = datetime.fromtimestamp(moment, zone)
+    for days in range(_HORIZON_DAYS):
+        day = start.date() + timedelta(days=days)
+        for found in _times(schedule, day, zone, start.hour if not days else 0) if _on(schedule, day) else ():
+            if found > moment:
+                return found
+    return None
+
+
+def latest(schedule: Schedule, after: float, until: float, zone: tzinfo) -> float | None:
+    """The last time after `after` and not after `until`, as `next_after` finds them."""
+    if schedule.every:
+        count = int(until - int(after)) // schedule.every
+        return float(int(after) + count * schedule.every) if count > 0 else None
+    first, last = (datetime.fromtimestamp(moment, zone).date() for moment in (after, until))
+    for days in range(min((last - first).days + 1, _HORIZON_DAYS)):
+        day = last - timedelta(days=days)
+        if _on(schedule, day):
+            found = [time for time in _times(schedule, day, zone, 0) if after < time <= until]
+            if found:
+                return found[-1]
+    return None
+
+
+def _on(schedule: Schedule, day: date) -> bool:
+    if day.month not in schedule.months:
+        return False
+    matches = (day.day in schedule.days, day.isoweekday() % 7 in schedule.weekdays)
+    return all(matches) if schedule.any_day or schedule.any_weekday else any(matches)
+
+
+def _times(schedule: Schedule, day: date, zone: tzinfo, first_hour: int) -> Iterator[float]:
+    """In their order, from `first_hour` on."""
+    folds = (0, 1) if len(schedule.hours) == _HOURS else (0,)
+    minutes = sorted(schedule.minutes)
+    for hour in sorted(hour for hour in schedule.hours if hour >= first_hour):
+        for fold in folds:
+            for minute in minutes:
+                local = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone, fold=fold)
+                moment = local.timestamp()
+                shown = datetime.fromtimestamp(moment, zone)
+                if (shown.hour, shown.minute, shown.fold) == (hour, minute, fold):
+                    yield moment
