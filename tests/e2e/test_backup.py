@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -95,6 +95,8 @@ def cluster(images: Path) -> Iterator[RealCluster]:
         purge(made.name)
         for path in Path("/var/backups/tiphys").glob(f"{made.name}-*"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+        with suppress(OSError):
+            Path("/var/backups/tiphys").rmdir()
 
 
 def test_a_backup_of_a_running_cluster_brings_back_all_of_it(cluster: RealCluster, images: Path, tmp_path: Path):
