@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test check demo test unit e2e bench bench-api bench-ha bench-nodes bench-scheduler conformance clean
+.PHONY: help setup setup-test check demo test unit e2e bench bench-api bench-backup bench-ha bench-nodes bench-scheduler conformance clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -53,6 +53,9 @@ bench-nodes: setup-test ## several nodes on this machine: start-up, memory, the 
 
 bench-ha: setup-test ## what the loss of control planes and nodes costs, and faults at random (needs root)
 	$(BIN)/python benchmarks/ha.py
+
+bench-backup: setup ## what backups, restoring and migrating cost, of 50,000 objects
+	$(BIN)/python benchmarks/backup.py
 
 bench-api: setup ## processor time of an API operation, over TLS with RBAC and admission
 	$(BIN)/python benchmarks/api.py

@@ -164,6 +164,8 @@ async def start(cluster: Cluster, progress: Progress, wanted: Wanted = Wanted())
     if len(nodes) > 1:
         progress.step(f"{len(nodes)} nodes, {len(planes)} of them control planes, on network {settings.underlay}")
         await machine.ensure(cluster, settings, nodes[1:])
+    if len(planes) > 1 and len(planes) % 2 == 0:
+        progress.step(f"{len(planes)} control planes bear the loss of no more than {len(planes) - 1} do: one more would")
     if len(planes) > 1:
         # They find each other on the network of the nodes.
         _start_first(cluster, settings, nodes[0])
