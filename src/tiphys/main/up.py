@@ -165,7 +165,7 @@ async def start(cluster: Cluster, progress: Progress, wanted: Wanted = Wanted())
         progress.step(f"{len(nodes)} nodes, {len(planes)} of them control planes, on network {settings.underlay}")
         await machine.ensure(cluster, settings, nodes[1:])
     if len(planes) > 1 and len(planes) % 2 == 0:
-        progress.step(f"{len(planes)} control planes bear the loss of no more than {len(planes) - 1} do: one more would")
+        progress.step(f"{len(planes)} control planes bear no greater loss than {len(planes) - 1}; add one")
     if len(planes) > 1:
         # They find each other on the network of the nodes.
         _start_first(cluster, settings, nodes[0])
