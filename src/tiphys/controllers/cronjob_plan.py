@@ -70,7 +70,11 @@ def _schedule(owner: CronJob, jobs: Sequence[Job], running: Sequence[Job], now: 
     if schedule.every and found is not None:
         upcoming = found + schedule.every
     planned.again = max(upcoming - now, 0.0) if upcoming is not None else None
-    if found is None or job_name(owner, found) in [job.metadata.name for job in jobs]:
+    if found is None:
+        return
+    if job_name(owner, found) in [job.metadata.name for job in jobs]:
+        # Made before, but not remembered: it must not be made again when the Job has gone.
+        planned.status["lastScheduleTime"] = rfc3339(found)
         return
     if spec.starting_deadline_seconds is not None and found + spec.starting_deadline_seconds < now:
         text = f"Missed scheduled time to start a job: {rfc3339(found)}"

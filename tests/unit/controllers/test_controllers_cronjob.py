@@ -196,8 +196,11 @@ async def test_a_job_that_was_made_but_not_remembered_is_not_made_again(crons: A
     await crons.create(JOBS, {"metadata": {"name": f"c-{moment}", "ownerReferences": [owner]}, "spec": spec})
     await later(crons)
     await crons.patch(CRON_JOBS, "c", {"spec": {"suspend": False}})
-    await status(crons, 1)
-    await jobs(crons, 1)
+    await status(crons, 1, lastScheduleTime="2023-11-14T22:30:00Z")
+    (held,) = await jobs(crons, 1)
+    await crons.delete(JOBS, held.metadata.name, propagation="Background")
+    await status(crons, 0)
+    assert await jobs(crons, 0) == []
 
 
 async def _event(cluster: Any, reason: str) -> bool:
