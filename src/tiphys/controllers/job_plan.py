@@ -247,11 +247,12 @@ def _account(view: View, end: End | None, planned: Plan) -> tuple[list[str], lis
     lost = end is not None and end.type != SUCCESS
     over = end is not None or job.metadata.deletion_timestamp is not None
     dropped = {pod.metadata.uid for pod in planned.drop}
+    # Their count of failures is still to be handed on.
+    waiting = set() if over else {pod.metadata.uid for pod in view.delayed.values()}
     release = []
     for pod in view.tracked:
         uid, ended = pod.metadata.uid, failed(job, pod)
-        waits = any(pod is each for each in view.delayed.values()) and not over
-        if uid in dropped or waits or not (over or ended or pod.status.phase == "Succeeded"):
+        if uid in dropped or uid in waiting or not (over or ended or pod.status.phase == "Succeeded"):
             continue
         if len(succeeded) + len(failing) >= _UNCOUNTED:
             break
