@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tiphys.kinds.core.node import Node
 from tiphys.scheduler.pod import CPU, EPHEMERAL, MEMORY, PODS, PodInfo, amount
+from tiphys.scheduler.population import Population
 
 Mask = npt.NDArray[np.bool_]
+Ids = npt.NDArray[np.intp]
 Scores = npt.NDArray[np.float64]
 _FIRST_COLUMNS = (CPU, MEMORY, EPHEMERAL, PODS)
 _GROWTH = 64
@@ -28,6 +31,18 @@ class Placed:
 
     info: PodInfo
     row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Domains:
+    """The values of one node label: `ids` numbers them row by row from 1, 0 is a node without; `size` counts the 0."""
+
+    ids: Ids
+    size: int
+
+    def sums(self, weights: npt.NDArray[Any]) -> Scores:
+        """By id, the sum of what each row has."""
+        return np.bincount(self.ids, weights=weights, minlength=self.size).astype(np.float64, copy=False)
 
 
 @dataclass(slots=True)
@@ -48,11 +63,13 @@ class Cluster:
         self.rows: list[Row | None] = []
         # Who has host ports: by protocol and number, then by address, how many pods of each row.
         self.ports: dict[tuple[str, int], dict[str, dict[int, int]]] = {}
+        self.population = Population()
         self.generation = 0
         self._row_of: dict[str, int] = {}
         self._free: list[int] = []
         self._placed: dict[str, Placed] = {}
         self._cached: dict[object, tuple[int, Mask]] = {}
+        self._domains: dict[str, tuple[int, Domains]] = {}
 
     def __len__(self) -> int:
         return len(self._row_of)
@@ -103,6 +120,7 @@ class Cluster:
         for info in entry.pods.values():
             self._placed.pop(info.key, None)
             self._count_ports(info, row, -1)
+            self.population.count(info, row, -1)
         self.rows[row] = None
         self._free.append(row)
         self.generation += 1
@@ -117,7 +135,7 @@ class Cluster:
                 entry = self.rows[known.row]
                 if entry is not None:
                     entry.pods[info.key] = info
-                if known.info.requests == info.requests and known.info.scored == info.scored:
+                if _counts_alike(known.info, info):
                     known.info = info
                     return True
             self.remove_pod(info.key)
@@ -158,6 +176,21 @@ class Cluster:
         self._cached[key] = (self.generation, mask)
         return mask
 
+    def domains(self, label: str) -> Domains:
+        """The nodes by the value that they have of a label, kept until a node's labels change."""
+        known = self._domains.get(label)
+        if known is not None and known[0] == self.generation:
+            return known[1]
+        numbers: dict[str, int] = {}
+        ids = np.zeros(len(self.rows), np.intp)
+        for row, node in self.nodes():
+            value = node.metadata.labels.get(label)
+            if value is not None:
+                ids[row] = numbers.setdefault(value, len(numbers) + 1)
+        made = Domains(ids, len(numbers) + 1)
+        self._domains[label] = (self.generation, made)
+        return made
+
     def _count(self, info: PodInfo, row: int, sign: int) -> None:
         for name, value in info.requests.items():
             # Before the matrix is looked at: a new column makes a new matrix.
@@ -166,6 +199,7 @@ class Cluster:
         cpu, memory = info.scored
         self.scored[row, 0] += sign * cpu
         self.scored[row, 1] += sign * memory
+        self.population.count(info, row, sign)
         self._count_ports(info, row, sign)
 
     def _count_ports(self, info: PodInfo, row: int, sign: int) -> None:
@@ -199,4 +233,9 @@ class Cluster:
             self.live = np.concatenate([self.live, np.zeros(_GROWTH, np.bool_)])
             self.rows.extend([None] * _GROWTH)
             self._free = list(range(start + _GROWTH - 1, start - 1, -1))
+            self.population.grow(len(self.rows))
         return self._free.pop()
+
+
+def _counts_alike(old: PodInfo, new: PodInfo) -> bool:
+    return old.requests == new.requests and old.scored == new.scored and old.group == new.group

@@ -14,12 +14,14 @@ import numpy as np
 
 from tiphys.scheduler.cluster import Cluster, Mask
 from tiphys.scheduler.plugin import Plugin
+from tiphys.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from tiphys.scheduler.plugins.node_affinity import NodeAffinity
 from tiphys.scheduler.plugins.node_name import NodeName
 from tiphys.scheduler.plugins.node_ports import NodePorts
 from tiphys.scheduler.plugins.node_resources_balanced_allocation import NodeResourcesBalancedAllocation
 from tiphys.scheduler.plugins.node_resources_fit import NodeResourcesFit
 from tiphys.scheduler.plugins.node_unschedulable import NodeUnschedulable
+from tiphys.scheduler.plugins.pod_topology_spread import PodTopologySpread
 from tiphys.scheduler.plugins.taint_toleration import TaintToleration
 from tiphys.scheduler.pod import PodInfo
 
@@ -30,6 +32,8 @@ DEFAULT: tuple[Plugin, ...] = (
     NodeAffinity(),
     NodePorts(),
     NodeResourcesFit(),
+    PodTopologySpread(),
+    InterPodAffinity(),
     NodeResourcesBalancedAllocation(),
 )
 
@@ -73,7 +77,7 @@ def _best(info: PodInfo, cluster: Cluster, plugins: Sequence[Plugin], left: Mask
         return int(candidates[0])
     total = np.zeros(len(cluster.rows))
     for plugin in plugins:
-        scores = plugin.score(info, cluster)
+        scores = plugin.score_among(info, cluster, left)
         if scores is not None:
             total += plugin.weight * np.floor(scores)
     marks = total[candidates]

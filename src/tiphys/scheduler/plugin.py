@@ -13,6 +13,7 @@ from tiphys.scheduler.pod import PodInfo
 
 # What may have happened in the cluster, as plugins name it in `retry_on`.
 NODE_ADDED, NODE_CHANGED, POD_REMOVED, POD_CHANGED = "node added", "node changed", "pod removed", "pod changed"
+POD_PLACED, NAMESPACE_CHANGED = "pod placed", "namespace changed"
 
 
 class Plugin:
@@ -29,6 +30,10 @@ class Plugin:
     def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
         """Why the `refused` rows do not do, as (upstream's words, number of nodes)."""
         yield f"node(s) refused by {self.name}", int(refused.sum())
+
+    def score_among(self, info: PodInfo, cluster: Cluster, left: Mask) -> Scores | None:
+        """As `score`, for plugins to which it matters which rows are `left` for the pod."""
+        return self.score(info, cluster)
 
     def score(self, info: PodInfo, cluster: Cluster) -> Scores | None:
         """0 to 100 for each row, more is better; None if all are the same to the plugin."""

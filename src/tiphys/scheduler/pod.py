@@ -9,6 +9,7 @@ from functools import cached_property
 from tiphys.api.quantity import parse
 from tiphys.kinds.core.container import Container
 from tiphys.kinds.core.pod import Pod
+from tiphys.scheduler.matching import Spread, Terms, spread_of, terms_of
 
 CPU, MEMORY, EPHEMERAL, PODS = "cpu", "memory", "ephemeral-storage", "pods"
 # What scoring assumes of a container that requests nothing, so that such pods spread too (upstream's figures).
@@ -18,6 +19,7 @@ _CEILING = 1 << 53
 
 Amounts = Mapping[str, int]
 HostPort = tuple[str, str, int]
+Group = tuple[str, frozenset[tuple[str, str]], bool]
 
 
 def amount(name: str, quantity: str) -> int:
@@ -80,6 +82,20 @@ class PodInfo:
     @cached_property
     def requests(self) -> Amounts:
         return {**pod_requests(self.pod), PODS: 1}
+
+    @cached_property
+    def group(self) -> Group:
+        """Namespace, labels, and whether it is being deleted: what selectors tell pods apart by."""
+        meta = self.pod.metadata
+        return meta.namespace, frozenset(meta.labels.items()), self.pod.deleted
+
+    @cached_property
+    def terms(self) -> Terms:
+        return terms_of(self.pod)
+
+    @cached_property
+    def spread(self) -> tuple[Spread, ...]:
+        return spread_of(self.pod)
 
     @cached_property
     def scored(self) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from tiphys.client.events import EventRecorder, reference
 from tiphys.client.informer import Informers
 from tiphys.client.timers import Timers
 from tiphys.client.transport import Unreachable
+from tiphys.kinds.core.namespace import NAMESPACES, Namespace
 from tiphys.kinds.core.node import NODES, Node
 from tiphys.kinds.core.pod import PODS, Pod
 from tiphys.scheduler import plugin
@@ -50,6 +51,8 @@ class Scheduler:
         self._assumed: dict[str, str] = {}
         # Pods whose node is not known yet, by the node's name.
         self._homeless: dict[str, dict[str, PodInfo]] = {}
+        self._spaces = informers.of(NAMESPACES)
+        self._spaces.add_handler(self._on_namespace)
         self._nodes.add_handler(self._on_node)
         self._pods.add_handler(self._on_pod)
         _PENDING.read_with(lambda: float(len(self._queue)))
@@ -60,6 +63,7 @@ class Scheduler:
             supervisor.start("scheduler events", self._recorder.run)
             await self._nodes.synced.wait()
             await self._pods.synced.wait()
+            await self._spaces.synced.wait()
             while True:
                 info = await self._queue.pop()
                 await self._slots.acquire()
@@ -155,6 +159,13 @@ class Scheduler:
         elif _differs(old, new):
             self._queue.happened(plugin.NODE_CHANGED)
 
+    def _on_namespace(self, old: Namespace | None, new: Namespace | None) -> None:
+        gone = new or old
+        assert gone is not None, "a change has at least one side"
+        labels = new.metadata.labels if new is not None else None
+        if self._cluster.population.set_namespace(gone.metadata.name, labels):
+            self._queue.happened(plugin.NAMESPACE_CHANGED)
+
     def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
         if old is not None and new is not None and old.metadata.uid != new.metadata.uid:
             # A list taken anew may show another pod of the same name.
@@ -169,12 +180,14 @@ class Scheduler:
         if new.spec.node_name:
             self._assumed.pop(info.key, None)
             self._queue.remove(info.key)
-            if old is not None and old.spec == new.spec:
+            if old is not None and not _counts_otherwise(old, new):
                 return
             if not self._cluster.place(info, new.spec.node_name):
                 self._homeless.setdefault(new.spec.node_name, {})[info.key] = info
             elif old is not None and old.spec.node_name:
                 self._queue.happened(plugin.POD_CHANGED)
+            else:
+                self._queue.happened(plugin.POD_PLACED)
         elif info.key not in self._assumed and _wants_us(new) and _is_news(old, new):
             self._queue.add(info)
 
@@ -196,7 +209,14 @@ def _wants_us(pod: Pod) -> bool:
 
 def _is_news(old: Pod | None, new: Pod) -> bool:
     """Whether a change of a pod can matter to where it may go; its conditions cannot."""
-    return old is None or old.spec != new.spec or old.metadata.uid != new.metadata.uid
+    if old is None or old.metadata.uid != new.metadata.uid:
+        return True
+    return old.spec != new.spec or old.metadata.labels != new.metadata.labels
+
+
+def _counts_otherwise(old: Pod, new: Pod) -> bool:
+    """Whether a change of a placed pod can matter to others; its status cannot."""
+    return old.spec != new.spec or old.metadata.labels != new.metadata.labels or old.deleted != new.deleted
 
 
 def _differs(old: Node, new: Node) -> bool:

@@ -30,11 +30,14 @@ def container(name: str = "c", **requests: str) -> Json:
     return {"name": name, "image": "i", "resources": {"requests": requests}}
 
 
-def pod_json(name: str, *, uid: str = "", **spec: Any) -> Json:
+def pod_json(
+    name: str, *, uid: str = "", labels: Json | None = None, namespace: str = "default", **spec: Any
+) -> Json:  # fmt: skip
     """A pod of one container; `cpu` and `memory` are its requests, other fields its spec's."""
     requests = {key: spec.pop(key) for key in ("cpu", "memory") if key in spec}
     spec.setdefault("containers", [container(**requests)])
-    return {"metadata": {"name": name, "namespace": "default", "uid": uid or name}, "spec": spec}
+    meta = {"name": name, "namespace": namespace, "uid": uid or name, "labels": labels or {}}
+    return {"metadata": meta, "spec": spec}
 
 
 def pod(name: str = "p", **spec: Any) -> Pod:

@@ -218,4 +218,4 @@ def test_a_scheduler_knows_nothing_before_it_runs(unused: tuple[VirtualClock, Cl
     clock, client = unused
     informers = Informers(client, clock)
     Scheduler(client, informers, clock)
-    assert {informer.resource.plural for informer in informers} == {"pods", "nodes"}
+    assert {informer.resource.plural for informer in informers} >= {"pods", "nodes", "namespaces"}
