@@ -4,7 +4,7 @@ A cluster of three control planes and two workers, namespaces as machines, with 
 again all processes of the active control plane are killed: how long clients cannot write that know all servers, and
 those that know the virtual address only; until the next controllers and scheduler have placed a new pod; visits of a
 pod to the Service meanwhile. Then a worker dies: until its pods run on the other one. Then every kind of fault at
-random under load, with the history checked. Needs root.
+random under load, with the history checked. Then `recovery.py`. Needs root.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "e2e"))
@@ -29,6 +30,7 @@ from faulty import NODES, PLANES, Faulty, ready, running
 from history import check, report
 from nemesis import ROLES, Nemesis
 from real_cluster import RealCluster, until
+from recovery import recovery
 
 from tiphys.api.errors import ApiError
 from tiphys.api.meta import ObjectMeta
@@ -83,10 +85,12 @@ def probing(faulty: Faulty, servers: Sequence[str]) -> Iterator[list[float]]:
     times += json.loads(said[0])
 
 
-def gap(times: Sequence[float], begun: float) -> float:
-    """The longest time without an acknowledged write around and after a moment."""
-    around = [at for at in times if at > begun - 0.5]
-    return max(later - earlier for earlier, later in pairwise(around))
+def gaps(times: Sequence[float], deaths: Sequence[float]) -> list[float]:
+    """The longest time without an acknowledged write after each death, until the next one."""
+    return [
+        max(later - earlier for earlier, later in pairwise(times) if later > death and earlier < end)
+        for death, end in pairwise([*deaths, inf])
+    ]
 
 
 def deployment(name: str) -> dict:
@@ -136,8 +140,8 @@ def planes(faulty: Faulty, rounds: int) -> None:
             nemesis.mend()
             ready(faulty.cluster)
             time.sleep(2)
-    show("no writes after kill -9 of the active control plane, any server", [gap(known, at) for at in deaths], 2)
-    show("the same through the virtual address", [gap(virtual, at) for at in deaths], 2)
+    show("no writes after kill -9 of the active control plane, any server", gaps(known, deaths), 2)
+    show("the same through the virtual address", gaps(virtual, deaths), 2)
     show("a new pod placed by the next controllers and scheduler", active, 3)
     print(f"visits to the Service meanwhile: {visits.answers}, failed: {len(visits.failures)} (at most 0)", flush=True)
 
@@ -191,6 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20, help="of the active control plane")
     parser.add_argument("--deaths", type=int, default=4, help="of a worker")
+    parser.add_argument("--objects", type=int, default=50_000, help="of a cluster that is restored and migrated")
     parser.add_argument("--rounds", type=int, default=2, help="of every kind of fault")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="the order and the victims of faults")
     parser.add_argument("--probe", nargs="+", help=argparse.SUPPRESS)
@@ -213,6 +218,8 @@ def main() -> None:
             faults(faulty, options.rounds, options.seed)
     finally:
         cluster.tiphys("down", NAME, "--purge")
+    if options.objects:
+        recovery(options.objects)
 
 
 if __name__ == "__main__":
