@@ -46,11 +46,11 @@ from tiphys.kinds.registry import builtin
 from tiphys.main import certificate_upkeep
 from tiphys.main.controllers import Facts
 from tiphys.main.kubeconfig import document
-from tiphys.main.leading import Leading
+from tiphys.main.leading import Leading, node_client
 from tiphys.main.leaf import Leaf
 from tiphys.main.pki import Pki, load_key
 from tiphys.main.simulation import SimulatedNodes, simulate
-from tiphys.server.assemble import Assembled, Settings, assemble
+from tiphys.server.assemble import Settings, assemble
 from tiphys.server.bootstrap import bootstrap, publish_authentication
 from tiphys.server.connect import Connect
 from tiphys.server.web import Front
@@ -138,7 +138,7 @@ async def _serve(
         supervisor.start("API services", assembled.api_services.run)
         facts = Facts(pods, pki.ca.read_text(), certificate_upkeep.authority(pki), network)
         supervisor.start("leading", Leading(assembled, facts, clock, {}).run)
-        supervisor.start("nodes", lambda: simulate(wanted, lambda name: _node_client(assembled, name), clock))
+        supervisor.start("nodes", lambda: simulate(wanted, lambda name: node_client(assembled, name), clock))
         front = Front(assembled.server, assembled.authenticator, Connect(assembled.server, pki.client_tls("admin")))
         await front.start("127.0.0.1", 0, pki.server_tls("server"))
         stack.push_async_callback(front.stop)
@@ -147,11 +147,6 @@ async def _serve(
         await _until_ready(Client(transport, manager="tiphys-testing"), set(wanted.names))
         ready.set_result((url, asyncio.get_running_loop(), stop))
         await stop.wait()
-
-
-def _node_client(assembled: Assembled, name: str) -> Client:
-    user = User(f"system:node:{name}", groups=("system:nodes", "system:authenticated"))
-    return Client(InProcess(assembled.server.handle, user, "kubelet"), manager="kubelet")
 
 
 async def _until_ready(client: Client, missing: set[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import kopf
 import pytest
-from real_cluster import until
+from real_cluster import started, until
 
 import tiphys.testing
 from tiphys.main.simulation import SimulatedNodes
@@ -105,3 +105,18 @@ def test_an_operator(monkeypatch: pytest.MonkeyPatch) -> None:
         finally:
             stop.set()
             operator.join()
+
+
+@pytest.mark.root
+def test_up_with_simulated_nodes() -> None:
+    with started("sim", "--simulate", "5") as made:
+        made.kubectl("create", "deployment", "web", "--image=any/thing:1", "--replicas=10")
+        made.kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+        assert len(made.get("nodes")["items"]) == 5
+        assert "5 simulated" in made.tiphys("ls")
+        shown = json.loads(made.tiphys("status", made.name, "-o", "json"))
+        assert list(shown["components"]) == ["server"]
+        with pytest.raises(AssertionError, match="such a cluster has no others"):
+            made.tiphys("up", made.name, "--nodes", "2")
+        made.tiphys("up", made.name, "--simulate", "8")
+        until(lambda: len(made.get("nodes")["items"]) == 8, "there are more")

@@ -19,8 +19,23 @@ import msgspec
 
 DEFAULT_NAME = "tiphys"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?")
-_STATE, _RUN, _ETC = Path("/var/lib/tiphys"), Path("/run/tiphys"), Path("/etc/tiphys")
-MAX_NODES = 100
+
+
+def _places() -> tuple[Path, Path, Path]:
+    """Where state, sockets and pidfiles, and kubeconfigs are: the machine's for root, their own for others."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/tiphys"), Path("/run/tiphys"), Path("/etc/tiphys")
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
+    run = Path(os.environ.get("XDG_RUNTIME_DIR") or state)
+    return (
+        state / "tiphys",
+        run / "tiphys-run",
+        Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "tiphys",
+    )
+
+
+_STATE, _RUN, _ETC = _places()
+MAX_NODES, MAX_SIMULATED = 100, 10_000
 # Of the network of a cluster's nodes on this machine, the address that its control planes share.
 _VIRTUAL = 250
 _FIRST_API_PORT, _FIRST_NODE_PORT, _FIRST_ETCD_PORT = 6443, 10250, 2379
@@ -44,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True):
     control_planes: int = 1
     # The numbers of those nodes that were taken away again.
     removed: list[int] = []
+    # How many nodes are only simulated; a cluster that has such has no others.
+    simulated: int = 0
     # The URLs of API servers on other machines, for a machine that joined.
     servers: list[str] = []
     joined: bool = False
@@ -295,6 +312,7 @@ def _known() -> list[Settings]:
 @contextmanager
 def machine_locked() -> Iterator[None]:
     """One at a time on this machine, for a moment: clusters choose numbers that no other has."""
+    _RUN.parent.mkdir(parents=True, exist_ok=True)
     directory = os.open(_RUN.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)

@@ -27,9 +27,9 @@ def down(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     progress = Progress()
     try:
-        if os.geteuid() != 0:
-            raise ClusterError("`tiphys down` needs root; run it with sudo")
         cluster = Cluster(options.name)
+        if os.geteuid() != 0 and not (cluster.exists and cluster.settings().simulated):
+            raise ClusterError("`tiphys down` needs root; run it with sudo")
         with cluster.locked():
             asyncio.run(stop(cluster, purge=options.purge))
         remove(cluster, purge=options.purge)
@@ -52,6 +52,8 @@ async def stop(cluster: Cluster, *, purge: bool) -> None:
     first, *others = nodes
     for role, grace in (("agent", _GRACE), ("server", _GRACE), ("etcd", _ETCD_GRACE)):
         await end(*(node.pidfile(role) for node in nodes), grace=grace)
+    if not first.agent:
+        return
     # The first node last: its record has what joins them, and its cgroup has theirs below it.
     failures = [*chain(*await asyncio.gather(*(undo(node, purge=purge) for node in others)))]
     failures += await undo(first, purge=purge)

@@ -39,6 +39,12 @@ def component(assembled: Assembled, name: str) -> Client:
     return Client(InProcess(assembled.server.handle, user, name), manager=name)
 
 
+def node_client(assembled: Assembled, name: str) -> Client:
+    """A client inside the process that acts as the kubelet of a node."""
+    user = User(f"system:node:{name}", groups=("system:nodes", "system:authenticated"))
+    return Client(InProcess(assembled.server.handle, user, "kubelet"), manager="kubelet")
+
+
 class Leading:
     """`run` until cancelled, as often as elected. `more` are further duties by name."""
 

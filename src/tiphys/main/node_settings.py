@@ -46,8 +46,15 @@ class NodeSettings:
     vni: int
     tunnel_port: int
     control_plane: bool
+    agent: bool
     api_port: int
     etcd_port: int
+
+    @property
+    def roles(self) -> list[str]:
+        """What runs there of ours."""
+        kept = ["etcd"] if self.etcd_port else []
+        return (["server", *kept] if self.control_plane else []) + (["agent"] if self.agent else [])
 
     def pidfile(self, role: str) -> Path:
         """Of `agent`, `server` or `etcd`."""
@@ -117,6 +124,7 @@ def node_of(cluster: Cluster, settings: Settings, number: int) -> NodeSettings:
         vni=_FIRST_VNI + settings.index,
         tunnel_port=_FIRST_TUNNEL_PORT + settings.index,
         control_plane=number <= settings.control_planes,
+        agent=not settings.simulated,
         api_port=settings.api_port,
         etcd_port=settings.etcd_port,
     )

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 _READY_SECONDS = 60.0
 
 
-async def wait_ready(cluster: Cluster, nodes: Sequence[NodeSettings]) -> None:
-    """Wait for every server of ours, then watch the nodes until all of ours are Ready."""
+async def wait_ready(cluster: Cluster, nodes: Sequence[NodeSettings], *, simulated: Sequence[str] = ()) -> None:
+    """Wait for every server of ours, then watch the nodes until all of ours are Ready, or instead those simulated."""
     planes = [node for node in nodes if node.control_plane]
-    missing = {node.name for node in nodes}
+    missing = set(simulated) or {node.name for node in nodes}
     try:
         async with asyncio.timeout(_READY_SECONDS):
             if len(planes) > 1:
@@ -93,8 +93,8 @@ async def _all_ready(client: Client, missing: set[str]) -> bool:
 def _check_alive(nodes: Sequence[NodeSettings]) -> None:
     from tiphys.node import process
 
-    found = [("server", node) for node in nodes if node.control_plane] + [("agent", node) for node in nodes]
-    for role, node in found:
+    # etcd is its server's business.
+    for role, node in ((role, each) for each in nodes for role in each.roles if role != "etcd"):
         what, pidfile, log = f"{role} of {node.name}", node.pidfile(role), node.log(role)
         if process.load(pidfile) is None:
             # The frame that Python draws around groups of exceptions says nothing.

@@ -24,10 +24,11 @@ from tiphys.main.cluster import Settings as ClusterSettings
 from tiphys.main.cluster_facts import publish_cluster
 from tiphys.main.controllers import Facts
 from tiphys.main.etcd import Etcd
-from tiphys.main.leading import LEASE, Duty, Leading, component, hold_address, repair_allocations
+from tiphys.main.leading import LEASE, Duty, Leading, component, hold_address, node_client, repair_allocations
 from tiphys.main.node_settings import NodeSettings
 from tiphys.main.peers import Peers, show_role
 from tiphys.main.pki import FRONT_PROXY, Pki, load_key
+from tiphys.main.simulation import SimulatedNodes, simulate
 from tiphys.server import component_status, metrics_api
 from tiphys.server.admission.plugins.order import Selected
 from tiphys.server.admission.plugins.outside import installed, resources
@@ -161,7 +162,13 @@ async def serve(cluster: Cluster, node: NodeSettings, etcd: Etcd | None) -> None
         await front.start("0.0.0.0", settings.api_port, pki.server_tls("server"))  # noqa: S104 - TLS and RBAC guard it
         stack.push_async_callback(front.stop)
         _start_leading(assembled, leading, peers, node, supervisor, clock)
-        supervisor.once("role", show_role(Client(transport, manager="tiphys"), node.name, clock))
+        if settings.simulated:
+            wanted = SimulatedNodes(settings.simulated)
+            supervisor.start(
+                "simulated nodes", lambda: simulate(wanted, lambda name: node_client(assembled, name), clock)
+            )
+        else:
+            supervisor.once("role", show_role(Client(transport, manager="tiphys"), node.name, clock))
         _log.info("serving", cluster=cluster.name, port=settings.api_port, revision=store.revision)
         await stop.wait()
         _log.info("stopping")

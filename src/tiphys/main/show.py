@@ -19,6 +19,7 @@ from tiphys.main.node_settings import nodes_of
 from tiphys.main.pki import Pki
 from tiphys.node import process
 
+_SHOWN_NODES = 20
 # By etcd's number of the alarm.
 _ALARMS = {
     1: "etcd is full and takes no writes: delete what is not needed; the leading server gives the space back",
@@ -47,11 +48,10 @@ def ls(arguments: Sequence[str]) -> int:
 def _row(cluster: Cluster) -> dict[str, Any]:
     settings = cluster.settings()
     nodes = nodes_of(cluster, settings)
-    pidfiles = [node.pidfile("server") for node in nodes if node.control_plane]
-    pidfiles += [node.pidfile("agent") for node in nodes]
+    pidfiles = [node.pidfile(role) for node in nodes for role in node.roles if role != "etcd"]
     running = [pidfile for pidfile in pidfiles if process.load(pidfile) is not None]
     state = "running" if len(running) == len(pidfiles) else "partly" if running else "down"
-    names = [node.name for node in nodes]
+    names = [f"{settings.simulated} simulated"] if settings.simulated else [node.name for node in nodes]
     return {"name": cluster.name, "state": state, "server": settings.server_url, "node": settings.node, "nodes": names}
 
 
@@ -79,10 +79,10 @@ def gather(cluster: Cluster) -> dict[str, Any]:
     for node in nodes_of(cluster, settings):
         # The first node's are the cluster's; those of others are told apart by their number.
         suffix = f"-{node.number}" if node.number > 1 else ""
-        roles = ["server", *(["etcd"] if node.etcd_port else ())] if node.control_plane else []
-        for role in (*roles, "agent"):
+        for role in node.roles:
             components[role + suffix] = _component(node.pidfile(role))
-        components[f"containerd{suffix}"] = _component(containerd_of(node).config.pidfile)
+        if node.agent:
+            components[f"containerd{suffix}"] = _component(containerd_of(node).config.pidfile)
     warnings = [f"{role} does not run; `tiphys up {cluster.name}` starts it" for role, c in components.items() if not c]
     nodes: list[dict[str, str]] = []
     try:
@@ -185,8 +185,11 @@ def _print(found: dict[str, Any]) -> None:
     for role, component in found["components"].items():
         shown = f"running, pid {component['pid']}, {component['pssMiB']} MiB" if component else "down"
         print(f"{role:<12} {shown}")
-    for node in found["nodes"]:
+    for node in found["nodes"][:_SHOWN_NODES]:
         print(f"node         {node['name']} {node['status']} {node['version']}")
+    if len(found["nodes"]) > _SHOWN_NODES:
+        ready = sum(node["status"] == "Ready" for node in found["nodes"])
+        print(f"nodes        {len(found['nodes'])} in all, {ready} of them Ready")
     print(f"store        {found['store']['driver']}, {found['store']['bytes'] / 1e6:.1f} MB")
     for member in found["store"].get("members", ()):
         used = f", {member['used'] / 1e6:.1f} of {member['bytes'] / 1e6:.1f} MB used" if member["bytes"] else ""

@@ -18,6 +18,8 @@ from tiphys.kubelet.config import KubeletConfig
 from tiphys.kubelet.fake import FakeRuntime
 
 _NOWHERE = Path("/nonexistent")
+# They do not die, and a thousand of them write their leases to the same disk.
+_LEASE = 40
 _CAPACITY = {"cpu": "8", "memory": "32Gi", "ephemeral-storage": "100Gi", "pods": "110"}
 
 
@@ -49,6 +51,6 @@ def _kubelet(wanted: SimulatedNodes, number: int, client: Client, clock: Clock) 
     runtime = FakeRuntime(clock, start_delay=wanted.start_delay, subnet=f"198.{18 + high}.{low}")
     config = KubeletConfig(
         wanted.names[number], _NOWHERE, _NOWHERE, _NOWHERE, [f"203.0.{113 + high}.{low + 1}"],
-        capacity=wanted.capacity, simulated=True,
+        capacity=wanted.capacity, simulated=True, lease_seconds=_LEASE, lease_renew_seconds=_LEASE / 4,
     )  # fmt: skip
     return Kubelet(config, client, runtime, clock)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tiphys.main import etcd, kubeconfig
-from tiphys.main.cluster import DEFAULT_NAME, MAX_NODES, Cluster, ClusterError, Settings
+from tiphys.main.cluster import DEFAULT_NAME, MAX_NODES, MAX_SIMULATED, Cluster, ClusterError, Settings
 from tiphys.main.link import link_kubectl
 from tiphys.main.pki import Leaf, Pki
 from tiphys.main.progress import Progress
@@ -44,6 +44,10 @@ def up(arguments: Sequence[str]) -> int:
         help="how many of the nodes are control planes (default: those it has, or 1); several keep their state in etcd",
     )  # fmt: skip
     parser.add_argument(
+        "--simulate", type=_simulated_count, metavar="N",
+        help="N nodes that only say that they run pods; needs no root",
+    )  # fmt: skip
+    parser.add_argument(
         "--virtual-address", type=ipaddress.IPv4Address, metavar="IP",
         help="an address that the control planes share, of a network that they are in; people reach the API there",
     )  # fmt: skip
@@ -54,11 +58,14 @@ def up(arguments: Sequence[str]) -> int:
     progress = Progress()
     try:
         cluster = Cluster(options.name)
-        check_machine(options.store or ("etcd" if (options.control_planes or 1) > 1 else None))
+        if not (options.simulate or (cluster.exists and cluster.settings().simulated)):
+            check_machine(options.store or ("etcd" if (options.control_planes or 1) > 1 else None))
         with cluster.locked():
             fresh = not cluster.exists
             try:
-                wanted = Wanted(options.nodes, options.store, options.control_planes, options.virtual_address)
+                wanted = Wanted(
+                    options.nodes, options.store, options.control_planes, options.virtual_address, options.simulate
+                )  # fmt: skip
                 asyncio.run(start(cluster, progress, wanted))
             except (ClusterError, TimeoutError, OSError):
                 if fresh:
@@ -73,6 +80,12 @@ def up(arguments: Sequence[str]) -> int:
 def _node_count(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= MAX_NODES:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MAX_NODES}")
+    return int(text)
+
+
+def _simulated_count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= MAX_SIMULATED:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MAX_SIMULATED}")
     return int(text)
 
 
@@ -131,6 +144,7 @@ class Wanted:
     store: str | None = None
     control_planes: int | None = None
     virtual_address: ipaddress.IPv4Address | None = None
+    simulated: int | None = None
 
 
 async def start(cluster: Cluster, progress: Progress, wanted: Wanted = Wanted()) -> None:
@@ -139,6 +153,9 @@ async def start(cluster: Cluster, progress: Progress, wanted: Wanted = Wanted())
     from tiphys.main.node_settings import nodes_of
 
     before = cluster.settings() if cluster.exists else None
+    if wanted.simulated or (before is not None and before.simulated):
+        await _start_simulated(cluster, progress, before, wanted)
+        return
     settings = cluster.create(wanted.nodes, wanted.store, wanted.control_planes)
     if wanted.virtual_address is not None:
         settings = await _share(cluster, settings, str(wanted.virtual_address))
@@ -182,6 +199,33 @@ async def start(cluster: Cluster, progress: Progress, wanted: Wanted = Wanted())
     hint = "kubectl get pods -A" if current == cluster.name else f"kubectl config use-context {cluster.name}"
     ready = f"node {settings.node} is Ready" if len(nodes) == 1 else f"{len(nodes)} nodes are Ready"
     progress.done(f"{ready}; try `{hint}`")
+
+
+async def _start_simulated(cluster: Cluster, progress: Progress, before: Settings | None, wanted: Wanted) -> None:
+    """A server whose nodes are simulated within it."""
+    from tiphys.main.node_settings import node_of
+    from tiphys.main.simulation import SimulatedNodes
+
+    others = (wanted.nodes, wanted.store, wanted.control_planes, wanted.virtual_address)
+    if any(other is not None for other in others) or (before is not None and not before.simulated):
+        raise ClusterError(
+            f"cluster {cluster.name!r} is to have simulated nodes, and such a cluster has no others, one control plane "
+            "and SQLite; give it another name"
+        )
+    count = wanted.simulated or (before.simulated if before is not None else 0)
+    settings = msgspec.structs.replace(cluster.create(), simulated=count)
+    cluster.save(settings)
+    node = node_of(cluster, settings, 1)
+    Pki(cluster.pki).ensure(cluster.name, leaves(settings, [node]))
+    kubeconfig.write(cluster, settings)
+    progress.step(f"cluster {cluster.name}: API server at {settings.server_url}")
+    if before is not None and before != settings:
+        await _stop(node.pidfile("server"))
+    start_process("server", node)
+    names = SimulatedNodes(settings.simulated).names
+    await wait_ready(cluster, [node], simulated=names)
+    kubeconfig.merge_into_home(cluster, settings)
+    progress.done(f"{len(names)} simulated nodes are Ready; KUBECONFIG={cluster.kubeconfig}")
 
 
 async def _share(cluster: Cluster, settings: Settings, address: str) -> Settings:
