@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from tiphys.api.http import APPLY_PATCH, JSON
 from tiphys.api.registry import AnyResource
 from tiphys.api.resource import Json
 from tiphys.api.schema import Schema
+from tiphys.api.uid import new_uid
 from tiphys.server.call import Call
 
 MAX_BODY = 3 * 1024 * 1024
@@ -142,7 +142,7 @@ def stamp_new(obj: Json, call: Call, now: str) -> None:
     if not meta.get("name") and meta.get("generateName"):
         base = meta["generateName"][: _MAX_NAME - _GENERATED]
         meta["name"] = base + "".join(random.choices(_ALPHABET, k=_GENERATED))  # noqa: S311 - a name, no secret
-    meta["uid"] = str(uuid.uuid4())
+    meta["uid"] = new_uid()
     meta["creationTimestamp"] = now
     if call.hub.status or call.hub.structural is not None:
         meta["generation"] = 1
