@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tiphys.kinds.core.node import Node
 from tiphys.scheduler.pod import CPU, EPHEMERAL, MEMORY, PODS, PodInfo, amount
 from tiphys.scheduler.population import Population
+from tiphys.scheduler.tiers import Tiers
 
 Mask = npt.NDArray[np.bool_]
 Ids = npt.NDArray[np.intp]
@@ -64,6 +65,11 @@ class Cluster:
         # Who has host ports: by protocol and number, then by address, how many pods of each row.
         self.ports: dict[tuple[str, int], dict[str, dict[int, int]]] = {}
         self.population = Population()
+        # What placed pods take by priority, and what pods will take for which room is being made.
+        self.tiers, self.promised = Tiers(), Tiers()
+        self.nominated: dict[str, Placed] = {}
+        # Moves whenever what a row has changes.
+        self.versions = np.zeros(0, np.int64)
         self.generation = 0
         self._row_of: dict[str, int] = {}
         self._free: list[int] = []
@@ -102,6 +108,7 @@ class Cluster:
             old, entry.node = entry.node, node
             if old.metadata.labels != node.metadata.labels or old.spec != node.spec:
                 self.generation += 1
+        self.versions[row] += 1
         amounts = {name: amount(name, text) for name, text in node.status.allocatable.items()}
         columns = [self._column(name) for name in amounts]
         self.allocatable[row] = 0
@@ -121,6 +128,10 @@ class Cluster:
             self._placed.pop(info.key, None)
             self._count_ports(info, row, -1)
             self.population.count(info, row, -1)
+            self._count_tiers(self.tiers, info, row, -1)
+        for key in [key for key, promised in self.nominated.items() if promised.row == row]:
+            self.withdraw(key)
+        self.versions[row] += 1
         self.rows[row] = None
         self._free.append(row)
         self.generation += 1
@@ -163,6 +174,39 @@ class Cluster:
         known = self._placed.get(key)
         return known.info if known is not None else None
 
+    def pods(self, row: int) -> list[PodInfo]:
+        entry = self.rows[row]
+        return list(entry.pods.values()) if entry is not None else []
+
+    def nominate(self, info: PodInfo, node: str) -> None:
+        """Promise a node to a pod for which room is made there: only pods of higher priority overlook that."""
+        self.withdraw(info.key)
+        row = self._row_of.get(node)
+        if row is not None:
+            self.nominated[info.key] = Placed(info, row)
+            self._count_tiers(self.promised, info, row, 1)
+            self.versions[row] += 1
+
+    def withdraw(self, key: str) -> Placed | None:
+        """Take back a promise; what it was."""
+        known = self.nominated.pop(key, None)
+        if known is not None:
+            self._count_tiers(self.promised, known.info, known.row, -1)
+            self.versions[known.row] += 1
+        return known
+
+    def available(self, name: str, priority: int) -> npt.NDArray[np.int64] | None:
+        """Row by row, what is left of a resource for a pod of this priority; None if no node has the resource."""
+        column = self.columns.get(name)
+        if column is None:
+            return None
+        left: npt.NDArray[np.int64] = self.allocatable[:, column] - self.requested[:, column]
+        if self.promised:
+            promised = self.promised.from_(priority)
+            if promised is not None:
+                left -= promised[:, column]
+        return left
+
     def where(self, key: object, test: Callable[[Node], bool]) -> Mask:
         """The mask of nodes for which `test` holds, kept under `key` until a node's labels or spec change."""
         known = self._cached.get(key)
@@ -199,8 +243,14 @@ class Cluster:
         cpu, memory = info.scored
         self.scored[row, 0] += sign * cpu
         self.scored[row, 1] += sign * memory
+        self.versions[row] += 1
+        self._count_tiers(self.tiers, info, row, sign)
         self.population.count(info, row, sign)
         self._count_ports(info, row, sign)
+
+    def _count_tiers(self, tiers: Tiers, info: PodInfo, row: int, sign: int) -> None:
+        columns = [self._column(name) for name in info.requests]
+        tiers.count(info, row, columns, sign)
 
     def _count_ports(self, info: PodInfo, row: int, sign: int) -> None:
         for address, protocol, number in info.ports:
@@ -222,6 +272,7 @@ class Cluster:
             wider = np.zeros((len(self.rows), 1), np.int64)
             self.allocatable = np.hstack([self.allocatable, wider])
             self.requested = np.hstack([self.requested, wider])
+            self._reshape()
         return column
 
     def _take_row(self) -> int:
@@ -233,9 +284,16 @@ class Cluster:
             self.live = np.concatenate([self.live, np.zeros(_GROWTH, np.bool_)])
             self.rows.extend([None] * _GROWTH)
             self._free = list(range(start + _GROWTH - 1, start - 1, -1))
+            self.versions = np.concatenate([self.versions, np.zeros(_GROWTH, np.int64)])
             self.population.grow(len(self.rows))
+            self._reshape()
         return self._free.pop()
+
+    def _reshape(self) -> None:
+        for tiers in (self.tiers, self.promised):
+            tiers.reshape(len(self.rows), len(self.columns))
 
 
 def _counts_alike(old: PodInfo, new: PodInfo) -> bool:
-    return old.requests == new.requests and old.scored == new.scored and old.group == new.group
+    alike = old.requests == new.requests and old.scored == new.scored and old.group == new.group
+    return alike and old.pod.spec.priority == new.pod.spec.priority

@@ -54,8 +54,10 @@ class Unschedulable:
         return f"0/{self.nodes} nodes are available: {', '.join(parts)}."
 
 
-def choose(info: PodInfo, cluster: Cluster, plugins: Sequence[Plugin] = DEFAULT) -> int | Unschedulable:
-    """The row of the best node, or why there is none. Among equals a random one wins."""
+def choose(
+    info: PodInfo, cluster: Cluster, plugins: Sequence[Plugin] = DEFAULT, promised: int | None = None
+) -> int | Unschedulable:
+    """The row of the best node, or why there is none. Among equals a random one wins, but `promised` before all."""
     left = cluster.live.copy()
     refusals: list[tuple[Plugin, Mask]] = []
     for plugin in plugins:
@@ -68,6 +70,8 @@ def choose(info: PodInfo, cluster: Cluster, plugins: Sequence[Plugin] = DEFAULT)
             left &= mask
     if not left.any():
         return _explain(info, cluster, refusals)
+    if promised is not None and left[promised]:
+        return promised
     return _best(info, cluster, plugins, left)
 
 

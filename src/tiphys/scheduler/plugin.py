@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tiphys.kinds.core.node import Node
 from tiphys.scheduler.cluster import Cluster, Mask, Scores
 from tiphys.scheduler.pod import PodInfo
 
 # What may have happened in the cluster, as plugins name it in `retry_on`.
 NODE_ADDED, NODE_CHANGED, POD_REMOVED, POD_CHANGED = "node added", "node changed", "pod removed", "pod changed"
 POD_PLACED, NAMESPACE_CHANGED = "pod placed", "namespace changed"
+# The node or the pod to which it happened.
+Subject = Node | PodInfo | None
 
 
 class Plugin:
@@ -26,6 +29,14 @@ class Plugin:
     def filter(self, info: PodInfo, cluster: Cluster) -> Mask | None:
         """True for each row where the pod may go; None if the plugin has nothing against any."""
         return None
+
+    def helps(self, info: PodInfo, event: str, subject: Node | PodInfo) -> bool:
+        """Whether an event of `retry_on` may make a pod fit that was refused (upstream's queueing hint)."""
+        return True
+
+    def lasting(self, info: PodInfo, cluster: Cluster) -> Mask | None:
+        """As `filter`, but False only where it would refuse even if all other pods of the node went."""
+        return self.filter(info, cluster)
 
     def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
         """Why the `refused` rows do not do, as (upstream's words, number of nodes)."""

@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tiphys.base.backoff import Backoff
 from tiphys.base.clock import Clock
 from tiphys.client.timers import Timers
+from tiphys.scheduler.plugin import Plugin, Subject
 from tiphys.scheduler.pod import PodInfo
 
 _BACKOFF = Backoff(initial=1.0, maximum=10.0)
@@ -24,11 +26,22 @@ _ANYWAY_SECONDS = 300.0
 
 @dataclass(slots=True)
 class Waiting:
-    """A pod that no node takes. `retry_on` are the events that may change that, `ready_at` the end of its back-off."""
+    """A pod that no node takes. `retry_on` are the events that may change that, `ready_at` the end of its back-off.
+
+    `plugins` are those that refused it: one of them must think that what happened helps.
+    """
 
     info: PodInfo
     retry_on: frozenset[str]
     ready_at: float
+    plugins: Sequence[Plugin] = ()
+
+    def helped_by(self, event: str, subject: Subject) -> bool:
+        if event not in self.retry_on:
+            return False
+        if subject is None or not self.plugins:
+            return True
+        return any(event in each.retry_on and each.helps(self.info, event, subject) for each in self.plugins)
 
 
 class SchedulingQueue:
@@ -66,9 +79,9 @@ class SchedulingQueue:
         self._failures.pop(key, None)
         self._timers.cancel(key)
 
-    def waits(self, info: PodInfo, retry_on: frozenset[str]) -> None:
-        """Set aside a pod that no node takes, until one of the events happens."""
-        self._set_aside(info, retry_on)
+    def waits(self, info: PodInfo, retry_on: frozenset[str], plugins: Sequence[Plugin] = ()) -> None:
+        """Set aside a pod that no node takes, until one of the events happens and one of the plugins says it helps."""
+        self._set_aside(info, retry_on).plugins = plugins
         self._later(info.key, _ANYWAY_SECONDS)
 
     def back_off(self, info: PodInfo) -> None:
@@ -84,11 +97,18 @@ class SchedulingQueue:
         self._waiting[info.key] = waiting
         return waiting
 
-    def happened(self, event: str) -> None:
-        """Let the pods that wait for such an event be tried again, once their back-off is over."""
+    def activate(self, key: str) -> None:
+        """Try a waiting pod now: what it waited for has been done for it."""
+        self._again(key)
+
+    def happened(self, event: str, subject: Subject = None) -> None:
+        """Let the pods that wait for such an event be tried again, once their back-off is over.
+
+        `subject` is the node or the pod to which it happened.
+        """
         now = self._clock.monotonic()
         for key, waiting in self._waiting.items():
-            if event in waiting.retry_on:
+            if waiting.helped_by(event, subject):
                 self._later(key, max(0.0, waiting.ready_at - now))
 
     async def pop(self) -> PodInfo:

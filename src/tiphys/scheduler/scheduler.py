@@ -7,30 +7,30 @@ without waiting for the API server. A binding that fails takes the assumption ba
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
-from tiphys.api.errors import ApiError, Conflict, NotFound
-from tiphys.api.meta import ObjectMeta
-from tiphys.api.time import rfc3339
+from tiphys.api.errors import ApiError
 from tiphys.base.clock import Clock
 from tiphys.base.log import Log
 from tiphys.base.metrics import Counter, Gauge
 from tiphys.base.tasks import Supervisor
 from tiphys.client.client import Client
-from tiphys.client.events import EventRecorder, reference
 from tiphys.client.informer import Informers
 from tiphys.client.timers import Timers
 from tiphys.client.transport import Unreachable
 from tiphys.kinds.core.namespace import NAMESPACES, Namespace
 from tiphys.kinds.core.node import NODES, Node
 from tiphys.kinds.core.pod import PODS, Pod
+from tiphys.kinds.policy.poddisruptionbudget import POD_DISRUPTION_BUDGETS, PodDisruptionBudget
 from tiphys.scheduler import plugin
+from tiphys.scheduler.actions import Actions
 from tiphys.scheduler.cluster import Cluster
-from tiphys.scheduler.pipeline import DEFAULT, Unschedulable, choose
+from tiphys.scheduler.pipeline import Unschedulable, choose
 from tiphys.scheduler.pod import PodInfo
+from tiphys.scheduler.preemption import UNDER_WAY, Candidate, Preemption, budget_of
+from tiphys.scheduler.profile import Profile
 from tiphys.scheduler.queue import SchedulingQueue
 
-NAME = "default-scheduler"
-_UNSCHEDULABLE = "Unschedulable"
 _log = Log("scheduler")
 _ATTEMPTS = Counter("scheduler_schedule_attempts_total", "Attempts to schedule pods, by result.", ("result", "profile"))
 _PENDING = Gauge("scheduler_pending_pods", "Pods that have no node yet.")
@@ -39,20 +39,26 @@ _BINDINGS = 256
 
 
 class Scheduler:
-    def __init__(self, client: Client, informers: Informers, clock: Clock) -> None:
-        self._client, self._clock = client.of(PODS), clock
+    """Places the pods of its `profiles`, each by the plugins of the one that the pod names."""
+
+    def __init__(
+        self, client: Client, informers: Informers, clock: Clock, profiles: Sequence[Profile] = (Profile(),)
+    ) -> None:  # fmt: skip
+        self._clock, self._profiles = clock, {profile.name: profile for profile in profiles}
         self._pods, self._nodes = informers.of(PODS), informers.of(NODES)
+        self._budgets, self._spaces = informers.of(POD_DISRUPTION_BUDGETS), informers.of(NAMESPACES)
         self._timers = Timers(clock)
         self._queue = SchedulingQueue(clock, self._timers)
         self._cluster = Cluster()
-        self._recorder = EventRecorder(client, NAME, clock)
+        self._preemption = Preemption()
+        self._actions = Actions(client, clock)
         self._slots = asyncio.Semaphore(_BINDINGS)
         # The uids of pods whose binding is under way, by key.
         self._assumed: dict[str, str] = {}
         # Pods whose node is not known yet, by the node's name.
         self._homeless: dict[str, dict[str, PodInfo]] = {}
-        self._spaces = informers.of(NAMESPACES)
         self._spaces.add_handler(self._on_namespace)
+        self._budgets.add_handler(self._on_budget)
         self._nodes.add_handler(self._on_node)
         self._pods.add_handler(self._on_pod)
         _PENDING.read_with(lambda: float(len(self._queue)))
@@ -60,10 +66,11 @@ class Scheduler:
     async def run(self) -> None:
         async with Supervisor(self._clock) as supervisor:
             supervisor.start("scheduler timers", self._timers.run)
-            supervisor.start("scheduler events", self._recorder.run)
-            await self._nodes.synced.wait()
-            await self._pods.synced.wait()
-            await self._spaces.synced.wait()
+            for name in self._profiles:
+                self._actions.recorder(name)
+            self._actions.start(supervisor)
+            for informer in (self._spaces, self._budgets, self._nodes, self._pods):
+                await informer.synced.wait()
             while True:
                 info = await self._queue.pop()
                 await self._slots.acquire()
@@ -76,73 +83,83 @@ class Scheduler:
         if current is None or current.spec.node_name or current.deleted or info.key in self._assumed:
             self._slots.release()
             return
-        found = choose(info, self._cluster)
+        profile = self._profiles[current.spec.scheduler_name]
+        promise = self._cluster.withdraw(info.key)
+        promised = promise.row if promise is not None else None
+        found = choose(info, self._cluster, profile.plugins, promised)
         if isinstance(found, Unschedulable):
-            _ATTEMPTS.inc("unschedulable", NAME)
-            events = [p.retry_on for p in DEFAULT if p.name in found.plugins]
-            self._queue.waits(info, frozenset().union(*events, {plugin.NODE_ADDED}))
-            supervisor.once(f"refuse {info.key}", self._refuse(current, str(found)))
+            _ATTEMPTS.inc("unschedulable", profile.name)
+            self._set_aside(info, current, found, promised, supervisor)
             return
         node = self._cluster.name(found)
         self._assumed[info.key] = info.pod.metadata.uid
         self._cluster.place(info, node)
         supervisor.once(f"bind {info.key}", self._bind(info, node))
 
-    async def _bind(self, info: PodInfo, node: str) -> None:
-        meta = info.pod.metadata
-        binding = {
-            "apiVersion": "v1", "kind": "Binding",
-            "metadata": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid},
-            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
-        }  # fmt: skip
+    def _set_aside(
+        self, info: PodInfo, pod: Pod, found: Unschedulable, promised: int | None, supervisor: Supervisor
+    ) -> None:  # fmt: skip
+        """Have a pod wait that no node takes, and make room for it if that is possible."""
+        profile = self._profiles[pod.spec.scheduler_name]
+        refusing = tuple(each for each in profile.plugins if each.name in found.plugins)
+        events = frozenset().union(*(each.retry_on for each in refusing), {plugin.NODE_ADDED})
+        self._queue.waits(info, events, refusing)
+        room = self._make_room(info, profile, promised) if profile.preempts and found.nodes else ""
+        if isinstance(room, Candidate):
+            node = self._cluster.name(room.row)
+            self._cluster.nominate(info, node)
+            supervisor.once(f"preempt for {info.key}", self._preempt(info, pod, room, str(found)))
+            return
+        if room == UNDER_WAY and promised is not None:
+            self._cluster.nominate(info, self._cluster.name(promised))
+        why = f"{found} preemption: {room}" if room else str(found)
+        supervisor.once(f"refuse {info.key}", self._refuse(info, pod, why))
+
+    def _make_room(self, info: PodInfo, profile: Profile, promised: int | None) -> Candidate | str:
+        if promised is not None and info.pod.spec.preemption_policy != "Never":
+            mine = info.pod.spec.priority
+            if any(other.pod.deleted and other.pod.spec.priority < mine for other in self._cluster.pods(promised)):
+                return UNDER_WAY
+        return self._preemption.find(info, self._cluster, profile.plugins)
+
+    async def _preempt(self, info: PodInfo, pod: Pod, room: Candidate, why: str) -> None:
+        node = self._cluster.name(room.row)
         try:
-            await self._client.create_json(binding, subresource="binding")
+            await self._actions.refuse(pod, why, node)
+            for victim in room.victims:
+                if not await self._actions.evict(victim, pod, node):
+                    self._cluster.withdraw(info.key)
+                    return
+        finally:
+            self._slots.release()
+
+    async def _refuse(self, info: PodInfo, pod: Pod, why: str) -> None:
+        try:
+            promise = self._cluster.nominated.get(info.key)
+            await self._actions.refuse(pod, why, self._cluster.name(promise.row) if promise is not None else "")
+        finally:
+            self._slots.release()
+
+    async def _bind(self, info: PodInfo, node: str) -> None:
+        try:
+            await self._actions.bind(info, node)
         except (ApiError, Unreachable) as error:
             self._take_back(info, error)
         else:
-            _ATTEMPTS.inc("scheduled", NAME)
-            self._recorder.record(
-                reference("v1", "Pod", meta), "Scheduled", f"Successfully assigned {info.key} to {node}"
-            )
+            _ATTEMPTS.inc("scheduled", info.pod.spec.scheduler_name)
         finally:
             self._slots.release()
 
     def _take_back(self, info: PodInfo, error: Exception) -> None:
-        _ATTEMPTS.inc("error", NAME)
+        _ATTEMPTS.inc("error", info.pod.spec.scheduler_name)
         _log.warning("binding failed", pod=info.key, error=str(error))
         if self._assumed.get(info.key) != info.pod.metadata.uid:
             # The informer was faster: the pod went, or is bound all the same, and counts where it says.
             return
         del self._assumed[info.key]
         self._cluster.remove_pod(info.key)
-        self._queue.happened(plugin.POD_REMOVED)
+        self._queue.happened(plugin.POD_REMOVED, info)
         self._queue.back_off(info)
-
-    async def _refuse(self, pod: Pod, why: str) -> None:
-        """Say in the pod's condition and in an event why it waits."""
-        try:
-            meta = pod.metadata
-            self._recorder.record(reference("v1", "Pod", meta), "FailedScheduling", why, warning=True)
-            known = pod.status.condition("PodScheduled")
-            since = known.last_transition_time if known is not None and known.status == "False" else None
-            if known is not None and since and (known.reason, known.message) == (_UNSCHEDULABLE, why):
-                return
-            await self._write_condition(meta, why, since or rfc3339(self._clock.time()))
-        finally:
-            self._slots.release()
-
-    async def _write_condition(self, meta: ObjectMeta, why: str, since: str) -> None:
-        condition = {
-            "type": "PodScheduled", "status": "False", "reason": _UNSCHEDULABLE, "message": why,
-            "lastProbeTime": None, "lastTransitionTime": since,
-        }  # fmt: skip
-        patch = {"metadata": {"uid": meta.uid}, "status": {"conditions": [condition]}}
-        try:
-            await self._client.patch(meta, patch, kind="strategic", subresource="status")
-        except (NotFound, Conflict):
-            return
-        except (ApiError, Unreachable) as error:
-            _log.warning("condition not written", pod=meta.key, error=str(error))
 
     def _on_node(self, old: Node | None, new: Node | None) -> None:
         if new is None:
@@ -155,9 +172,12 @@ class Scheduler:
         if old is None:
             for info in self._homeless.pop(new.metadata.name, {}).values():
                 self._cluster.place(info, new.metadata.name)
-            self._queue.happened(plugin.NODE_ADDED)
+            self._queue.happened(plugin.NODE_ADDED, new)
         elif _differs(old, new):
-            self._queue.happened(plugin.NODE_CHANGED)
+            self._queue.happened(plugin.NODE_CHANGED, new)
+
+    def _on_budget(self, old: PodDisruptionBudget | None, new: PodDisruptionBudget | None) -> None:
+        self._preemption.set_budgets([budget_of(pdb) for pdb in self._budgets.items()])
 
     def _on_namespace(self, old: Namespace | None, new: Namespace | None) -> None:
         gone = new or old
@@ -179,16 +199,19 @@ class Scheduler:
         info = PodInfo(new)
         if new.spec.node_name:
             self._assumed.pop(info.key, None)
+            self._cluster.withdraw(info.key)
             self._queue.remove(info.key)
             if old is not None and not _counts_otherwise(old, new):
                 return
             if not self._cluster.place(info, new.spec.node_name):
                 self._homeless.setdefault(new.spec.node_name, {})[info.key] = info
             elif old is not None and old.spec.node_name:
-                self._queue.happened(plugin.POD_CHANGED)
+                self._queue.happened(plugin.POD_CHANGED, info)
             else:
-                self._queue.happened(plugin.POD_PLACED)
-        elif info.key not in self._assumed and _wants_us(new) and _is_news(old, new):
+                self._queue.happened(plugin.POD_PLACED, info)
+        elif info.key not in self._assumed and self._is_ours(new) and _is_news(old, new):
+            if new.status.nominated_node_name and info.key not in self._cluster.nominated:
+                self._cluster.nominate(info, new.status.nominated_node_name)
             self._queue.add(info)
 
     def _forget(self, pod: Pod) -> None:
@@ -199,12 +222,16 @@ class Scheduler:
         homeless.pop(key, None)
         if not homeless:
             self._homeless.pop(pod.spec.node_name, None)
+        self._cluster.withdraw(key)
+        row = self._cluster.row(pod.spec.node_name)
         if self._cluster.remove_pod(key):
-            self._queue.happened(plugin.POD_REMOVED)
+            self._queue.happened(plugin.POD_REMOVED, PodInfo(pod))
+            for waiting, promise in self._cluster.nominated.items():
+                if promise.row == row:
+                    self._queue.activate(waiting)
 
-
-def _wants_us(pod: Pod) -> bool:
-    return pod.spec.scheduler_name == NAME and not pod.spec.scheduling_gates and not pod.deleted
+    def _is_ours(self, pod: Pod) -> bool:
+        return pod.spec.scheduler_name in self._profiles and not pod.spec.scheduling_gates and not pod.deleted
 
 
 def _is_news(old: Pod | None, new: Pod) -> bool:

@@ -66,11 +66,12 @@ class Scheduled:
         return node
 
     async def refused(self, name: str, message: str) -> PodCondition:
-        """The PodScheduled condition once it says `message`."""
+        """The PodScheduled condition once it says `message`, whatever follows of preemption."""
 
         async def check() -> PodCondition | None:
             found = (await self.get(name)).status.condition("PodScheduled")
-            return found if found is not None and found.status == "False" and found.message == message else None
+            said = found is not None and found.status == "False"
+            return found if said and found.message.partition(" preemption: ")[0] == message else None
 
         condition: PodCondition = await self.until(check, f"{name} refused: {message}")
         return condition

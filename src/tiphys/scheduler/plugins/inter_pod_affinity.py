@@ -49,6 +49,9 @@ class InterPodAffinity(Plugin):
         if any(_refuses(term) for term in cluster.population.meant_by(info)):
             yield _unwelcome(info, cluster)
 
+    def lasting(self, info: PodInfo, cluster: Cluster) -> Mask | None:
+        return _attracted(info, cluster) if info.terms.affinity else None
+
     def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
         for test, words in (
             (_attracted, "node(s) didn't match pod affinity rules"),

@@ -8,7 +8,7 @@ import numpy as np
 
 from tiphys.scheduler.cluster import Cluster, Mask
 from tiphys.scheduler.plugin import NODE_ADDED, POD_REMOVED, Plugin
-from tiphys.scheduler.pod import PodInfo
+from tiphys.scheduler.pod import HostPort, PodInfo
 
 _ANY = "0.0.0.0"  # noqa: S104 - the API's word for any address
 
@@ -25,7 +25,19 @@ class NodePorts(Plugin):
             for address, rows in cluster.ports.get((protocol, number), {}).items():
                 if address in (wanted, _ANY) or wanted == _ANY:
                     mask[list(rows)] = False
+        for promised in cluster.nominated.values():
+            other = promised.info
+            above = other.pod.spec.priority >= info.pod.spec.priority
+            if above and any(_clash(one, two) for one in other.ports for two in info.ports):
+                mask[promised.row] = False
         return mask
+
+    def lasting(self, info: PodInfo, cluster: Cluster) -> Mask | None:
+        return None
 
     def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
         yield "node(s) didn't have free ports for the requested pod ports", int(refused.sum())
+
+
+def _clash(one: HostPort, other: HostPort) -> bool:
+    return one[1:] == other[1:] and (one[0] == other[0] or _ANY in (one[0], other[0]))

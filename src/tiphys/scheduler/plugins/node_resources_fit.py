@@ -19,12 +19,20 @@ class NodeResourcesFit(Plugin):
         fits: Mask = np.ones(len(cluster.rows), np.bool_)
         for name, value in info.requests.items():
             if value:
-                fits &= ~_short(cluster, name, value)
+                fits &= ~_short(cluster, info, name)
+        return fits
+
+    def lasting(self, info: PodInfo, cluster: Cluster) -> Mask | None:
+        fits: Mask = np.ones(len(cluster.rows), np.bool_)
+        for name, value in info.requests.items():
+            column = cluster.columns.get(name)
+            if value:
+                fits &= cluster.allocatable[:, column] >= value if column is not None else False
         return fits
 
     def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
         for name, value in info.requests.items():
-            short = refused & _short(cluster, name, value)
+            short = refused & _short(cluster, info, name)
             if value and short.any():
                 yield ("Too many pods" if name == PODS else f"Insufficient {name}"), int(short.sum())
 
@@ -38,10 +46,10 @@ class NodeResourcesFit(Plugin):
         return free
 
 
-def _short(cluster: Cluster, name: str, value: int) -> Mask:
-    """The nodes that have less than `value` left; all of them where none has the resource."""
-    column = cluster.columns.get(name)
-    if column is None:
+def _short(cluster: Cluster, info: PodInfo, name: str) -> Mask:
+    """The nodes that have less left than the pod requests; all of them where none has the resource."""
+    left = cluster.available(name, info.pod.spec.priority)
+    if left is None:
         return np.ones(len(cluster.rows), np.bool_)
-    short: Mask = cluster.allocatable[:, column] - cluster.requested[:, column] < value
+    short: Mask = left < info.requests[name]
     return short

@@ -51,6 +51,10 @@ class PodTopologySpread(Plugin):
                 labelled = labelled & mask
         return labelled
 
+    def lasting(self, info: PodInfo, cluster: Cluster) -> Mask | None:
+        hard = [each for each in info.spread if each.hard]
+        return _labelled(hard, cluster) if hard else None
+
     def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
         unlabelled = refused & ~_labelled([each for each in info.spread if each.hard], cluster)
         if unlabelled.any():

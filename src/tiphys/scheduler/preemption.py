@@ -1,0 +1,238 @@
+"""DefaultPreemption: whom to evict, and where, so that a pod of higher priority can run.
+
+Over all nodes at once it is known where the pod would fit without the pods below its priority, and which is the least
+priority that would have to go. The most promising nodes are then looked at exactly: all lower pods are thought away and
+put back, those under a budget first, then by importance, as long as the pod still fits. Upstream's order decides:
+fewest budgets broken, least important victims, fewest of them, youngest.
+Source: https://kubernetes.io/docs/concepts/scheduling-eviction/pod-priority-preemption/
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tiphys.kinds.policy.poddisruptionbudget import PodDisruptionBudget
+from tiphys.scheduler.cluster import Cluster, Mask
+from tiphys.scheduler.matching import Who, compiled
+from tiphys.scheduler.pipeline import Unschedulable
+from tiphys.scheduler.plugin import Plugin
+from tiphys.scheduler.plugins.node_resources_fit import NodeResourcesFit
+from tiphys.scheduler.pod import PODS, PodInfo
+from tiphys.scheduler.tiers import Amounts
+
+_EXAMINED = 100
+_SHAPES = 16
+_BASE = 1 << 31
+NEVER = "not eligible due to preemptionPolicy=Never."
+UNDER_WAY = "not eligible due to a terminating pod on the nominated node."
+_NO_HELP, _NO_VICTIMS = "Preemption is not helpful for scheduling", "No preemption victims found for incoming pod"
+# What pods' going can change, besides the room they take.
+_TOUCHY = frozenset({"NodePorts", "PodTopologySpread", "InterPodAffinity"})
+_FIT = NodeResourcesFit()
+Rank = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A PodDisruptionBudget: whom it protects, how many may go, and who is going already."""
+
+    who: Who
+    allowed: int
+    going: frozenset[str]
+
+
+def budget_of(pdb: PodDisruptionBudget) -> Budget:
+    who = Who(compiled(pdb.spec.selector), frozenset((pdb.metadata.namespace,)))
+    return Budget(who, pdb.status.disruptions_allowed, frozenset(pdb.status.disrupted_pods))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A node and who has to go from it, most important first; `violations` counts those that a budget protects."""
+
+    row: int
+    victims: tuple[PodInfo, ...]
+    violations: int
+
+    def rank(self) -> tuple[int, int, int, int, str]:
+        """Less is better, but for the start of the most important victims, of which the later is better."""
+        priorities = [victim.pod.spec.priority for victim in self.victims]
+        top = max(priorities)
+        first = min(_started(victim) for victim in self.victims if victim.pod.spec.priority == top)
+        return self.violations, top, sum(priorities) + _BASE * len(priorities), len(priorities), first
+
+
+class Preemption:
+    """What was found for a node is kept, by what the preempting pod asks for, until the node changes."""
+
+    def __init__(self) -> None:
+        self._budgets: tuple[Budget, ...] = ()
+        self._known: OrderedDict[object, dict[int, tuple[int, Candidate | None]]] = OrderedDict()
+
+    def set_budgets(self, budgets: Sequence[Budget]) -> None:
+        if tuple(budgets) != self._budgets:
+            self._budgets = tuple(budgets)
+            self._known.clear()
+
+    def find(self, info: PodInfo, cluster: Cluster, plugins: Sequence[Plugin]) -> Candidate | str:
+        """The best candidate, or upstream's words why there is none. The pod's own promise must not be counted."""
+        if info.pod.spec.preemption_policy == "Never":
+            return NEVER
+        hopeful = cluster.live.copy()
+        for plugin in plugins:
+            mask = plugin.lasting(info, cluster)
+            if mask is not None:
+                hopeful &= mask
+        order = self._promising(info, cluster, hopeful)
+        # Masks of these depend on which pods there are, beyond what they take.
+        touchy = [p for p in plugins if p.name in _TOUCHY and p.filter(info, cluster) is not None]
+        found = [each for row in order if (each := self._examine(info, cluster, int(row), touchy)) is not None]
+        if found:
+            return _best(found)
+        helpless = len(cluster) - int(hopeful.sum())
+        reasons = Counter({_NO_HELP: helpless, _NO_VICTIMS: int(hopeful.sum())})
+        return str(Unschedulable(len(cluster), +reasons))
+
+    def _promising(self, info: PodInfo, cluster: Cluster, hopeful: Mask) -> Sequence[int]:
+        """The rows to look at, those first where the least priorities would have to go and no budget is in the way."""
+        rows = np.flatnonzero(hopeful)
+        levels = cluster.tiers.below(info.pod.spec.priority)
+        if not len(rows) or not levels:
+            return []
+        needed = np.full(len(cluster.rows), len(levels))
+        free = [(cluster.columns[name], value) for name, value in info.requests.items() if value]
+        left = {column: _available(info, cluster, column) for column, _ in free}
+        victims = np.zeros(len(cluster.rows), np.bool_)
+        for level, (_, taken) in enumerate(levels):
+            victims |= taken[:, cluster.columns[PODS]] > 0
+            fits = victims.copy()
+            for column, value in free:
+                left[column] = left[column] + taken[:, column]
+                fits &= left[column] >= value
+            needed[fits & (needed == len(levels))] = level
+        rows = rows[needed[rows] < len(levels)]
+        by_level = rows[np.argsort(needed[rows], kind="stable")][:_EXAMINED]
+        guarded = [cluster.population.census((each.who,)) > 0 for each in self._budgets if each.allowed <= 0]
+        if not guarded:
+            return list(by_level)
+        protected = np.any(guarded, axis=0)
+        by_budget = rows[np.lexsort((needed[rows], protected[rows]))][:_EXAMINED]
+        return list(dict.fromkeys([*by_level.tolist(), *by_budget.tolist()]))
+
+    def _examine(self, info: PodInfo, cluster: Cluster, row: int, touchy: Sequence[Plugin]) -> Candidate | None:
+        if touchy:
+            return self._rehearse(info, cluster, row, touchy)
+        shape = (info.pod.spec.priority, tuple(sorted(info.requests.items())))
+        known = self._known.setdefault(shape, {})
+        if len(self._known) > _SHAPES:
+            self._known.popitem(last=False)
+        version, candidate = known.get(row, (-1, None))
+        if version != cluster.versions[row]:
+            candidate = self._reckon(info, cluster, row)
+            known[row] = (int(cluster.versions[row]), candidate)
+        return candidate
+
+    def _reckon(self, info: PodInfo, cluster: Cluster, row: int) -> Candidate | None:
+        """By numbers alone."""
+        lower = _lower(info, cluster, row)
+        spare = {name: -value for name, value in info.requests.items() if value}
+        for name in spare:
+            spare[name] += int(_available(info, cluster, cluster.columns[name])[row])
+            spare[name] += sum(each.requests.get(name, 0) for each in lower)
+        if not lower or min(spare.values(), default=0) < 0:
+            return None
+
+        def returns(pod: PodInfo) -> bool:
+            taken = [(name, pod.requests[name]) for name in spare if name in pod.requests]
+            if any(spare[name] < value for name, value in taken):
+                return False
+            for name, value in taken:
+                spare[name] -= value
+            return True
+
+        gone = [(pod, violates) for pod, violates in self._in_order(lower, cluster) if not returns(pod)]
+        return _candidate(row, gone)
+
+    def _rehearse(self, info: PodInfo, cluster: Cluster, row: int, touchy: Sequence[Plugin]) -> Candidate | None:
+        """By taking the pods out of the cluster and putting them back."""
+        lower = _lower(info, cluster, row)
+        ordered = list(self._in_order(lower, cluster))
+        node = cluster.name(row)
+        fit = [*touchy, _FIT]
+        away = {pod.key for pod in lower}
+        try:
+            for pod in lower:
+                cluster.remove_pod(pod.key)
+            if not lower or not _passes(info, cluster, row, fit):
+                return None
+            gone: list[tuple[PodInfo, bool]] = []
+            for pod, violates in ordered:
+                cluster.place(pod, node)
+                if _passes(info, cluster, row, fit):
+                    away.discard(pod.key)
+                else:
+                    cluster.remove_pod(pod.key)
+                    gone.append((pod, violates))
+        finally:
+            for pod in lower:
+                if pod.key in away:
+                    cluster.place(pod, node)
+        return _candidate(row, gone)
+
+    def _in_order(self, lower: Sequence[PodInfo], cluster: Cluster) -> Iterator[tuple[PodInfo, bool]]:
+        """The order in which pods may come back, and whether the going of each breaks a budget."""
+        allowed = [each.allowed for each in self._budgets]
+        marked: list[tuple[PodInfo, bool]] = []
+        for pod in lower:
+            violates = False
+            for index, budget in enumerate(self._budgets):
+                meta = pod.pod.metadata
+                if meta.labels and meta.name not in budget.going and cluster.population.means(budget.who, pod):
+                    allowed[index] -= 1
+                    violates = violates or allowed[index] < 0
+            marked.append((pod, violates))
+        yield from (each for each in marked if each[1])
+        yield from (each for each in marked if not each[1])
+
+
+def _candidate(row: int, gone: Sequence[tuple[PodInfo, bool]]) -> Candidate | None:
+    if not gone:
+        return None
+    victims = sorted((pod for pod, _ in gone), key=_importance)
+    return Candidate(row, tuple(victims), sum(violates for _, violates in gone))
+
+
+def _best(found: Sequence[Candidate]) -> Candidate:
+    ranked = [(each.rank(), each) for each in found]
+    least: Rank = min(rank[:4] for rank, _ in ranked)
+    return max((pair for pair in ranked if pair[0][:4] == least), key=lambda pair: pair[0][4])[1]
+
+
+def _lower(info: PodInfo, cluster: Cluster, row: int) -> list[PodInfo]:
+    """Most important first."""
+    mine = info.pod.spec.priority
+    return sorted((pod for pod in cluster.pods(row) if pod.pod.spec.priority < mine), key=_importance)
+
+
+def _importance(pod: PodInfo) -> tuple[int, str]:
+    return -pod.pod.spec.priority, _started(pod)
+
+
+def _started(pod: PodInfo) -> str:
+    """RFC 3339 in UTC orders as text; what has not started is younger than all that has."""
+    return pod.pod.status.start_time or "~"
+
+
+def _available(info: PodInfo, cluster: Cluster, column: int) -> Amounts:
+    left: Amounts = cluster.allocatable[:, column] - cluster.requested[:, column]
+    promised = cluster.promised.from_(info.pod.spec.priority) if cluster.promised else None
+    return left if promised is None else left - promised[:, column]
+
+
+def _passes(info: PodInfo, cluster: Cluster, row: int, plugins: Sequence[Plugin]) -> bool:
+    masks = (plugin.filter(info, cluster) for plugin in plugins)
+    return all(mask is None or bool(mask[row]) for mask in masks)
