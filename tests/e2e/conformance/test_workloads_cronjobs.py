@@ -59,7 +59,7 @@ def test_every_verb(rest, crons):
     name, label = unique("c"), unique("special")
     seen = rest.ok("GET", crons.path)["metadata"]["resourceVersion"]
     for each in (name, f"{name}-2", f"{name}-3"):
-        crons.create(each, spec("Allow", "0 0 1 1 *"), labels={"special": label})
+        crons.create(each, spec("Allow", "0 0 1 1 *", suspend=True), labels={"special": label})
     selector = f"special={label}"
     events = rest.events(crons.path, resourceVersion=seen, labelSelector=selector, timeoutSeconds=20)
     assert next(events)[0] == "ADDED"
@@ -72,10 +72,9 @@ def test_every_verb(rest, crons):
     assert rest.ok("PUT", f"{crons.path}/{name}", read)["metadata"]["annotations"]["updated"] == "true"
     stamp = "2024-01-01T00:00:00Z"
     status = {"metadata": {"annotations": {"patchedstatus": "true"}}, "status": {"lastScheduleTime": stamp}}
-    patched = crons.merge(name, {**status, "spec": {"suspend": True}}, "/status")
+    patched = crons.merge(name, {**status, "spec": {"suspend": False}}, "/status")
     assert patched["status"]["lastScheduleTime"] == stamp
-    assert patched["spec"]["suspend"] is False
-    crons.merge(name, {"spec": {"suspend": True}})
+    assert patched["spec"]["suspend"] is True
     read = rest.ok("GET", f"{crons.path}/{name}/status")
     read["status"]["lastScheduleTime"] = "2024-01-02T00:00:00Z"
     assert rest.ok("PUT", f"{crons.path}/{name}/status", read)["status"]["lastScheduleTime"] == "2024-01-02T00:00:00Z"
