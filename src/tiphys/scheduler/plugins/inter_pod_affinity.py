@@ -5,10 +5,11 @@ Source: https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from tiphys.kinds.core.node import Node
 from tiphys.scheduler.cluster import Cluster, Mask, Scores
 from tiphys.scheduler.matching import Term
 from tiphys.scheduler.plugin import (
@@ -49,6 +50,15 @@ class InterPodAffinity(Plugin):
         if any(_refuses(term) for term in cluster.population.meant_by(info)):
             yield _unwelcome(info, cluster)
 
+    def helps(self, info: PodInfo, event: str, subject: Node | PodInfo) -> bool:
+        if isinstance(subject, Node):
+            return True
+        if event == POD_PLACED:
+            return _meant(info.terms.affinity, subject)
+        if event == POD_REMOVED:
+            return _meant(info.terms.anti_affinity, subject) or _meant(subject.terms.anti_affinity, info)
+        return True
+
     def lasting(self, info: PodInfo, cluster: Cluster) -> Mask | None:
         return _attracted(info, cluster) if info.terms.affinity else None
 
@@ -82,6 +92,11 @@ class InterPodAffinity(Plugin):
             weight = term.weight or (0 if term.anti else self.hard_weight)
             if weight:
                 yield term, weight, cluster.population.holders(term)
+
+
+def _meant(terms: Sequence[Term], pod: PodInfo) -> bool:
+    """Whether the labels are what one of the terms looks for; the namespace is left for the attempt to judge."""
+    return any(term.who.selector.matches(pod.pod.metadata.labels) for term in terms)
 
 
 def _refuses(term: Term) -> bool:

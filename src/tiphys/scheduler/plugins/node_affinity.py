@@ -88,6 +88,15 @@ class NodeAffinity(Plugin):
     def _term(self, term: NodeSelectorTerm, cluster: Cluster) -> Mask:
         return cluster.where((self.name, "term", _key(term)), lambda node: term_matches(term, node))
 
+    def helps(self, info: PodInfo, event: str, subject: Node | PodInfo) -> bool:
+        if not isinstance(subject, Node):
+            return True
+        labels, affinity = subject.metadata.labels, info.pod.spec.affinity.node_affinity
+        if any(labels.get(key) != value for key, value in info.pod.spec.node_selector.items()):
+            return False
+        required = affinity.required if affinity is not None else None
+        return required is None or any(term_matches(term, subject) for term in required.node_selector_terms)
+
     def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
         yield "node(s) didn't match Pod's node affinity/selector", int(refused.sum())
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tiphys.kinds.core.node import Node
 from tiphys.scheduler.cluster import Cluster, Mask
 from tiphys.scheduler.plugin import NODE_ADDED, POD_REMOVED, Plugin
 from tiphys.scheduler.pod import HostPort, PodInfo
@@ -31,6 +32,11 @@ class NodePorts(Plugin):
             if above and any(_clash(one, two) for one in other.ports for two in info.ports):
                 mask[promised.row] = False
         return mask
+
+    def helps(self, info: PodInfo, event: str, subject: Node | PodInfo) -> bool:
+        if isinstance(subject, Node):
+            return True
+        return any(_clash(one, two) for one in subject.ports for two in info.ports)
 
     def lasting(self, info: PodInfo, cluster: Cluster) -> Mask | None:
         return None

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tiphys.kinds.core.node import Node
 from tiphys.scheduler.cluster import Cluster, Mask, Scores
 from tiphys.scheduler.plugin import NODE_ADDED, NODE_CHANGED, POD_CHANGED, POD_REMOVED, Plugin
-from tiphys.scheduler.pod import PODS, PodInfo
+from tiphys.scheduler.pod import PODS, PodInfo, amount
 
 
 class NodeResourcesFit(Plugin):
@@ -21,6 +22,13 @@ class NodeResourcesFit(Plugin):
             if value:
                 fits &= ~_short(cluster, info, name)
         return fits
+
+    def helps(self, info: PodInfo, event: str, subject: Node | PodInfo) -> bool:
+        """A node must be large enough; a pod must have something that this one wants, as all have a pod's place."""
+        if not isinstance(subject, Node):
+            return True
+        room = subject.status.allocatable
+        return all(amount(name, room.get(name, "0")) >= value for name, value in info.requests.items() if value)
 
     def lasting(self, info: PodInfo, cluster: Cluster) -> Mask | None:
         fits: Mask = np.ones(len(cluster.rows), np.bool_)

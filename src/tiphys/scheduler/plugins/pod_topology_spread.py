@@ -10,6 +10,7 @@ from functools import reduce
 
 import numpy as np
 
+from tiphys.kinds.core.node import Node
 from tiphys.scheduler.cluster import Cluster, Mask, Scores
 from tiphys.scheduler.matching import HOSTNAME, Spread
 from tiphys.scheduler.plugin import NODE_ADDED, NODE_CHANGED, POD_CHANGED, POD_PLACED, POD_REMOVED, Plugin
@@ -50,6 +51,12 @@ class PodTopologySpread(Plugin):
             if mask is not None:
                 labelled = labelled & mask
         return labelled
+
+    def helps(self, info: PodInfo, event: str, subject: Node | PodInfo) -> bool:
+        hard = [each for each in info.spread if each.hard]
+        if isinstance(subject, Node):
+            return all(each.topology_key in subject.metadata.labels for each in hard)
+        return any(each.who.selector.matches(subject.pod.metadata.labels) for each in hard)
 
     def lasting(self, info: PodInfo, cluster: Cluster) -> Mask | None:
         hard = [each for each in info.spread if each.hard]

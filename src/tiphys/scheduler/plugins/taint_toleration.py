@@ -36,6 +36,9 @@ class TaintToleration(Plugin):
         tolerations = info.pod.spec.tolerations
         return cluster.where((self.name, _key(tolerations)), lambda node: not untolerated(node, tolerations, _HARD))
 
+    def helps(self, info: PodInfo, event: str, subject: Node | PodInfo) -> bool:
+        return not isinstance(subject, Node) or not untolerated(subject, info.pod.spec.tolerations, _HARD)
+
     def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
         yield "node(s) had untolerated taint(s)", int(refused.sum())
 
