@@ -27,7 +27,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "e2e"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "faults"))
 from faulty import NODES, PLANES, Faulty, ready, running
-from history import check, report
+from figures import report
+from history import check
 from nemesis import ROLES, Nemesis
 from real_cluster import RealCluster, until
 from recovery import recovery

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 
-from history import Fault
+from figures import Fault
 from real_cluster import RealCluster, until
 
 PLANES = (1, 2, 3)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from history import FAIL, OK, UNKNOWN, History, Operation, Seen, Watched, check, longest_gap, report
+from figures import longest_gap, report
+from history import FAIL, OK, UNKNOWN, History, Operation, Seen, Watched, check
 
 
 def write(begun: float, key: str, value: str, revision: int, *, expect: int = 0, client: str = "a", outcome: str = OK):

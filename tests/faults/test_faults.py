@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from faulty import Faulty, ready
-from history import check, report
+from figures import report
+from history import check
 from nemesis import Nemesis
 
 pytestmark = pytest.mark.root
