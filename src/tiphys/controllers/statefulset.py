@@ -17,7 +17,7 @@ from tiphys.api.selectors import LabelSelector
 from tiphys.controllers.base import After, Context
 from tiphys.controllers.controller_revisions import HASH, Revisions, template_of
 from tiphys.controllers.owned_pods import OwnedPods, ending
-from tiphys.controllers.ownership import selector_of
+from tiphys.controllers.ownership import NAMESPACE, selector_of
 from tiphys.controllers.statefulset_identity import (
     INDEX_LABEL,
     NAME_LABEL,
@@ -30,7 +30,7 @@ from tiphys.controllers.statefulset_identity import (
 from tiphys.controllers.statefulset_plan import Plan, ordinal_of, plan
 from tiphys.kinds.apps.controllerrevision import ControllerRevision
 from tiphys.kinds.apps.statefulset import STATEFUL_SETS, StatefulSet
-from tiphys.kinds.core.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIMS
+from tiphys.kinds.core.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim
 from tiphys.kinds.core.pod import Pod
 
 _HASH_LABEL = "controller.kubernetes.io/hash"
@@ -45,7 +45,7 @@ class StatefulSetController:
         self._sets = context.watch(STATEFUL_SETS)
         self._pods = OwnedPods(context, STATEFUL_SETS, self._sets, _selector, member=_member)
         self._revisions = Revisions(context, STATEFUL_SETS, _selector, _HASH_LABEL)
-        self._claims = context.informers.of(PERSISTENT_VOLUME_CLAIMS)
+        self._claims = context.watch(PERSISTENT_VOLUME_CLAIMS, self._keys_of)
         self._client, self._claim_client = context.client.of(STATEFUL_SETS), context.client.of(PERSISTENT_VOLUME_CLAIMS)
 
     async def reconcile(self, key: Key) -> After | None:
@@ -123,11 +123,26 @@ class StatefulSetController:
 
     async def _create_one(self, owner: StatefulSet, whole: Json, ordinal: int, revision: ControllerRevision) -> None:
         meta = owner.metadata
-        for claim in claims_of(whole, ordinal) if whole else ():
+        claims = list(claims_of(whole, ordinal)) if whole else []
+        if any(self._going(owner, claim["metadata"]["name"]) for claim in claims):
+            # A pod would hold up the end of its claim, and never get it. The end of the claim brings us back.
+            return
+        for claim in claims:
             await self._claim(owner, claim)
         pod = pod_of(owner, template_of(revision), ordinal, revision.metadata.name)
         pod["metadata"]["ownerReferences"] = [self._pods.owner_reference(meta)]
         await self._pods.create(meta, pod)
+
+    def _going(self, owner: StatefulSet, name: str) -> bool:
+        """Whether the claim is being deleted, or will be for the sake of a pod that went for good."""
+        claim = self._claims.get(f"{owner.metadata.namespace}/{name}")
+        if claim is None:
+            return False
+        with_pod = any(
+            held.kind == "Pod" and ordinal_of(owner.metadata.name, held.name) is not None
+            for held in claim.metadata.owner_references
+        )
+        return with_pod or claim.metadata.deletion_timestamp is not None
 
     async def _claim(self, owner: StatefulSet, claim: Json) -> None:
         """Make a claim unless it is there already: from before, or somebody else's to be used."""
@@ -161,17 +176,34 @@ class StatefulSetController:
             for template in owner.spec.volume_claim_templates:
                 name = claim_name(template.metadata.name, owner.metadata.name, ordinal)
                 claim = self._claims.get(f"{owner.metadata.namespace}/{name}")
+                if claim is None and pod.status.phase == "Pending" and not pod.deleted:
+                    await self._make_claims(owner, ordinal)
                 if claim is None or claim.metadata.deletion_timestamp is not None:
                     continue
                 changes = references(owner, going, claim.metadata.owner_references)
                 if changes:
                     await self._patch(self._claim_client, claim.metadata, {"ownerReferences": changes})
 
+    async def _make_claims(self, owner: StatefulSet, ordinal: int) -> None:
+        """Those that a pod waits for in vain, because somebody deleted them."""
+        try:
+            whole = await self._client.get_json(owner.metadata.name, owner.metadata.namespace)
+        except NotFound:
+            return
+        if whole["metadata"]["uid"] == owner.metadata.uid:
+            for claim in claims_of(whole, ordinal):
+                await self._claim(owner, claim)
+
     async def _patch(self, client: Any, meta: ObjectMeta, change: Json) -> None:
         try:
             await client.patch(meta, {"metadata": {"uid": meta.uid, **change}}, kind="strategic")
         except NotFound:
             return
+
+    def _keys_of(self, claim: PersistentVolumeClaim) -> Iterable[str]:
+        for owner in self._sets.by(NAMESPACE, claim.metadata.namespace):
+            if owner.spec.volume_claim_templates and _selector(owner).matches(claim.metadata.labels):
+                yield owner.metadata.key
 
 
 def _selector(owner: StatefulSet) -> LabelSelector:

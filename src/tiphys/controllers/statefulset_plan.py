@@ -171,5 +171,5 @@ def _status(view: _View, pods: Iterable[Pod]) -> Json:
     return {
         name: value for name, value in counts.items()
         if old.get(name, "" if isinstance(value, str) else 0) != value
-        or (fresh and name in ("replicas", "availableReplicas")) or (name == "collisionCount")
+        or name == "collisionCount" or (fresh and name in ("replicas", "availableReplicas"))
     }  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any
 
 from tiphys.api.meta import ObjectMeta, OwnerReference, Uid
 from tiphys.controllers.controller_revisions import HASH
+from tiphys.controllers.protection import PvcProtectionController
 from tiphys.controllers.statefulset import StatefulSetController
 from tiphys.controllers.statefulset_identity import references
 from tiphys.controllers.statefulset_plan import ordinal_of, plan
@@ -138,13 +139,43 @@ async def images(cluster: Any) -> dict[str, str]:
     return {p.metadata.name: p.spec.containers[0].image for p in await cluster.list(PODS, "default")}
 
 
+CLAIM = {
+    "metadata": {"name": "data"},
+    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+}
+
+
+async def test_a_pod_waits_until_the_claim_before_its_own_has_gone(cluster: Any):
+    meta = {"name": "data-s-0", "labels": {"app": "s"}, "finalizers": ["example.com/held"]}
+    old = await cluster.create(PERSISTENT_VOLUME_CLAIMS, {"metadata": meta, "spec": CLAIM["spec"]})
+    await cluster.delete(PERSISTENT_VOLUME_CLAIMS, "data-s-0")
+    cluster.start(StatefulSetController)
+    await cluster.create(STATEFUL_SETS, stateful_set(1, volumeClaimTemplates=[CLAIM]))
+    await settled(cluster, replicas=0)
+    assert await cluster.get(PODS, "s-0") is None
+    await cluster.patch(PERSISTENT_VOLUME_CLAIMS, "data-s-0", {"metadata": {"finalizers": None}})
+    await cluster.until(lambda: cluster.get(PODS, "s-0"), "the pod")
+    assert (await cluster.get(PERSISTENT_VOLUME_CLAIMS, "data-s-0"))["metadata"]["uid"] != old["metadata"]["uid"]
+
+
+async def test_a_claim_that_a_pod_waits_for_is_made_again(cluster: Any):
+    cluster.start(StatefulSetController)
+    cluster.start(PvcProtectionController)
+    await cluster.create(STATEFUL_SETS, stateful_set(1, volumeClaimTemplates=[CLAIM]))
+    await cluster.until(lambda: cluster.get(PODS, "s-0"), "the pod")
+    old = await cluster.get(PERSISTENT_VOLUME_CLAIMS, "data-s-0")
+    await cluster.delete(PERSISTENT_VOLUME_CLAIMS, "data-s-0")
+
+    async def anew() -> bool:
+        found = await cluster.get(PERSISTENT_VOLUME_CLAIMS, "data-s-0")
+        return bool(found) and found["metadata"]["uid"] != old["metadata"]["uid"]
+
+    await cluster.until(anew)
+
+
 async def test_pods_have_names_labels_and_claims_that_outlive_them(cluster: Any):
     cluster.start(StatefulSetController)
-    claim = {
-        "metadata": {"name": "data"},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-    }  # fmt: skip
-    await cluster.create(STATEFUL_SETS, stateful_set(2, volumeClaimTemplates=[claim]))
+    await cluster.create(STATEFUL_SETS, stateful_set(2, volumeClaimTemplates=[CLAIM]))
     await settled(cluster, readyReplicas=2, availableReplicas=2, updatedReplicas=2)
     made = await cluster.get(PODS, "s-1")
     labels = made["metadata"]["labels"]
