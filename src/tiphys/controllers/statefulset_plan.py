@@ -1,7 +1,8 @@
 """What a StatefulSet's controller does next: one pure function over what the informers show.
 
 In order, unless the pods are managed in parallel: lower ordinals are made first and wait for those before them; higher
-ones go first, and none goes while another is not well. Scaling comes before updating.
+ones go first, and none goes while another is not well. Scaling comes before updating. Unlike upstream's, a pod of an
+older revision that cannot run is not waited for: a template that was mended mends its pods.
 Source: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#deployment-and-scaling-guarantees
 """
 
@@ -105,8 +106,17 @@ def _fill(view: _View, replicas: Mapping[int, Pod | None], planned: Plan) -> boo
         elif pod.finished and not pod.deleted:
             planned.ended.append(pod)
         if view.ordered and not view.available(pod):
+            if pod is not None and view.rolls and view.revision(ordinal) == view.update and _stuck(view, pod):
+                planned.delete.append(pod)
             return False
     return True
+
+
+def _stuck(view: _View, pod: Pod) -> bool:
+    """Whether the pod is of an older revision and waits to run, now or after it ended again and again."""
+    if pod.deleted or pod.finished or _revision(pod) == view.update:
+        return False
+    return pod.status.phase == "Pending" or any(s.state.waiting is not None for s in pod.status.container_statuses)
 
 
 def _shrink(view: _View, condemned: Sequence[Pod], planned: Plan) -> bool:

@@ -166,3 +166,18 @@ def test_the_status_is_read_replaced_and_patched(sets):
     sets.create("s", spec(1))
     sets.until("s", readyReplicas=1)
     check_status_verbs(sets, "s")
+
+
+def test_a_template_that_cannot_run_is_mended(sets, pods):
+    sets.create("s", spec(2))
+    sets.until("s", readyReplicas=2)
+    image = TEMPLATE["spec"]["containers"][0]["image"]
+
+    def use(name: str) -> None:
+        container = {"name": "c", "image": name}
+        sets.strategic("s", {"spec": {"template": {"spec": {"containers": [container]}}}})
+
+    use("nowhere.invalid/none:1")
+    sets.until("s", readyReplicas=1, updatedReplicas=1)
+    use(image)
+    sets.until("s", readyReplicas=2, updatedReplicas=2)

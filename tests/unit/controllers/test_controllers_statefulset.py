@@ -103,6 +103,16 @@ def test_updates_go_from_above_down_to_the_partition():
     assert does(model(3, unavailable=2, **parallel), old[0], old[1], pod(2, ready=False)) == ([], ["s-1"])
 
 
+def test_a_pod_that_cannot_run_is_not_waited_for_once_its_template_is_mended():
+    stuck = {"ready": False, "phase": "Pending"}
+    assert does(model(2), pod(0, "old"), pod(1, "old", **stuck)) == ([], ["s-1"])
+    assert does(model(2), pod(0, "old", **stuck)) == ([], ["s-0"])
+    assert does(model(2), pod(0, **stuck)) == ([], [])
+    assert does(model(2, partition=1), pod(0, "old", **stuck)) == ([], [])
+    # One that runs but is not ready may become so.
+    assert does(model(2), pod(0, "old", ready=False), pod(1, "old")) == ([], [])
+
+
 def test_the_status_tells_of_both_revisions_until_the_update_is_complete():
     status = plan(model(2), "old", "new", [pod(0, "old"), pod(1)], NOW).status
     assert (status["currentReplicas"], status["updatedReplicas"], status["currentRevision"]) == (1, 1, "old")
