@@ -286,7 +286,7 @@ class EtcdStore:
             self._heard = now
             _log.warning("the watch shows nothing, opening it elsewhere")
             self._feeder.cancel()
-            self._api.turn()
+            self._api.leave_followed()
             self._feeder = asyncio.create_task(self._feed(), name="etcd watch")
 
     async def _feed(self) -> None:

@@ -49,8 +49,8 @@ class EtcdApi:
 
     def __init__(self, endpoints: Sequence[str], tls: ssl.SSLContext | None) -> None:
         self._channels = [RpcChannel(endpoint, tls) for endpoint in endpoints]
-        # The one that answered last.
-        self._current = 0
+        # The one that answered last, and the one that `follow` is told by.
+        self._current = self._followed = 0
         self.full = asyncio.Event()
 
     async def revision(self) -> Revision:
@@ -89,12 +89,18 @@ class EtcdApi:
         create = pb.WatchCreateRequest(
             key=FIRST, range_end=BEHIND, start_revision=start, progress_notify=True, prev_kv=True
         )
+        self._followed = self._current
         async for response in self._stream(create):
             yield response
         raise WatchBroken("the server ended the watch")
 
+    def leave_followed(self) -> None:
+        """Let the next `follow` go to another endpoint than the last one."""
+        self._leave(self._followed)
+
     async def _stream(self, create: pb.WatchCreateRequest) -> AsyncGenerator[pb.WatchResponse]:
-        channel = self._channels[self._current]
+        at = self._current
+        channel = self._channels[at]
         watch = StreamStreamMethod(channel.raw, _WATCH, pb.WatchRequest, pb.WatchResponse)
         try:
             async with watch.open() as stream:
@@ -108,7 +114,7 @@ class EtcdApi:
                     # The request side is still open: without this the library would call the end a fault.
                     await stream.cancel()
         except FAULTS as error:
-            self.turn()
+            self._leave(at)
             raise WatchBroken(str(translated(error, _WATCH))) from error
 
     async def history(self, after: Revision, until: Revision) -> list[pb.Event]:
@@ -155,11 +161,12 @@ class EtcdApi:
         """
         reason, lost, refused, left = "", False, 0, list(seconds)
         while left:
+            at = self._current
             try:
-                return await self._channels[self._current].unary(method, request, response, within=left[0]), lost
+                return await self._channels[at].unary(method, request, response, within=left[0]), lost
             except RpcUnavailable as error:
                 reason = str(error)
-                self.turn()
+                self._leave(at)
                 if isinstance(error.__cause__, ConnectionRefusedError) and refused < len(self._channels) - 1:
                     refused += 1
                     continue
@@ -173,9 +180,10 @@ class EtcdApi:
                 raise Unavailable(_explained(error)) from error
         raise Unavailable(f"etcd does not answer: {reason}")
 
-    def turn(self) -> None:
-        """Go to the next endpoint from now on."""
-        self._current = (self._current + 1) % len(self._channels)
+    def _leave(self, failed: int) -> None:
+        """Go to the next endpoint, unless others have left this one already."""
+        if self._current == failed:
+            self._current = (failed + 1) % len(self._channels)
 
 
 def _check(response: pb.WatchResponse) -> None:
