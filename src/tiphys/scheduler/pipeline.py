@@ -61,7 +61,7 @@ def choose(
     left = cluster.live.copy()
     refusals: list[tuple[Plugin, Mask]] = []
     for plugin in plugins:
-        mask = plugin.filter(info, cluster)
+        mask = plugin.filter(info, cluster) if plugin.filters else None
         if mask is None:
             continue
         refused = left & ~mask
@@ -81,7 +81,7 @@ def _best(info: PodInfo, cluster: Cluster, plugins: Sequence[Plugin], left: Mask
         return int(candidates[0])
     total = np.zeros(len(cluster.rows))
     for plugin in plugins:
-        scores = plugin.score_among(info, cluster, left)
+        scores = plugin.score_among(info, cluster, left) if plugin.scores else None
         if scores is not None:
             total += plugin.weight * np.floor(scores)
     marks = total[candidates]

@@ -15,15 +15,20 @@ from tiphys.scheduler.pod import PodInfo
 # What may have happened in the cluster, as plugins name it in `retry_on`.
 NODE_ADDED, NODE_CHANGED, POD_REMOVED, POD_CHANGED = "node added", "node changed", "pod removed", "pod changed"
 POD_PLACED, NAMESPACE_CHANGED = "pod placed", "namespace changed"
+NODE_REMOVED = "node removed"
 # The node or the pod to which it happened.
 Subject = Node | PodInfo | None
 
 
 class Plugin:
-    """`name` is upstream's. `weight` multiplies the scores. `retry_on` names what may make a refused pod fit."""
+    """`name` is upstream's. `weight` multiplies the scores. `retry_on` names what may make a refused pod fit.
+
+    A profile may switch off that an instance `filters` or `scores`.
+    """
 
     name = ""
     weight = 1.0
+    filters = scores = True
     retry_on: frozenset[str] = frozenset({NODE_ADDED, NODE_CHANGED})
 
     def filter(self, info: PodInfo, cluster: Cluster) -> Mask | None:

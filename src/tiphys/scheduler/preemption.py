@@ -84,12 +84,12 @@ class Preemption:
             return NEVER
         hopeful = cluster.live.copy()
         for plugin in plugins:
-            mask = plugin.lasting(info, cluster)
+            mask = plugin.lasting(info, cluster) if plugin.filters else None
             if mask is not None:
                 hopeful &= mask
         order = self._promising(info, cluster, hopeful)
         # Masks of these depend on which pods there are, beyond what they take.
-        touchy = [p for p in plugins if p.name in _TOUCHY and p.filter(info, cluster) is not None]
+        touchy = [p for p in plugins if p.filters and p.name in _TOUCHY and p.filter(info, cluster) is not None]
         found = [each for row in order if (each := self._examine(info, cluster, int(row), touchy)) is not None]
         if found:
             return _best(found)

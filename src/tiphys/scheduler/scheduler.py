@@ -22,7 +22,7 @@ from tiphys.kinds.core.namespace import NAMESPACES, Namespace
 from tiphys.kinds.core.node import NODES, Node
 from tiphys.kinds.core.pod import PODS, Pod
 from tiphys.kinds.policy.poddisruptionbudget import POD_DISRUPTION_BUDGETS, PodDisruptionBudget
-from tiphys.scheduler import plugin
+from tiphys.scheduler import config, plugin
 from tiphys.scheduler.actions import Actions
 from tiphys.scheduler.cluster import Cluster
 from tiphys.scheduler.pipeline import Unschedulable, choose
@@ -42,9 +42,11 @@ class Scheduler:
     """Places the pods of its `profiles`, each by the plugins of the one that the pod names."""
 
     def __init__(
-        self, client: Client, informers: Informers, clock: Clock, profiles: Sequence[Profile] = (Profile(),)
+        self, client: Client, informers: Informers, clock: Clock, profiles: Sequence[Profile] = ()
     ) -> None:  # fmt: skip
-        self._clock, self._profiles = clock, {profile.name: profile for profile in profiles}
+        """Without `profiles` there is the default one, with the plugins that are installed."""
+        self._clock = clock
+        self._profiles = {profile.name: profile for profile in profiles or config.default()}
         self._pods, self._nodes = informers.of(PODS), informers.of(NODES)
         self._budgets, self._spaces = informers.of(POD_DISRUPTION_BUDGETS), informers.of(NAMESPACES)
         self._timers = Timers(clock)
@@ -167,6 +169,7 @@ class Scheduler:
             left = {info.key: info for info in self._cluster.remove_node(old.metadata.name)}
             if left:
                 self._homeless.setdefault(old.metadata.name, {}).update(left)
+            self._queue.happened(plugin.NODE_REMOVED, old)
             return
         self._cluster.set_node(new)
         if old is None:

@@ -16,6 +16,7 @@ from tiphys.scheduler.plugin import (
     NAMESPACE_CHANGED,
     NODE_ADDED,
     NODE_CHANGED,
+    NODE_REMOVED,
     POD_CHANGED,
     POD_PLACED,
     POD_REMOVED,
@@ -31,7 +32,9 @@ class InterPodAffinity(Plugin):
 
     name = "InterPodAffinity"
     weight = 2.0
-    retry_on = frozenset({NODE_ADDED, NODE_CHANGED, POD_REMOVED, POD_CHANGED, POD_PLACED, NAMESPACE_CHANGED})
+    retry_on = frozenset(
+        {NODE_ADDED, NODE_CHANGED, NODE_REMOVED, POD_REMOVED, POD_CHANGED, POD_PLACED, NAMESPACE_CHANGED}
+    )
 
     def __init__(self, hard_weight: int = 1, ignore_placed: bool = False) -> None:
         self.hard_weight, self.ignore_placed = hard_weight, ignore_placed

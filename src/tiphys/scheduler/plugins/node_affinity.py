@@ -65,6 +65,10 @@ class NodeAffinity(Plugin):
     name = "NodeAffinity"
     weight = 2.0
 
+    def __init__(self, added: Affinity | None = None) -> None:
+        """`added` is asked of every node besides what the pod asks (a profile's `addedAffinity`)."""
+        self._added = added
+
     def filter(self, info: PodInfo, cluster: Cluster) -> Mask | None:
         selector, affinity = info.pod.spec.node_selector, info.pod.spec.affinity.node_affinity
         mask: Mask | None = None
@@ -75,6 +79,9 @@ class NodeAffinity(Plugin):
             )
         if affinity is not None and affinity.required is not None:
             required = self._required(affinity, cluster)
+            mask = required if mask is None else mask & required
+        if self._added is not None and self._added.required is not None:
+            required = self._required(self._added, cluster)
             mask = required if mask is None else mask & required
         return mask
 
@@ -101,11 +108,12 @@ class NodeAffinity(Plugin):
         yield "node(s) didn't match Pod's node affinity/selector", int(refused.sum())
 
     def score(self, info: PodInfo, cluster: Cluster) -> Scores | None:
-        affinity = info.pod.spec.affinity.node_affinity
-        if affinity is None or not affinity.preferred:
+        sources = (info.pod.spec.affinity.node_affinity, self._added)
+        terms = [term for each in sources if each is not None for term in each.preferred]
+        if not terms:
             return None
         weights = np.zeros(len(cluster.rows))
-        for preferred in affinity.preferred:
+        for preferred in terms:
             weights += self._term(preferred.preference, cluster) * preferred.weight
         most = weights.max(initial=0.0)
         scores: Scores = weights * (100.0 / most) if most else weights

@@ -13,7 +13,7 @@ import numpy as np
 from tiphys.kinds.core.node import Node
 from tiphys.scheduler.cluster import Cluster, Mask, Scores
 from tiphys.scheduler.matching import HOSTNAME, Spread
-from tiphys.scheduler.plugin import NODE_ADDED, NODE_CHANGED, POD_CHANGED, POD_PLACED, POD_REMOVED, Plugin
+from tiphys.scheduler.plugin import NODE_ADDED, NODE_CHANGED, NODE_REMOVED, POD_CHANGED, POD_PLACED, POD_REMOVED, Plugin
 from tiphys.scheduler.plugins.node_affinity import NodeAffinity
 from tiphys.scheduler.plugins.taint_toleration import TaintToleration
 from tiphys.scheduler.pod import PodInfo
@@ -24,7 +24,7 @@ _WORDS = "node(s) didn't match pod topology spread constraints"
 class PodTopologySpread(Plugin):
     name = "PodTopologySpread"
     weight = 2.0
-    retry_on = frozenset({NODE_ADDED, NODE_CHANGED, POD_REMOVED, POD_CHANGED, POD_PLACED})
+    retry_on = frozenset({NODE_ADDED, NODE_CHANGED, NODE_REMOVED, POD_REMOVED, POD_CHANGED, POD_PLACED})
     _affinity, _taints = NodeAffinity(), TaintToleration()
 
     def filter(self, info: PodInfo, cluster: Cluster) -> Mask | None:
