@@ -243,6 +243,40 @@ async def test_eviction_respects_a_disruption_budget(api):
     assert (await api("GET", f"{PODS}/p"))[0] == 404
 
 
+@pytest.mark.parametrize(
+    ("policy", "healthy", "code"),
+    [(None, 1, 201), (None, 0, 429), ("AlwaysAllow", 0, 201), ("IfHealthyBudget", 0, 429)],
+)
+async def test_a_pod_that_is_not_ready_may_be_evicted_beside_the_budget(api, policy, healthy, code):
+    await api("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
+    body = {"metadata": {"name": "p", "labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}}
+    await api.ok("POST", PODS, body)
+    await api.ok("PATCH", f"{PODS}/p/status", {"status": {"phase": "Running"}}, content_type=MERGE_PATCH)
+    budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+    spec = {"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}, "unhealthyPodEvictionPolicy": policy}
+    await api.ok("POST", budgets, {"metadata": {"name": "b"}, "spec": spec})
+    status = {"disruptionsAllowed": 0, "observedGeneration": 1, "desiredHealthy": 1, "currentHealthy": healthy}
+    await api.ok("PATCH", f"{budgets}/b/status", {"status": status}, content_type=MERGE_PATCH)
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p", "namespace": "default"}}
+    assert (await api("POST", f"{PODS}/p/eviction", eviction))[0] == code
+
+
+async def test_an_evicted_pod_says_why_it_ends(api):
+    await api("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
+    body = {
+        "metadata": {"name": "p", "finalizers": ["example.com/wait"]},
+        "spec": {"containers": [{"name": "c", "image": "x"}]},
+    }
+    await api.ok("POST", PODS, body)
+    await api.ok("PATCH", f"{PODS}/p/status", {"status": {"phase": "Running"}}, content_type=MERGE_PATCH)
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p", "namespace": "default"}}
+    await api.ok("POST", f"{PODS}/p/eviction", eviction)
+    pod = await api.ok("GET", f"{PODS}/p")
+    reasons = {c["type"]: c["reason"] for c in pod["status"]["conditions"]}
+    assert reasons["DisruptionTarget"] == "EvictionByEvictionAPI"
+    assert pod["metadata"]["deletionTimestamp"]
+
+
 async def test_a_service_gets_an_address_and_gives_it_back(api):
     services = "/api/v1/namespaces/default/services"
     body = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}], "type": "NodePort"}}

@@ -128,7 +128,10 @@ def _check_transition(new: Json, status: Json, before: Json) -> Errors:
     for condition in _TERMINAL:
         if condition in was and condition not in true:
             yield omitted(_CONDITIONS, f"cannot disable the terminal {condition}=True condition")
-    for field in ("failed", "succeeded"):
+    spec = new.get("spec") or {}
+    # One that shrinks with its parallelism forgets indexes beyond its completions.
+    elastic = spec.get("completionMode") == "Indexed" and spec.get("completions") == spec.get("parallelism")
+    for field in ("failed",) if elastic else ("failed", "succeeded"):
         if (status.get(field) or 0) < (before.get(field) or 0):
             yield invalid(f"status.{field}", status.get(field) or 0, f"cannot decrease the {field} counter")
     end = status.get("completionTime")

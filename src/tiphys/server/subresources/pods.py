@@ -162,6 +162,9 @@ class _Eviction:
         dry_run = self._call.dry_run or "All" in (options.get("dryRun") or ())
         if not _needs_no_budget(pod):
             await self._spend(pod, dry_run)
+        if not dry_run and pod["status"].get("phase") not in _TERMINAL:
+            status = replace(self._call, target=replace(self._call.target, subresource="status"))
+            await self._server.writes.modify(status, _Mark(rfc3339(self._call.now)))
         target = replace(self._call.target, subresource="", verb="delete")
         query = {"dryRun": ["All"]} if dry_run else {}
         request = Request("DELETE", self._call.target.path, query, self._call.request.headers, orjson.dumps(options))
@@ -179,7 +182,7 @@ class _Eviction:
             raise errors.InternalError(
                 "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
             )
-        if entries and not dry_run:
+        if entries and not dry_run and not _goes_beside(pod, entries[0].decode()):
             budget = self._server.resource("policy", "v1", "poddisruptionbudgets")
             target = replace(
                 self._call.target, group="policy", version="v1", resource=budget.plural, name=entries[0].name,
@@ -193,6 +196,18 @@ def _needs_no_budget(pod: Json) -> bool:
     """Finished, terminating and never scheduled pods cost no budget."""
     status = pod.get("status") or {}
     return status.get("phase") in (*_TERMINAL, "Pending") or bool(pod["metadata"].get("deletionTimestamp"))
+
+
+def _goes_beside(pod: Json, budget: Json) -> bool:
+    """Whether a pod that is not Ready may go without being counted, by the budget's unhealthyPodEvictionPolicy."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    if any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions):
+        return False
+    if (budget.get("spec") or {}).get("unhealthyPodEvictionPolicy") == "AlwaysAllow":
+        return True
+    status = budget.get("status") or {}
+    healthy, desired = int(status.get("currentHealthy", 0)), int(status.get("desiredHealthy", 0))
+    return healthy >= desired > 0
 
 
 class _Disrupt(Change):
@@ -213,6 +228,24 @@ class _Disrupt(Change):
             )
         status["disruptionsAllowed"] -= 1
         status.setdefault("disruptedPods", {})[self._pod] = self._now
+        return current
+
+
+class _Mark(Change):
+    """Says of the pod why it ends."""
+
+    admitted = True
+
+    def __init__(self, now: str) -> None:
+        self._condition = {
+            "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting", "lastTransitionTime": now,
+        }  # fmt: skip
+
+    def apply(self, call: Call, current: Json) -> Json:
+        status = current.setdefault("status", {})
+        others = [each for each in status.get("conditions") or () if each.get("type") != "DisruptionTarget"]
+        status["conditions"] = [*others, self._condition]
         return current
 
 
