@@ -174,6 +174,10 @@ class Cluster:
         known = self._placed.get(key)
         return known.info if known is not None else None
 
+    def placed_row(self, key: str) -> int | None:
+        known = self._placed.get(key)
+        return known.row if known is not None else None
+
     def pods(self, row: int) -> list[PodInfo]:
         entry = self.rows[row]
         return list(entry.pods.values()) if entry is not None else []

@@ -29,14 +29,14 @@ class NodePorts(Plugin):
         for promised in cluster.nominated.values():
             other = promised.info
             above = other.pod.spec.priority >= info.pod.spec.priority
-            if above and any(_clash(one, two) for one in other.ports for two in info.ports):
+            if above and any(clash(one, two) for one in other.ports for two in info.ports):
                 mask[promised.row] = False
         return mask
 
     def helps(self, info: PodInfo, event: str, subject: Node | PodInfo) -> bool:
         if isinstance(subject, Node):
             return True
-        return any(_clash(one, two) for one in subject.ports for two in info.ports)
+        return any(clash(one, two) for one in subject.ports for two in info.ports)
 
     def lasting(self, info: PodInfo, cluster: Cluster) -> Mask | None:
         return None
@@ -45,5 +45,5 @@ class NodePorts(Plugin):
         yield "node(s) didn't have free ports for the requested pod ports", int(refused.sum())
 
 
-def _clash(one: HostPort, other: HostPort) -> bool:
+def clash(one: HostPort, other: HostPort) -> bool:
     return one[1:] == other[1:] and (one[0] == other[0] or _ANY in (one[0], other[0]))

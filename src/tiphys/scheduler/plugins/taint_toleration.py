@@ -16,7 +16,7 @@ from tiphys.scheduler.cluster import Cluster, Mask, Scores
 from tiphys.scheduler.plugin import Plugin
 from tiphys.scheduler.pod import PodInfo
 
-_HARD = ("NoSchedule", "NoExecute")
+HARD = ("NoSchedule", "NoExecute")
 
 
 def untolerated(node: Node, tolerations: Sequence[Toleration], effects: Sequence[str]) -> list[Taint]:
@@ -34,10 +34,10 @@ class TaintToleration(Plugin):
 
     def filter(self, info: PodInfo, cluster: Cluster) -> Mask | None:
         tolerations = info.pod.spec.tolerations
-        return cluster.where((self.name, _key(tolerations)), lambda node: not untolerated(node, tolerations, _HARD))
+        return cluster.where((self.name, _key(tolerations)), lambda node: not untolerated(node, tolerations, HARD))
 
     def helps(self, info: PodInfo, event: str, subject: Node | PodInfo) -> bool:
-        return not isinstance(subject, Node) or not untolerated(subject, info.pod.spec.tolerations, _HARD)
+        return not isinstance(subject, Node) or not untolerated(subject, info.pod.spec.tolerations, HARD)
 
     def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
         yield "node(s) had untolerated taint(s)", int(refused.sum())

@@ -1,0 +1,131 @@
+"""`tiphys why pod/NAME`: why a pod has no node, and the smallest change that would give it one.
+
+The cluster is read over its API and modelled here, by the scheduler's own plugins; nothing is changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from tiphys.api.resource import ResourceType
+from tiphys.cli.config import Connection, load
+from tiphys.cli.errors import CliError, ServerError, explain
+from tiphys.cli.transport import Http, Transport
+from tiphys.client.client import Listed
+from tiphys.kinds.core.namespace import NAMESPACES
+from tiphys.kinds.core.node import NODES
+from tiphys.kinds.core.pod import PODS, Pod
+from tiphys.kinds.policy.poddisruptionbudget import POD_DISRUPTION_BUDGETS
+from tiphys.main.cluster import DEFAULT_NAME
+from tiphys.main.cluster import Cluster as Managed
+
+if TYPE_CHECKING:
+    from tiphys.scheduler.explain import Explanation
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def why(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser("tiphys why", description="Why a pod has no node, and what would give it one.")
+    parser.add_argument("pod", metavar="pod/NAME", help="the pod")
+    parser.add_argument("-n", "--namespace", default="default", help="its namespace (default: %(default)s)")
+    parser.add_argument("--cluster", default=DEFAULT_NAME, metavar="NAME", help="the cluster (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    kind, _, name = options.pod.rpartition("/")
+    if kind not in ("", "pod", "pods", "po"):
+        parser.error(f"{kind}/{name} is not a pod")
+    try:
+        managed = Managed(options.cluster)
+        transport = Http(Connection(load(str(managed.kubeconfig)), {"context": managed.name}))
+        print("\n".join(answer(transport, options.namespace, name)))
+    except (CliError, ServerError) as error:
+        print(f"tiphys why: {explain(error)}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"tiphys why: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def answer(transport: Transport, namespace: str, name: str) -> Iterator[str]:
+    """The lines that are printed. Raises what the transport does."""
+    pod = msgspec.json.decode(transport.call("GET", PODS.path(name, namespace)), type=Pod)
+    yield from _settled(pod) or _explained(transport, pod)
+
+
+def _settled(pod: Pod) -> list[str]:
+    """What there is to say without looking at nodes."""
+    key = f"pod {pod.metadata.key}"
+    if pod.finished:
+        return [f"{key} has ended: {pod.status.phase}"]
+    if pod.spec.node_name:
+        return [f"{key} has a node: {pod.spec.node_name} ({pod.status.phase})"]
+    if pod.deleted:
+        return [f"{key} is being deleted: no node is looked for"]
+    if pod.spec.scheduling_gates:
+        gates = ", ".join(gate.name for gate in pod.spec.scheduling_gates)
+        return [
+            f"{key} is held by its scheduling gates: {gates}",
+            "Smallest change: whoever set them removes them from spec.schedulingGates",
+        ]
+    return []
+
+
+def _explained(transport: Transport, pod: Pod) -> Iterator[str]:
+    from tiphys.scheduler import config
+    from tiphys.scheduler.cluster import Cluster
+    from tiphys.scheduler.explain import explain as look
+    from tiphys.scheduler.pod import PodInfo
+    from tiphys.scheduler.preemption import Preemption, budget_of
+
+    profiles = {profile.name: profile for profile in config.default()}
+    profile = profiles.get(pod.spec.scheduler_name)
+    if profile is None:
+        yield f'pod {pod.metadata.key} waits for the scheduler "{pod.spec.scheduler_name}", which is none of ours'
+        yield f"Smallest change: a pod with schedulerName {' or '.join(profiles)}"
+        return
+    cluster, preemption = Cluster(), Preemption()
+    for namespace in _all(transport, NAMESPACES):
+        cluster.population.set_namespace(namespace.metadata.name, namespace.metadata.labels)
+    for node in _all(transport, NODES):
+        cluster.set_node(node)
+    for other in _all(transport, PODS):
+        if other.spec.node_name and not other.finished:
+            cluster.place(PodInfo(other), other.spec.node_name)
+        elif other.status.nominated_node_name and other.metadata.key != pod.metadata.key:
+            cluster.nominate(PodInfo(other), other.status.nominated_node_name)
+    preemption.set_budgets([budget_of(budget) for budget in _all(transport, POD_DISRUPTION_BUDGETS)])
+    found = look(PodInfo(pod), cluster, profile, preemption)
+    yield from lines(pod, found)
+
+
+def lines(pod: Pod, found: Explanation) -> Iterator[str]:
+    """What is printed of an explanation."""
+    key = f"pod {pod.metadata.key}"
+    if found.node:
+        yield f"{key} fits on {found.node}: the next attempt places it, which a back-off may delay by ten seconds"
+        return
+    yield f"{key} has no node: {found.verdict}"
+    for reason, count in sorted(found.reasons.items(), key=lambda each: (-each[1], each[0])):
+        yield f"  {count:>5}  {reason}"
+    if pod.status.nominated_node_name:
+        yield f"Room is being made for it on {pod.status.nominated_node_name}"
+    elif found.room:
+        yield f"Priority: {found.room}"
+    if found.nearest is not None:
+        yield f"Nearest: {found.nearest.node}"
+        for remedy in found.nearest.remedies:
+            yield f"  {found.nearest.node} {remedy.cause}; {remedy.change}"
+    elif not found.reasons:
+        yield "Smallest change: a node that is Ready"
+
+
+def _all(transport: Transport, resource: ResourceType[T]) -> Iterator[T]:
+    data = transport.call("GET", resource.path())
+    listed = msgspec.json.decode(data, type=Listed[resource.model])  # type: ignore[name-defined]
+    yield from listed.items

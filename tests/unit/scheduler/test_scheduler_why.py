@@ -1,0 +1,229 @@
+"""`tiphys why` on unschedulable pods of many kinds: the real cause, and a change that, when made, places the pod."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from scheduler_objects import Json, container, node_json, pod_json
+
+from tiphys.kinds.core.node import Node
+from tiphys.kinds.core.pod import Pod
+from tiphys.main.why import answer
+from tiphys.scheduler.cluster import Cluster
+from tiphys.scheduler.pipeline import choose
+from tiphys.scheduler.pod import PodInfo
+
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+
+
+class World:
+    """Nodes and pods as the API gives them; what a user does to them is done to the dicts."""
+
+    url = "https://test"
+
+    def __init__(self, pod: Json, nodes: list[Json], placed: dict[str, Json] | None = None, **more: list[Json]) -> None:
+        self.pod, self.nodes, self.more = pod, {each["metadata"]["name"]: each for each in nodes}, more
+        self.placed = {each["metadata"]["name"]: each for each in (placed or {}).values()}
+        for where, each in (placed or {}).items():
+            each["spec"]["nodeName"] = where.partition("#")[0]
+
+    def call(self, method: str, path: str, **options: Any) -> bytes:
+        """As the transport of the command line."""
+        name = path.rpartition("/")[2]
+        lists = {"nodes": list(self.nodes.values()), "pods": [self.pod, *self.placed.values()]}
+        if name == self.pod["metadata"]["name"]:
+            return msgspec.json.encode(self.pod)
+        return msgspec.json.encode({"metadata": {}, "items": lists.get(name) or self.more.get(name) or []})
+
+    def why(self) -> str:
+        return "\n".join(answer(self, "default", self.pod["metadata"]["name"]))  # type: ignore[arg-type]
+
+    def fits(self) -> bool:
+        cluster = Cluster()
+        for each in self.nodes.values():
+            cluster.set_node(msgspec.convert(each, Node))
+        for each in self.placed.values():
+            cluster.place(PodInfo(msgspec.convert(each, Pod)), each["spec"]["nodeName"])
+        return isinstance(choose(PodInfo(msgspec.convert(self.pod, Pod)), cluster), int)
+
+    def label(self, name: str, **labels: str) -> None:
+        self.nodes[name]["metadata"]["labels"] |= labels
+
+    def spec(self, **more: Any) -> None:
+        self.pod["spec"] |= more
+
+
+def ports(number: int) -> list[Json]:
+    return [{**container(), "ports": [{"containerPort": 1, "hostPort": number}]}]
+
+
+def term(app: str, key: str = "zone") -> Json:
+    return {"topologyKey": key, "labelSelector": {"matchLabels": {"app": app}}}
+
+
+def affinity(side: str, app: str) -> Json:
+    return {side: {REQUIRED: [term(app)]}}
+
+
+def full() -> World:
+    placed = {"w1": pod_json("big", cpu="4"), "w2#1": pod_json("mid", cpu="3"), "w2#2": pod_json("x", cpu="300m")}
+    return World(pod_json("p", cpu="900m"), [node_json("w1"), node_json("w2")], placed)
+
+
+def too_large() -> World:
+    return World(pod_json("p", cpu="9"), [node_json("w1"), node_json("w2", cpu="6")])
+
+
+def many_pods() -> World:
+    return World(pod_json("p"), [node_json("w1", pods="1")], {"w1": pod_json("x")})
+
+
+def cordoned() -> World:
+    return World(pod_json("p"), [node_json("w1", unschedulable=True)])
+
+
+def tainted() -> World:
+    return World(pod_json("p"), [node_json("w1", taints=[{"key": "gpu", "value": "yes", "effect": "NoSchedule"}])])
+
+
+def unlabelled() -> World:
+    return World(pod_json("p", nodeSelector={"disk": "ssd"}), [node_json("w1", labels={"disk": "hdd"})])
+
+
+def other_zone() -> World:
+    rule = {"key": "zone", "operator": "In", "values": ["b"]}
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [rule]}]}
+    return World(pod_json("p", affinity={"nodeAffinity": {REQUIRED: terms}}), [node_json("w1", labels={"zone": "a"})])
+
+
+def port_taken() -> World:
+    return World(pod_json("p", containers=ports(80)), [node_json("w1")], {"w1": pod_json("web", containers=ports(80))})
+
+
+def crooked() -> World:
+    constraint = {**term("web"), "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}
+    pod = pod_json("p", labels={"app": "web"}, topologySpreadConstraints=[constraint])
+    nodes = [node_json("w1", labels={"zone": "a"}), node_json("w2", labels={"zone": "b"}, pods="0")]
+    return World(pod, nodes, {"w1": pod_json("x", labels={"app": "web"})})
+
+
+def lonely() -> World:
+    return World(pod_json("p", affinity=affinity("podAffinity", "db")), [node_json("w1", labels={"zone": "a"})])
+
+
+def repelled() -> World:
+    pod = pod_json("p", affinity=affinity("podAntiAffinity", "db"))
+    return World(pod, [node_json("w1", labels={"zone": "a"})], {"w1": pod_json("x", labels={"app": "db"})})
+
+
+def unwelcome() -> World:
+    hermit = pod_json("hermit", affinity=affinity("podAntiAffinity", "web"))
+    return World(pod_json("p", labels={"app": "web"}), [node_json("w1", labels={"zone": "a"})], {"w1": hermit})
+
+
+def untaint(world: World) -> None:
+    tolerations = [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    world.spec(tolerations=tolerations)
+
+
+def loosen(world: World) -> None:
+    world.pod["spec"]["topologySpreadConstraints"][0]["whenUnsatisfiable"] = "ScheduleAnyway"
+
+
+CASES: dict[str, tuple[Callable[[], World], list[str], Callable[[World], Any]]] = {
+    "resources": (
+        full, ["2 Insufficient cpu", "Nearest: w2", "w2 lacks 200m CPU; evicting default/x would free it"],
+        lambda world: world.placed.pop("x"),
+    ),
+    "size": (
+        too_large, ["w2 has 6 CPU in all, the pod requests 9 CPU; requesting at most 6 CPU would do"],
+        lambda world: world.spec(containers=[container(cpu="6")]),
+    ),
+    "number of pods": (
+        many_pods, ["1 Too many pods", "w1 has its 1 pods already; evicting default/x would free it"],
+        lambda world: world.placed.pop("x"),
+    ),
+    "cordon": (
+        cordoned, ["1 node(s) were unschedulable", "w1 is cordoned; kubectl uncordon w1"],
+        lambda world: world.nodes["w1"]["spec"].pop("unschedulable"),
+    ),
+    "taint": (
+        tainted, ["w1 has the taint gpu=yes:NoSchedule; a toleration of gpu=yes:NoSchedule in the pod would do"],
+        untaint,
+    ),
+    "node selector": (
+        unlabelled, ["w1 is not labelled disk=ssd; kubectl label node w1 --overwrite disk=ssd"],
+        lambda world: world.label("w1", disk="ssd"),
+    ),
+    "node affinity": (
+        other_zone, ["w1 is not labelled zone=b; kubectl label node w1 --overwrite zone=b"],
+        lambda world: world.label("w1", zone="b"),
+    ),
+    "host port": (
+        port_taken, ["w1 has host port 80/TCP taken; evicting default/web would free it"],
+        lambda world: world.placed.pop("web"),
+    ),
+    "spread": (
+        crooked, ["w1 would have too many pods of the kind by zone (maxSkew 1); whenUnsatisfiable: ScheduleAnyway"],
+        loosen,
+    ),
+    "affinity": (
+        lonely, ["w1 has no pod with app in (db) in its zone; starting such a pod there"],
+        lambda world: world.placed.update(db=pod_json("db", labels={"app": "db"}, nodeName="w1")),
+    ),
+    "anti-affinity": (
+        repelled, ["anti-affinity keeps this one from; evicting default/x would free it"],
+        lambda world: world.placed.pop("x"),
+    ),
+    "anti-affinity of another": (
+        unwelcome,
+        ["1 node(s) didn't satisfy existing pods anti-affinity rules", "evicting default/hermit would free it"],
+        lambda world: world.placed.pop("hermit"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_cause_is_named_and_the_change_places_the_pod(name: str) -> None:
+    make, expected, change = CASES[name]
+    world = make()
+    assert not world.fits()
+    told = world.why()
+    assert "0/" in told
+    assert [text for text in expected if text not in told] == [], told
+    change(world)
+    assert world.fits()
+    assert "pod default/p fits on w" in world.why()
+
+
+def test_several_obstacles_of_one_node_are_all_named() -> None:
+    world = World(pod_json("p", nodeSelector={"disk": "ssd"}), [node_json("w1", unschedulable=True)])
+    told = world.why()
+    assert "w1 is cordoned" in told
+    assert "kubectl label node w1 --overwrite disk=ssd" in told
+
+
+def test_without_nodes() -> None:
+    assert "no nodes available to schedule pods" in World(pod_json("p"), []).why()
+
+
+def test_gates() -> None:
+    told = World(pod_json("p", schedulingGates=[{"name": "acme.com/wait"}]), [node_json("w1")]).why()
+    assert told.startswith("pod default/p is held by its scheduling gates: acme.com/wait")
+
+
+def test_another_scheduler() -> None:
+    told = World(pod_json("p", schedulerName="mine"), [node_json("w1")]).why()
+    assert 'waits for the scheduler "mine"' in told
+
+
+def test_a_pod_that_has_a_node() -> None:
+    assert "has a node: w1" in World(pod_json("p", nodeName="w1"), [node_json("w1")]).why()
+
+
+def test_what_preemption_would_do() -> None:
+    world = World(pod_json("p", cpu="4", priority=9), [node_json("w1")], {"w1": pod_json("x", cpu="4")})
+    assert "preemption makes room on w1 by evicting default/x" in world.why()
