@@ -9,7 +9,7 @@ import pytest
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("area", ["api", "workloads"])
+@pytest.mark.parametrize("area", ["api", "scheduling", "workloads"])
 def test_every_entry_has_a_test(area: str):
     sources = "".join(path.read_text() for path in HERE.glob("test_*.py"))
     names = (HERE / f"{area}.txt").read_text().splitlines()
