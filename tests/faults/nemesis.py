@@ -37,7 +37,13 @@ class Nemesis:
 
     def leader(self) -> int:
         """The number of the control plane that leads, once one does."""
-        words = ["get", "-n", "kube-system", "lease", "kube-controller-manager", "-o=jsonpath=>{.spec.holderIdentity}"]
+        words = [
+            "get",
+            "-n=kube-system",
+            "lease/kube-controller-manager",
+            "-o=jsonpath=>{.spec.holderIdentity}",
+            "--request-timeout=5s",
+        ]
         said = until(lambda: self._cluster.kubectl(*words, check=False).partition(">")[2], "somebody leads")
         own, _, number = str(said).rpartition("-")
         return int(number) if own == self._cluster.name else 1
