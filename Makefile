@@ -45,8 +45,9 @@ e2e: setup-test ## the tests on real clusters (needs root)
 bench: setup-test ## start-up time, memory, latency, throughput (needs root)
 	$(BIN)/python benchmarks/bench.py
 
-bench-scheduler: setup ## pods scheduled per second, in process
+bench-scheduler: setup ## pods per second: decisions alone, and durably bound
 	$(BIN)/python benchmarks/scheduler.py
+	$(BIN)/python benchmarks/scheduler_bound.py
 
 bench-nodes: setup-test ## several nodes on this machine: start-up, memory, the network between pods (needs root)
 	$(BIN)/python benchmarks/nodes.py
