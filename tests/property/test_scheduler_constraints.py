@@ -209,6 +209,8 @@ class Machine(RuleBasedStateMachine):
     def what_is_kept_is_what_is(self) -> None:
         """Whatever was counted as things happened is what a cluster would count that is made anew."""
         fresh = Cluster()
+        for name, labels in SPACES.items():
+            fresh.population.set_namespace(name, labels)
         for _, node in self.cluster.nodes():
             fresh.set_node(node)
         for info, where in self.where.values():

@@ -16,11 +16,13 @@ from typing import Any
 import msgspec
 
 from tiphys.kinds.core.affinity import NodeAffinity as Affinity
+from tiphys.kinds.core.affinity import TopologySpreadConstraint
 from tiphys.scheduler.pipeline import DEFAULT
 from tiphys.scheduler.plugin import Plugin
 from tiphys.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from tiphys.scheduler.plugins.node_affinity import NodeAffinity
 from tiphys.scheduler.plugins.node_resources_fit import NodeResourcesFit, strategy
+from tiphys.scheduler.plugins.pod_topology_spread import PodTopologySpread
 from tiphys.scheduler.profile import NAME, Profile
 
 Json = Mapping[str, Any]
@@ -152,6 +154,9 @@ def _configured(plugin: Plugin, arguments: Json, where: str) -> Plugin:
             return InterPodAffinity(weight, bool(arguments.get("ignorePreferredTermsOfExistingPods")))
         if isinstance(plugin, NodeAffinity):
             return NodeAffinity(msgspec.convert(arguments.get("addedAffinity") or {}, Affinity))
+        if isinstance(plugin, PodTopologySpread):
+            listed = msgspec.convert(arguments.get("defaultConstraints") or [], list[TopologySpreadConstraint])
+            return PodTopologySpread(listed if arguments.get("defaultingType", "System") == "List" else None)
         if hasattr(plugin, "configure"):
             plugin = copy.copy(plugin)
             plugin.configure(arguments)

@@ -117,12 +117,13 @@ def _who(term: PodAffinityTerm, own: str) -> Who:
 
 
 def spread_of(pod: Pod) -> tuple[Spread, ...]:
-    return tuple(_spread(constraint, pod) for constraint in pod.spec.topology_spread_constraints)
+    constraints = pod.spec.topology_spread_constraints
+    return tuple(spread(each, among(compiled(each.label_selector), pod)) for each in constraints)
 
 
-def _spread(constraint: TopologySpreadConstraint, pod: Pod) -> Spread:
+def spread(constraint: TopologySpreadConstraint, who: Who) -> Spread:
     return Spread(
-        among(compiled(constraint.label_selector), pod),
+        who,
         constraint.topology_key,
         constraint.max_skew,
         constraint.when_unsatisfiable == "DoNotSchedule",

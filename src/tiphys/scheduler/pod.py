@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from tiphys.api.quantity import parse
+from tiphys.api.selectors import LabelSelector
 from tiphys.kinds.core.container import Container
 from tiphys.kinds.core.pod import Pod
 from tiphys.scheduler.matching import Spread, Terms, spread_of, terms_of
@@ -73,7 +74,10 @@ def _raise(total: dict[str, int], floor: Amounts) -> None:
 
 @dataclass(frozen=True)
 class PodInfo:
+    """`kin` finds the selector of the pods that belong with one that says nothing of spreading, when asked for."""
+
     pod: Pod
+    kin: Callable[[Pod], LabelSelector | None] | None = None
 
     @property
     def key(self) -> str:
@@ -96,6 +100,10 @@ class PodInfo:
     @cached_property
     def spread(self) -> tuple[Spread, ...]:
         return spread_of(self.pod)
+
+    @cached_property
+    def kinship(self) -> LabelSelector | None:
+        return self.kin(self.pod) if self.kin is not None else None
 
     @cached_property
     def scored(self) -> tuple[int, int]:

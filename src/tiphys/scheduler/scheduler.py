@@ -25,6 +25,7 @@ from tiphys.kinds.policy.poddisruptionbudget import POD_DISRUPTION_BUDGETS, PodD
 from tiphys.scheduler import config, plugin
 from tiphys.scheduler.actions import Actions
 from tiphys.scheduler.cluster import Cluster
+from tiphys.scheduler.kin import Kin
 from tiphys.scheduler.pipeline import Unschedulable, choose
 from tiphys.scheduler.pod import PodInfo
 from tiphys.scheduler.preemption import UNDER_WAY, Candidate, Preemption, budget_of
@@ -49,6 +50,7 @@ class Scheduler:
         self._profiles = {profile.name: profile for profile in profiles or config.default()}
         self._pods, self._nodes = informers.of(PODS), informers.of(NODES)
         self._budgets, self._spaces = informers.of(POD_DISRUPTION_BUDGETS), informers.of(NAMESPACES)
+        self._kin = Kin(informers)
         self._timers = Timers(clock)
         self._queue = SchedulingQueue(clock, self._timers)
         self._cluster = Cluster()
@@ -71,7 +73,7 @@ class Scheduler:
             for name in self._profiles:
                 self._actions.recorder(name)
             self._actions.start(supervisor)
-            for informer in (self._spaces, self._budgets, self._nodes, self._pods):
+            for informer in (*self._kin.informers, self._spaces, self._budgets, self._nodes, self._pods):
                 await informer.synced.wait()
             while True:
                 info = await self._queue.pop()
@@ -215,7 +217,7 @@ class Scheduler:
         elif info.key not in self._assumed and self._is_ours(new) and _is_news(old, new):
             if new.status.nominated_node_name and info.key not in self._cluster.nominated:
                 self._cluster.nominate(info, new.status.nominated_node_name)
-            self._queue.add(info)
+            self._queue.add(PodInfo(new, self._kin.of))
 
     def _forget(self, pod: Pod) -> None:
         key = pod.metadata.key

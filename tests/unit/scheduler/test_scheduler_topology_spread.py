@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 from scheduler_objects import Json, cluster, info, names, node
 
+from tiphys.kinds.core.affinity import LabelSelector, TopologySpreadConstraint
 from tiphys.kinds.core.pod import Pod
 from tiphys.scheduler.cluster import Cluster
+from tiphys.scheduler.matching import compiled
 from tiphys.scheduler.pipeline import Unschedulable, choose
 from tiphys.scheduler.plugins.pod_topology_spread import PodTopologySpread
 from tiphys.scheduler.pod import PodInfo
@@ -132,3 +134,26 @@ def test_soft_scores_of_nodes_without_the_label_are_nothing() -> None:
     scores = PLUGIN.score_among(web("p", spread(hard=False)), of, of.live)
     assert scores is not None
     assert scores[of.row("bare") or 0] == 0
+
+
+def related(name: str = "p") -> PodInfo:
+    """A pod without constraints whose controller selects the app."""
+    return PodInfo(web(name).pod, lambda pod: compiled(LabelSelector(APP)))
+
+
+def test_pods_of_one_controller_spread_without_saying_so() -> None:
+    of = cluster(*(node(name, labels={"kubernetes.io/hostname": name}) for name in "abc"))
+    of.place(web("x"), "a")
+    of.place(web("y"), "b")
+    assert PLUGIN.filter(related(), of) is None
+    scores = PLUGIN.score_among(related(), of, of.live)
+    assert scores is not None
+    assert scores[of.row("c") or 0] > scores[of.row("a") or 0]
+    assert PLUGIN.score_among(web("alone"), of, of.live) is None
+
+
+def test_a_profile_may_have_defaults_of_its_own() -> None:
+    constraint = TopologySpreadConstraint(1, "zone", "DoNotSchedule")
+    of = zones(a=1, b=0)
+    assert names(PodTopologySpread([constraint]).filter(related(), of), of) == {"b"}
+    assert PodTopologySpread([]).score_among(related(), of, of.live) is None

@@ -10,14 +10,17 @@ from functools import reduce
 
 import numpy as np
 
+from tiphys.kinds.core.affinity import TopologySpreadConstraint
 from tiphys.kinds.core.node import Node
 from tiphys.scheduler.cluster import Cluster, Mask, Scores
-from tiphys.scheduler.matching import HOSTNAME, Spread
+from tiphys.scheduler.matching import HOSTNAME, ZONE, Spread, among, spread
 from tiphys.scheduler.plugin import NODE_ADDED, NODE_CHANGED, NODE_REMOVED, POD_CHANGED, POD_PLACED, POD_REMOVED, Plugin
 from tiphys.scheduler.plugins.node_affinity import NodeAffinity
 from tiphys.scheduler.plugins.taint_toleration import TaintToleration
 from tiphys.scheduler.pod import PodInfo
 
+# What upstream's scheduler does for pods that say nothing and have kin.
+SYSTEM = (TopologySpreadConstraint(3, HOSTNAME, "ScheduleAnyway"), TopologySpreadConstraint(5, ZONE, "ScheduleAnyway"))
 _WORDS = "node(s) didn't match pod topology spread constraints"
 
 
@@ -27,8 +30,22 @@ class PodTopologySpread(Plugin):
     retry_on = frozenset({NODE_ADDED, NODE_CHANGED, NODE_REMOVED, POD_REMOVED, POD_CHANGED, POD_PLACED})
     _affinity, _taints = NodeAffinity(), TaintToleration()
 
+    def __init__(self, defaults: Sequence[TopologySpreadConstraint] | None = None) -> None:
+        """`defaults` are for pods without constraints of their own; None are the system's."""
+        self._defaults, self._lenient = SYSTEM if defaults is None else defaults, defaults is None
+
+    def _constraints(self, info: PodInfo) -> Sequence[Spread]:
+        if info.pod.spec.topology_spread_constraints:
+            return info.spread
+        if not self._defaults or info.kinship is None:
+            return ()
+        return [spread(each, among(info.kinship, info.pod)) for each in self._defaults]
+
+    def _hard(self, info: PodInfo) -> list[Spread]:
+        return [each for each in self._constraints(info) if each.hard]
+
     def filter(self, info: PodInfo, cluster: Cluster) -> Mask | None:
-        hard = [each for each in info.spread if each.hard]
+        hard = self._hard(info)
         if not hard:
             return None
         labelled = _labelled(hard, cluster)
@@ -53,55 +70,58 @@ class PodTopologySpread(Plugin):
         return labelled
 
     def helps(self, info: PodInfo, event: str, subject: Node | PodInfo) -> bool:
-        hard = [each for each in info.spread if each.hard]
+        hard = self._hard(info)
         if isinstance(subject, Node):
             return all(each.topology_key in subject.metadata.labels for each in hard)
         return any(each.who.selector.matches(subject.pod.metadata.labels) for each in hard)
 
     def lasting(self, info: PodInfo, cluster: Cluster) -> Mask | None:
-        hard = [each for each in info.spread if each.hard]
+        hard = self._hard(info)
         return _labelled(hard, cluster) if hard else None
 
     def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
-        unlabelled = refused & ~_labelled([each for each in info.spread if each.hard], cluster)
+        unlabelled = refused & ~_labelled(self._hard(info), cluster)
         if unlabelled.any():
             yield f"{_WORDS} (missing required label)", int(unlabelled.sum())
         if (refused & ~unlabelled).any():
             yield _WORDS, int((refused & ~unlabelled).sum())
 
     def score_among(self, info: PodInfo, cluster: Cluster, left: Mask) -> Scores | None:
-        soft = [each for each in info.spread if not each.hard]
+        soft = [each for each in self._constraints(info) if not each.hard]
         return self._score(soft, info, cluster, left) if soft else None
 
     def _score(self, soft: Sequence[Spread], info: PodInfo, cluster: Cluster, left: Mask) -> Scores:
         """Fewer pods of the kind in a node's domain are better; a domain weighs more the more of them there are."""
-        labelled = _labelled(soft, cluster)
-        among = left & labelled
+        # The system's own constraints are not to keep a node from its score that lacks a label.
+        system = self._lenient and not info.pod.spec.topology_spread_constraints
+        labelled = cluster.live if system else _labelled(soft, cluster)
+        rows = left & labelled
         total: Scores = np.zeros(len(left))
         for constraint in soft:
             domains = cluster.domains(constraint.topology_key)
             pods = cluster.population.census((constraint.who,))
             if constraint.topology_key == HOSTNAME:
-                size = int(among.sum())
+                size = int(rows.sum())
                 crowd: Scores = pods.astype(np.float64)
             else:
-                size = int((domains.sums(among) > 0).sum())
+                size = int((domains.sums(rows)[1:] > 0).sum())
                 eligible = self._eligible(constraint, info, cluster, labelled)
                 crowd = domains.sums(pods * eligible)[domains.ids]
-            total += crowd * np.log(size + 2) + (constraint.max_skew - 1)
+            points = crowd * np.log(size + 2) + (constraint.max_skew - 1)
+            total += np.where(domains.ids > 0, points, 0.0)
         total = np.round(total)
-        return _turned(total, among)
+        return _turned(total, rows)
 
 
-def _turned(total: Scores, among: Mask) -> Scores:
+def _turned(total: Scores, rows: Mask) -> Scores:
     """Upstream's scale: 100 times (most + least - own) / most."""
-    if not among.any():
+    if not rows.any():
         return np.zeros(len(total))
-    held = total[among]
+    held = total[rows]
     most, least = held.max(), held.min()
     if not most:
-        return np.where(among, 100.0, 0.0)
-    return np.where(among, (most + least - total) * (100.0 / most), 0.0)
+        return np.where(rows, 100.0, 0.0)
+    return np.where(rows, (most + least - total) * (100.0 / most), 0.0)
 
 
 def _labelled(constraints: Sequence[Spread], cluster: Cluster) -> Mask:
