@@ -55,6 +55,17 @@ class Connector(aiohttp.TCPConnector):
         raise client_error(req.connection_key, failure) from failure
 
 
+def session(connector: Connector, **options: Any) -> aiohttp.ClientSession:
+    """A session that sends everything once.
+
+    The library would send PUT and DELETE again where a connection that was used before breaks; a write that compares
+    would then meet itself and be called a conflict.
+    """
+    made = aiohttp.ClientSession(connector=connector, **options)
+    made._retry_connection = False
+    return made
+
+
 def _watch_over(connection: socket.socket, seconds: float) -> None:
     options = {
         socket.TCP_USER_TIMEOUT: int(seconds * 1000), socket.TCP_KEEPIDLE: max(1, int(seconds)),

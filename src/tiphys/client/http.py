@@ -14,6 +14,7 @@ import orjson
 from tiphys.api.errors import ApiError, ServiceUnavailable, from_status
 from tiphys.api.http import JSON
 from tiphys.base.outgoing import Connector
+from tiphys.base.outgoing import session as outgoing
 from tiphys.client.transport import Query, Unreachable
 
 # A list of everything may be large; a watch has no limit of its own, only the silence of a dead connection.
@@ -149,12 +150,9 @@ class Https:
         session = self._sessions.get(url)
         if session is None:
             connector = Connector(ssl=self._tls, limit=0, keepalive_timeout=60, lost_after=_LOST_SECONDS)
-            session = self._sessions[url] = aiohttp.ClientSession(
-                connector=connector, auto_decompress=True, read_bufsize=_LINE_LIMIT, skip_auto_headers=("User-Agent",)
+            session = self._sessions[url] = outgoing(
+                connector, auto_decompress=True, read_bufsize=_LINE_LIMIT, skip_auto_headers=("User-Agent",)
             )
-            # The library would send PUT and DELETE twice where a connection breaks; a write that compares would then
-            # meet itself and be called a conflict.
-            session._retry_connection = False
         return session
 
     def _headers(self, accept: str, content_type: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from multidict import CIMultiDict
 from tiphys.api import errors
 from tiphys.api.http import JSON, Request, Response, User
 from tiphys.base.outgoing import Connector
+from tiphys.base.outgoing import session as outgoing
 from tiphys.server.backends import Address
 
 _SESSIONS = 64
@@ -113,7 +114,7 @@ class AggregationClient:
         session = self._sessions.get(key)
         if session is None:
             connector = Connector(ssl=self.context(server), limit=0)
-            session = self._sessions[key] = aiohttp.ClientSession(connector=connector)
+            session = self._sessions[key] = outgoing(connector)
             while len(self._sessions) > _SESSIONS:
                 _, oldest = self._sessions.popitem(last=False)
                 await oldest.close()
