@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tiphys.kinds.core.node import Node
+from tiphys.scheduler.images import Images
 from tiphys.scheduler.pod import CPU, EPHEMERAL, MEMORY, PODS, PodInfo, amount
 from tiphys.scheduler.population import Population
 from tiphys.scheduler.tiers import Tiers
@@ -64,7 +65,7 @@ class Cluster:
         self.rows: list[Row | None] = []
         # Who has host ports: by protocol and number, then by address, how many pods of each row.
         self.ports: dict[tuple[str, int], dict[str, dict[int, int]]] = {}
-        self.population = Population()
+        self.population, self.images = Population(), Images()
         # What placed pods take by priority, and what pods will take for which room is being made.
         self.tiers, self.promised = Tiers(), Tiers()
         self.nominated: dict[str, Placed] = {}
@@ -109,6 +110,7 @@ class Cluster:
             if old.metadata.labels != node.metadata.labels or old.spec != node.spec:
                 self.generation += 1
         self.versions[row] += 1
+        self.images.set_row(row, node.status.images)
         amounts = {name: amount(name, text) for name, text in node.status.allocatable.items()}
         columns = [self._column(name) for name in amounts]
         self.allocatable[row] = 0
@@ -132,6 +134,7 @@ class Cluster:
         for key in [key for key, promised in self.nominated.items() if promised.row == row]:
             self.withdraw(key)
         self.versions[row] += 1
+        self.images.set_row(row, ())
         self.rows[row] = None
         self._free.append(row)
         self.generation += 1
@@ -290,6 +293,7 @@ class Cluster:
             self._free = list(range(start + _GROWTH - 1, start - 1, -1))
             self.versions = np.concatenate([self.versions, np.zeros(_GROWTH, np.int64)])
             self.population.grow(len(self.rows))
+            self.images.grow(len(self.rows))
             self._reshape()
         return self._free.pop()
 

@@ -30,7 +30,7 @@ API, KIND, GROUP = "kubescheduler.config.k8s.io/v1", "KubeSchedulerConfiguration
 _PREEMPTION = "DefaultPreemption"
 # Upstream plugins whose work is done elsewhere here, or not yet: naming them is no mistake.
 _ELSEWHERE = frozenset({
-    "SchedulingGates", "PrioritySort", "DefaultBinder", "ImageLocality", "VolumeRestrictions", "NodeVolumeLimits",
+    "SchedulingGates", "PrioritySort", "DefaultBinder", "VolumeRestrictions", "NodeVolumeLimits",
     "VolumeBinding", "VolumeZone", "DynamicResources", _PREEMPTION,
 })  # fmt: skip
 _POINTS = {"filter": "filters", "score": "scores"}

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from tiphys.scheduler.plugins.node_resources_fit import NodeResourcesFit
 from tiphys.scheduler.pod import PODS, PodInfo
 from tiphys.scheduler.tiers import Amounts
 
-_EXAMINED = 100
+_EXAMINED, _REHEARSED = 200, 10
 _SHAPES = 16
 _BASE = 1 << 31
 NEVER = "not eligible due to preemptionPolicy=Never."
@@ -90,7 +91,10 @@ class Preemption:
         order = self._promising(info, cluster, hopeful)
         # Masks of these depend on which pods there are, beyond what they take.
         touchy = [p for p in plugins if p.filters and p.name in _TOUCHY and p.filter(info, cluster) is not None]
-        found = [each for row in order if (each := self._examine(info, cluster, int(row), touchy)) is not None]
+        candidates = (self._examine(info, cluster, int(row), touchy) for row in order)
+        # A rehearsal takes long; the most promising nodes come first.
+        enough = _REHEARSED if touchy else _EXAMINED
+        found = list(islice((each for each in candidates if each is not None), enough))
         if found:
             return _best(found)
         helpless = len(cluster) - int(hopeful.sum())
@@ -115,12 +119,12 @@ class Preemption:
                 fits &= left[column] >= value
             needed[fits & (needed == len(levels))] = level
         rows = rows[needed[rows] < len(levels)]
-        by_level = rows[np.argsort(needed[rows], kind="stable")][:_EXAMINED]
+        by_level = rows[np.argsort(needed[rows], kind="stable")][: _EXAMINED // 2]
         guarded = [cluster.population.census((each.who,)) > 0 for each in self._budgets if each.allowed <= 0]
         if not guarded:
             return list(by_level)
         protected = np.any(guarded, axis=0)
-        by_budget = rows[np.lexsort((needed[rows], protected[rows]))][:_EXAMINED]
+        by_budget = rows[np.lexsort((needed[rows], protected[rows]))][: _EXAMINED // 2]
         return list(dict.fromkeys([*by_level.tolist(), *by_budget.tolist()]))
 
     def _examine(self, info: PodInfo, cluster: Cluster, row: int, touchy: Sequence[Plugin]) -> Candidate | None:

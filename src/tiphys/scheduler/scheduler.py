@@ -15,6 +15,7 @@ from tiphys.base.log import Log
 from tiphys.base.metrics import Counter, Gauge
 from tiphys.base.tasks import Supervisor
 from tiphys.client.client import Client
+from tiphys.client.events import reference
 from tiphys.client.informer import Informers
 from tiphys.client.timers import Timers
 from tiphys.client.transport import Unreachable
@@ -90,7 +91,11 @@ class Scheduler:
         profile = self._profiles[current.spec.scheduler_name]
         promise = self._cluster.withdraw(info.key)
         promised = promise.row if promise is not None else None
-        found = choose(info, self._cluster, profile.plugins, promised)
+        try:
+            found = choose(info, self._cluster, profile.plugins, promised)
+        except Exception as error:  # noqa: BLE001 - a plugin of the user's may raise anything; the others' pods go on
+            self._failed(info, current, error)
+            return
         if isinstance(found, Unschedulable):
             _ATTEMPTS.inc("unschedulable", profile.name)
             self._set_aside(info, current, found, promised, supervisor)
@@ -99,6 +104,17 @@ class Scheduler:
         self._assumed[info.key] = info.pod.metadata.uid
         self._cluster.place(info, node)
         supervisor.once(f"bind {info.key}", self._bind(info, node))
+
+    def _failed(self, info: PodInfo, pod: Pod, error: Exception) -> None:
+        """A plugin failed: say so, and try this pod again later."""
+        profile = pod.spec.scheduler_name
+        _ATTEMPTS.inc("error", profile)
+        _log.error("plugin failed", pod=info.key, error=error)
+        why = f"a scheduler plugin failed: {type(error).__name__}: {error}"
+        about = reference("v1", "Pod", pod.metadata)
+        self._actions.recorder(profile).record(about, "FailedScheduling", why, warning=True)
+        self._queue.back_off(info)
+        self._slots.release()
 
     def _set_aside(
         self, info: PodInfo, pod: Pod, found: Unschedulable, promised: int | None, supervisor: Supervisor

@@ -15,6 +15,9 @@ from tiphys.client.client import Client
 from tiphys.client.informer import Informers
 from tiphys.kinds.core.node import NODES
 from tiphys.kinds.core.pod import PODS
+from tiphys.scheduler.cluster import Cluster
+from tiphys.scheduler.plugins.node_ports import NodePorts
+from tiphys.scheduler.pod import PodInfo
 from tiphys.scheduler.scheduler import Scheduler
 
 NO_NODES = "no nodes available to schedule pods"
@@ -219,3 +222,20 @@ def test_a_scheduler_knows_nothing_before_it_runs(unused: tuple[VirtualClock, Cl
     informers = Informers(client, clock)
     Scheduler(client, informers, clock)
     assert {informer.resource.plural for informer in informers} >= {"pods", "nodes", "namespaces"}
+
+
+async def test_a_plugin_that_fails_holds_up_nobody_else(scheduled: Scheduled, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: NodePorts, info: PodInfo, cluster: Cluster) -> None:
+        if info.pod.metadata.name == "unlucky":
+            raise ZeroDivisionError("no ports")
+
+    monkeypatch.setattr(NodePorts, "filter", broken)
+    await scheduled.node("a")
+    await scheduled.pod("unlucky")
+    await scheduled.pod("lucky")
+    assert await scheduled.bound("lucky") == "a"
+    event = await scheduled.event("unlucky", "FailedScheduling")
+    assert event.message == "a scheduler plugin failed: ZeroDivisionError: no ports"
+    monkeypatch.undo()
+    await scheduled.clock.advance(1.2)
+    assert await scheduled.bound("unlucky") == "a"
