@@ -28,6 +28,8 @@ LEASE = "kube-controller-manager"
 _ALLOCATION_GRACE = 60.0
 # A server that was killed keeps the address for no longer than this, by the kernel's clock. Seconds.
 _HELD, _HOLD_AGAIN = 1, 0.25
+# By then a renewal has told whether this server still leads. Seconds.
+_IN_DOUBT = 3.0
 # Announced more than once: who has just heard of the last holder does not listen for a second.
 _ANNOUNCED = frozenset({0, 1, 2, 4, 6, 8, 12, 16, 24})
 Duty = Callable[[], Awaitable[None]]
@@ -106,10 +108,15 @@ async def repair_allocations(assembled: Assembled, clock: Clock) -> None:
 async def hold_address(address: str, clock: Clock) -> None:
     """Have the virtual address until cancelled."""
     held = VirtualAddress(address, await link_of(address))
-    turn = 0
+    turn, last = 0, clock.monotonic()
     try:
         while True:
+            if clock.monotonic() - last > _HELD:
+                # This process stood still: the kernel has taken the address, and another server may have it by now.
+                await clock.sleep(_IN_DOUBT)
+                turn = 0
             held.hold(_HELD)
+            last = clock.monotonic()
             if turn in _ANNOUNCED:
                 held.announce()
             turn += 1
