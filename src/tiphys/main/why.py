@@ -99,7 +99,8 @@ def _explained(transport: Transport, pod: Pod) -> Iterator[str]:
             cluster.place(PodInfo(other), other.spec.node_name)
         elif other.status.nominated_node_name and other.metadata.key != pod.metadata.key:
             cluster.nominate(PodInfo(other), other.status.nominated_node_name)
-    preemption.set_budgets([budget_of(budget) for budget in _all(transport, POD_DISRUPTION_BUDGETS)])
+    for budget in _all(transport, POD_DISRUPTION_BUDGETS):
+        preemption.set_budget(budget.metadata, budget_of(budget))
     found = look(PodInfo(pod), cluster, profile, preemption)
     yield from lines(pod, found)
 

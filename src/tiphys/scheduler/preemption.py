@@ -16,6 +16,7 @@ from itertools import islice
 
 import numpy as np
 
+from tiphys.api.meta import ObjectMeta
 from tiphys.kinds.policy.poddisruptionbudget import PodDisruptionBudget
 from tiphys.scheduler.cluster import Cluster, Mask
 from tiphys.scheduler.matching import Who, compiled
@@ -27,6 +28,8 @@ from tiphys.scheduler.tiers import Amounts
 
 _EXAMINED, _REHEARSED = 200, 10
 _SHAPES = 16
+# More budgets than these that allow nothing are not worth counting all their pods to find nodes without any.
+_BUDGETS = 200
 _BASE = 1 << 31
 NEVER = "not eligible due to preemptionPolicy=Never."
 UNDER_WAY = "not eligible due to a terminating pod on the nominated node."
@@ -41,6 +44,7 @@ Rank = tuple[int, int, int, int]
 class Budget:
     """A PodDisruptionBudget: whom it protects, how many may go, and who is going already."""
 
+    name: str
     who: Who
     allowed: int
     going: frozenset[str]
@@ -48,7 +52,7 @@ class Budget:
 
 def budget_of(pdb: PodDisruptionBudget) -> Budget:
     who = Who(compiled(pdb.spec.selector), frozenset((pdb.metadata.namespace,)))
-    return Budget(who, pdb.status.disruptions_allowed, frozenset(pdb.status.disrupted_pods))
+    return Budget(pdb.metadata.name, who, pdb.status.disruptions_allowed, frozenset(pdb.status.disrupted_pods))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +75,20 @@ class Preemption:
     """What was found for a node is kept, by what the preempting pod asks for, until the node changes."""
 
     def __init__(self) -> None:
-        self._budgets: tuple[Budget, ...] = ()
+        # By namespace, then by name.
+        self._budgets: dict[str, dict[str, Budget]] = {}
         self._known: OrderedDict[object, dict[int, tuple[int, Candidate | None]]] = OrderedDict()
 
-    def set_budgets(self, budgets: Sequence[Budget]) -> None:
-        if tuple(budgets) != self._budgets:
-            self._budgets = tuple(budgets)
-            self._known.clear()
+    def set_budget(self, meta: ObjectMeta, budget: Budget | None) -> None:
+        """Take over a budget, None if it is gone."""
+        here = self._budgets.setdefault(meta.namespace, {})
+        if here.get(meta.name) == budget:
+            return
+        if budget is None:
+            del here[meta.name]
+        else:
+            here[meta.name] = budget
+        self._known.clear()
 
     def find(self, info: PodInfo, cluster: Cluster, plugins: Sequence[Plugin]) -> Candidate | str:
         """The best candidate, or upstream's words why there is none. The pod's own promise must not be counted."""
@@ -120,9 +131,10 @@ class Preemption:
             needed[fits & (needed == len(levels))] = level
         rows = rows[needed[rows] < len(levels)]
         by_level = rows[np.argsort(needed[rows], kind="stable")][: _EXAMINED // 2]
-        guarded = [cluster.population.census((each.who,)) > 0 for each in self._budgets if each.allowed <= 0]
-        if not guarded:
+        spent = [each for here in self._budgets.values() for each in here.values() if each.allowed <= 0]
+        if not 0 < len(spent) <= _BUDGETS:
             return list(by_level)
+        guarded = [cluster.population.census((each.who,)) > 0 for each in spent]
         protected = np.any(guarded, axis=0)
         by_budget = rows[np.lexsort((needed[rows], protected[rows]))][: _EXAMINED // 2]
         return list(dict.fromkeys([*by_level.tolist(), *by_budget.tolist()]))
@@ -189,15 +201,15 @@ class Preemption:
 
     def _in_order(self, lower: Sequence[PodInfo], cluster: Cluster) -> Iterator[tuple[PodInfo, bool]]:
         """The order in which pods may come back, and whether the going of each breaks a budget."""
-        allowed = [each.allowed for each in self._budgets]
+        allowed: dict[Budget, int] = {}
         marked: list[tuple[PodInfo, bool]] = []
         for pod in lower:
             violates = False
-            for index, budget in enumerate(self._budgets):
-                meta = pod.pod.metadata
-                if meta.labels and meta.name not in budget.going and cluster.population.means(budget.who, pod):
-                    allowed[index] -= 1
-                    violates = violates or allowed[index] < 0
+            meta = pod.pod.metadata
+            for budget in self._budgets.get(meta.namespace, {}).values() if meta.labels else ():
+                if meta.name not in budget.going and cluster.population.means(budget.who, pod):
+                    left = allowed[budget] = allowed.get(budget, budget.allowed) - 1
+                    violates = violates or left < 0
             marked.append((pod, violates))
         yield from (each for each in marked if each[1])
         yield from (each for each in marked if not each[1])

@@ -198,7 +198,9 @@ class Scheduler:
             self._queue.happened(plugin.NODE_CHANGED, new)
 
     def _on_budget(self, old: PodDisruptionBudget | None, new: PodDisruptionBudget | None) -> None:
-        self._preemption.set_budgets([budget_of(pdb) for pdb in self._budgets.items()])
+        either = new or old
+        assert either is not None, "a change has at least one side"
+        self._preemption.set_budget(either.metadata, budget_of(new) if new is not None else None)
 
     def _on_namespace(self, old: Namespace | None, new: Namespace | None) -> None:
         gone = new or old

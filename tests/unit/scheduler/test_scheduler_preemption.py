@@ -22,7 +22,9 @@ from tiphys.scheduler.preemption import NEVER, Candidate, Preemption, budget_of
 
 def find(made: PodInfo, of: Cluster, *budgets: Json) -> Candidate | str:
     preemption = Preemption()
-    preemption.set_budgets([budget_of(msgspec.convert(each, PodDisruptionBudget)) for each in budgets])
+    for each in budgets:
+        pdb = msgspec.convert(each, PodDisruptionBudget)
+        preemption.set_budget(pdb.metadata, budget_of(pdb))
     return preemption.find(made, of, DEFAULT)
 
 
