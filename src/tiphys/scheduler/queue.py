@@ -53,6 +53,8 @@ class SchedulingQueue:
         # With the place in the heap that counts: what was removed leaves its old one behind.
         self._ready: dict[str, tuple[int, PodInfo]] = {}
         self._waiting: dict[str, Waiting] = {}
+        # The same by event: most events are nothing to most pods.
+        self._hoping: dict[str, dict[str, Waiting]] = {}
         self._failures: dict[str, int] = {}
         self._order = itertools.count()
         self._woken = asyncio.Event()
@@ -66,8 +68,7 @@ class SchedulingQueue:
         if known is not None:
             self._ready[info.key] = (known[0], info)
             return
-        self._waiting.pop(info.key, None)
-        self._timers.cancel(info.key)
+        self._stop_waiting(info.key)
         place = next(self._order)
         self._ready[info.key] = (place, info)
         heapq.heappush(self._heap, (-info.pod.spec.priority, place, info.key))
@@ -75,9 +76,14 @@ class SchedulingQueue:
 
     def remove(self, key: str) -> None:
         self._ready.pop(key, None)
-        self._waiting.pop(key, None)
         self._failures.pop(key, None)
+        self._stop_waiting(key)
+
+    def _stop_waiting(self, key: str) -> None:
         self._timers.cancel(key)
+        waiting = self._waiting.pop(key, None)
+        for event in waiting.retry_on if waiting is not None else ():
+            self._hoping[event].pop(key, None)
 
     def waits(self, info: PodInfo, retry_on: frozenset[str], plugins: Sequence[Plugin] = ()) -> None:
         """Set aside a pod that no node takes, until one of the events happens and one of the plugins says it helps."""
@@ -93,8 +99,11 @@ class SchedulingQueue:
         failures = self._failures.get(info.key, 0)
         self._failures[info.key] = failures + 1
         self._ready.pop(info.key, None)
+        self._stop_waiting(info.key)
         waiting = Waiting(info, retry_on, self._clock.monotonic() + _BACKOFF.delay(failures))
         self._waiting[info.key] = waiting
+        for event in retry_on:
+            self._hoping.setdefault(event, {})[info.key] = waiting
         return waiting
 
     def activate(self, key: str) -> None:
@@ -107,7 +116,7 @@ class SchedulingQueue:
         `subject` is the node or the pod to which it happened.
         """
         now = self._clock.monotonic()
-        for key, waiting in self._waiting.items():
+        for key, waiting in self._hoping.get(event, {}).items():
             if waiting.helped_by(event, subject):
                 self._later(key, max(0.0, waiting.ready_at - now))
 

@@ -149,6 +149,7 @@ class Scheduler:
             for victim in room.victims:
                 if not await self._actions.evict(victim, pod, node):
                     self._cluster.withdraw(info.key)
+                    self._queue.back_off(info)
                     return
         finally:
             self._slots.release()
