@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -27,6 +28,8 @@ from tiphys.main.cluster import Cluster as Managed
 if TYPE_CHECKING:
     from tiphys.scheduler.explain import Explanation
 
+# In the state directory of a cluster.
+SCHEDULER_FILE = "scheduler.yaml"
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -42,20 +45,20 @@ def why(arguments: Sequence[str]) -> int:
     try:
         managed = Managed(options.cluster)
         transport = Http(Connection(load(str(managed.kubeconfig)), {"context": managed.name}))
-        print("\n".join(answer(transport, options.namespace, name)))
+        print("\n".join(answer(transport, options.namespace, name, managed.state / SCHEDULER_FILE)))
     except (CliError, ServerError) as error:
         print(f"tiphys why: {explain(error)}", file=sys.stderr)
         return 1
-    except OSError as error:
+    except (OSError, ValueError) as error:
         print(f"tiphys why: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def answer(transport: Transport, namespace: str, name: str) -> Iterator[str]:
-    """The lines that are printed. Raises what the transport does."""
+def answer(transport: Transport, namespace: str, name: str, file: Path | None = None) -> Iterator[str]:
+    """The lines that are printed; `file` configures the scheduler, if it is there. Raises what the transport does."""
     pod = msgspec.json.decode(transport.call("GET", PODS.path(name, namespace)), type=Pod)
-    yield from _settled(pod) or _explained(transport, pod)
+    yield from _settled(pod) or _explained(transport, pod, file)
 
 
 def _settled(pod: Pod) -> list[str]:
@@ -76,14 +79,14 @@ def _settled(pod: Pod) -> list[str]:
     return []
 
 
-def _explained(transport: Transport, pod: Pod) -> Iterator[str]:
+def _explained(transport: Transport, pod: Pod, file: Path | None) -> Iterator[str]:
     from tiphys.scheduler import config
     from tiphys.scheduler.cluster import Cluster
     from tiphys.scheduler.explain import explain as look
     from tiphys.scheduler.pod import PodInfo
     from tiphys.scheduler.preemption import Preemption, budget_of
 
-    profiles = {profile.name: profile for profile in config.default()}
+    profiles = {profile.name: profile for profile in (config.profiles(file) if file else config.default())}
     profile = profiles.get(pod.spec.scheduler_name)
     if profile is None:
         yield f'pod {pod.metadata.key} waits for the scheduler "{pod.spec.scheduler_name}", which is none of ours'

@@ -50,6 +50,11 @@ def default() -> tuple[Profile, ...]:
     return (Profile(NAME, (*DEFAULT, *(make() for make in installed().values()))),)
 
 
+def profiles(path: Path) -> tuple[Profile, ...]:
+    """Those of a file, if it is there. Raises ConfigError and OSError."""
+    return read(path) if path.exists() else default()
+
+
 def read(path: Path) -> tuple[Profile, ...]:
     """The profiles of a file, YAML or JSON. Raises ConfigError and OSError."""
     import yaml
@@ -69,14 +74,14 @@ def load(data: Json) -> tuple[Profile, ...]:
         raise ConfigError(f"apiVersion and kind must be {API} and {KIND}")
     if data.get("extenders"):
         raise ConfigError("extenders: not supported; write a plugin instead")
-    profiles = tuple(
+    made = tuple(
         _profile(each, f"profiles[{index}]") for index, each in enumerate(data.get("profiles") or [{}])
     )  # fmt: skip
-    names = [profile.name for profile in profiles]
+    names = [profile.name for profile in made]
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f'profiles: two have the schedulerName "{name}"')
-    return profiles
+    return made
 
 
 def _profile(data: Json, where: str) -> Profile:

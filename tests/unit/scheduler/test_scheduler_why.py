@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import yaml
 from scheduler_objects import Json, container, node_json, pod_json
 
 from tiphys.kinds.core.node import Node
@@ -227,3 +229,13 @@ def test_a_pod_that_has_a_node() -> None:
 def test_what_preemption_would_do() -> None:
     world = World(pod_json("p", cpu="4", priority=9), [node_json("w1")], {"w1": pod_json("x", cpu="4")})
     assert "preemption makes room on w1 by evicting default/x" in world.why()
+
+
+def test_the_schedulers_own_file_counts(tmp_path: Path) -> None:
+    world = cordoned()
+    plugins = {"filter": {"disabled": [{"name": "NodeUnschedulable"}]}}
+    head = {"apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration"}
+    file = tmp_path / "scheduler.yaml"
+    assert "cordoned" in "\n".join(answer(world, "default", "p", file))  # type: ignore[arg-type]
+    file.write_text(yaml.safe_dump({**head, "profiles": [{"plugins": plugins}]}))
+    assert "fits on w1" in "\n".join(answer(world, "default", "p", file))  # type: ignore[arg-type]
