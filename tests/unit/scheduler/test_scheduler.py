@@ -15,6 +15,7 @@ from tiphys.client.client import Client
 from tiphys.client.informer import Informers
 from tiphys.kinds.core.node import NODES
 from tiphys.kinds.core.pod import PODS
+from tiphys.kinds.core.service import SERVICES
 from tiphys.scheduler.cluster import Cluster
 from tiphys.scheduler.plugins.node_ports import NodePorts
 from tiphys.scheduler.pod import PodInfo
@@ -239,3 +240,20 @@ async def test_a_plugin_that_fails_holds_up_nobody_else(scheduled: Scheduled, mo
     monkeypatch.undo()
     await scheduled.clock.advance(1.2)
     assert await scheduled.bound("unlucky") == "a"
+
+
+async def test_pods_of_one_service_spread_though_one_node_is_much_larger(scheduled: Scheduled) -> None:
+    for name, cpu in (("large", "64"), ("small", "8")):
+        await scheduled.node(name, cpu=cpu, labels={"kubernetes.io/hostname": name})
+    service = {
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
+    }
+    await scheduled.client.of(SERVICES).create_json(service)
+    names = [f"web-{number}" for number in range(4)]
+    for name in names:
+        await scheduled.pod(name, cpu="1", labels={"app": "web"})
+    assert {await scheduled.bound(name) for name in names} == {"large", "small"}
+    for number in range(4):
+        await scheduled.pod(f"other-{number}", cpu="1")
+    assert {await scheduled.bound(f"other-{number}") for number in range(4)} == {"large"}
