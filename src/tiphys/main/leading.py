@@ -6,7 +6,7 @@ Where the state is shared with other servers it is elected by a Lease; a server 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from tiphys.api.http import User
 from tiphys.base.clock import Clock
@@ -18,6 +18,7 @@ from tiphys.client.timers import Timers
 from tiphys.controllers.base import Context, Runner
 from tiphys.main.controllers import Facts, build
 from tiphys.node.virtual_address import VirtualAddress, link_of
+from tiphys.scheduler.profile import Profile
 from tiphys.scheduler.scheduler import Scheduler
 from tiphys.server import component_status
 from tiphys.server.assemble import Assembled
@@ -50,7 +51,11 @@ def node_client(assembled: Assembled, name: str) -> Client:
 class Leading:
     """`run` until cancelled, as often as elected. `more` are further duties by name."""
 
-    def __init__(self, assembled: Assembled, facts: Facts, clock: Clock, more: Mapping[str, Duty]) -> None:
+    def __init__(
+        self, assembled: Assembled, facts: Facts, clock: Clock, more: Mapping[str, Duty],
+        profiles: Sequence[Profile] = (),
+    ) -> None:  # fmt: skip
+        self._profiles = profiles
         self._assembled, self._facts, self._clock, self._more = assembled, facts, clock, more
         self._supervisor: Supervisor | None = None
         self._controllers: list[str] = []
@@ -79,7 +84,7 @@ class Leading:
         def context(name: str) -> Context:
             return Context(name, component(assembled, f"controller:{name}"), informers, clock, timers)
 
-        scheduler = Scheduler(component(assembled, "kube-scheduler"), informers, clock)
+        scheduler = Scheduler(component(assembled, "kube-scheduler"), informers, clock, self._profiles)
         controllers = build(context, self._facts)
         for informer in informers:
             supervisor.start(f"{informer.resource.plural} informer", informer.run)

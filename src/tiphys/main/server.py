@@ -29,6 +29,7 @@ from tiphys.main.node_settings import NodeSettings
 from tiphys.main.peers import Peers, show_role
 from tiphys.main.pki import FRONT_PROXY, Pki, load_key
 from tiphys.main.simulation import SimulatedNodes, simulate
+from tiphys.scheduler.config import profiles
 from tiphys.server import component_status, metrics_api
 from tiphys.server.admission.plugins.order import Selected
 from tiphys.server.admission.plugins.outside import installed, resources
@@ -153,7 +154,7 @@ async def serve(cluster: Cluster, node: NodeSettings, etcd: Etcd | None) -> None
             supervisor.start(name, task)
         certificate_upkeep.install_joining(assembled.server, assembled.cache, pki, clock)
         facts = Facts(settings.pods, pki.ca.read_text(), ca, settings.services, _public_url(settings, node))
-        leading = Leading(assembled, facts, clock, duties)
+        leading = Leading(assembled, facts, clock, duties, profiles(cluster.state / "scheduler.yaml"))
         connect = Connect(assembled.server, tls)
         stack.push_async_callback(connect.close)
         metrics_api.install(assembled.server, connect.summary)
