@@ -229,6 +229,8 @@ def test_from_sqlite_to_etcd_without_losing_an_object_or_a_container(cluster: Re
             pod["metadata"]["uid"]: state["containerID"]
             for pod in pods
             for state in pod["status"].get("containerStatuses", ())
+            # One that is still starting has none.
+            if "containerID" in state
         }
 
     until(lambda: len(containers()) == 3, "three containers")
