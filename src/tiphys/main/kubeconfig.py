@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,36 +46,45 @@ def write(cluster: Cluster, settings: Settings) -> None:
 
 def merge_into_home(cluster: Cluster, settings: Settings) -> str:
     """Add or renew the cluster's context; it becomes the current one if there is none. The current one's name."""
-    path, owner = _home()
-    known = yaml.safe_load(path.read_text()) if path.exists() else None
-    if not isinstance(known, dict):
-        known = {"apiVersion": "v1", "kind": "Config"}
     ours = entry(cluster, settings)
-    for field in ("clusters", "users", "contexts"):
-        names = {item["name"] for item in ours[field]}
-        known[field] = [item for item in known.get(field) or () if item.get("name") not in names] + ours[field]
-    known["current-context"] = known.get("current-context") or cluster.name
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    write_private(path, yaml.safe_dump(known).encode())
-    for made in (path, path.parent):
-        os.chown(made, *owner)
+    with _home_config() as known:
+        for field in ("clusters", "users", "contexts"):
+            names = {item["name"] for item in ours[field]}
+            known[field] = [item for item in known.get(field) or () if item.get("name") not in names] + ours[field]
+        known["current-context"] = known.get("current-context") or cluster.name
     current: str = known["current-context"]
     return current
 
 
 def remove_from_home(cluster: Cluster) -> None:
+    if not _home()[0].exists():
+        return
+    with _home_config() as known:
+        for field, name in (("clusters", cluster.name), ("users", f"{cluster.name}-admin"), ("contexts", cluster.name)):
+            known[field] = [item for item in known.get(field) or () if item.get("name") != name]
+        if known.get("current-context") == cluster.name:
+            known["current-context"] = known["contexts"][0]["name"] if known["contexts"] else ""
+
+
+@contextmanager
+def _home_config() -> Iterator[dict[str, Any]]:
+    """The user's kubeconfig to be changed, written afterwards.
+
+    The commands of several clusters may run at once: each waits for the other, lest it undo what that wrote.
+    """
     path, owner = _home()
-    if not path.exists():
-        return
-    known = yaml.safe_load(path.read_text())
-    if not isinstance(known, dict):
-        return
-    for field, name in (("clusters", cluster.name), ("users", f"{cluster.name}-admin"), ("contexts", cluster.name)):
-        known[field] = [item for item in known.get(field) or () if item.get("name") != name]
-    if known.get("current-context") == cluster.name:
-        known["current-context"] = known["contexts"][0]["name"] if known["contexts"] else ""
-    write_private(path, yaml.safe_dump(known).encode())
-    os.chown(path, *owner)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        known = yaml.safe_load(path.read_text()) if path.exists() else None
+        known = known if isinstance(known, dict) else {"apiVersion": "v1", "kind": "Config"}
+        yield known
+        write_private(path, yaml.safe_dump(known).encode())
+        for made in (path, path.parent):
+            os.chown(made, *owner)
+    finally:
+        os.close(directory)
 
 
 def _home() -> tuple[Path, tuple[int, int]]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tiphys.api.errors import NotFound
+from tiphys.api.errors import ApiError, NotFound
 from tiphys.api.meta import ObjectMeta
 from tiphys.base.clock import SystemClock
 from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError, Settings
@@ -109,7 +109,7 @@ async def _delete(cluster: Cluster, first: NodeSettings, name: str, *, known: bo
             raise ClusterError(
                 f"cluster {cluster.name!r} has no node {name!r}; `tiphys get nodes` lists them"
             ) from None
-    except Unreachable as error:
+    except (ApiError, Unreachable) as error:
         raise ClusterError(f"cannot delete node {name!r}: {error}") from error
     finally:
         await client.close()
