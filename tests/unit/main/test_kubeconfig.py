@@ -48,7 +48,9 @@ def test_what_the_user_has_is_kept(config: Path, monkeypatch: pytest.MonkeyPatch
     assert kubeconfig.merge_into_home(Cluster("dev"), None) == "work"
     kubeconfig.remove_from_home(Cluster("dev"))
     left = yaml.safe_load(config.read_text())
-    assert left["contexts"] == [{"name": "work"}] and left["current-context"] == "work" and left["preferences"] == {}
+    assert left["contexts"] == [{"name": "work"}]
+    assert left["current-context"] == "work"
+    assert left["preferences"] == {}
 
 
 def test_nothing_is_written_where_there_is_nothing_to_remove(config: Path):
