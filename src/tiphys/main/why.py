@@ -95,6 +95,10 @@ def _explained(transport: Transport, pod: Pod, file: Path | None) -> Iterator[st
     cluster, preemption = Cluster(), Preemption()
     for namespace in _all(transport, NAMESPACES):
         cluster.population.set_namespace(namespace.metadata.name, namespace.metadata.labels)
+    for view in {view for plugin in profile.plugins for view in plugin.views}:
+        for resource in view.resources:
+            for obj in _all(transport, resource):
+                cluster.view(view).changed(resource, None, obj)
     for node in _all(transport, NODES):
         cluster.set_node(node)
     for other in _all(transport, PODS):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,14 @@ from tiphys.scheduler.images import Images
 from tiphys.scheduler.pod import CPU, EPHEMERAL, MEMORY, PODS, PodInfo, amount
 from tiphys.scheduler.population import Population
 from tiphys.scheduler.tiers import Tiers
+from tiphys.scheduler.view import View
 
 Mask = npt.NDArray[np.bool_]
 Ids = npt.NDArray[np.intp]
 Scores = npt.NDArray[np.float64]
 _FIRST_COLUMNS = (CPU, MEMORY, EPHEMERAL, PODS)
 _GROWTH = 64
+V = TypeVar("V", bound=View)
 
 
 @dataclass(slots=True)
@@ -77,6 +79,13 @@ class Cluster:
         self._placed: dict[str, Placed] = {}
         self._cached: dict[object, tuple[int, Mask]] = {}
         self._domains: dict[str, tuple[int, Domains]] = {}
+        self._views: dict[type[View], View] = {}
+
+    def view(self, kind: type[V]) -> V:
+        """The one view of that kind; made when first asked for, so ask before there are pods."""
+        if kind not in self._views:
+            self._views[kind] = kind()
+        return cast(V, self._views[kind])
 
     def __len__(self) -> int:
         return len(self._row_of)
@@ -131,6 +140,8 @@ class Cluster:
             self._count_ports(info, row, -1)
             self.population.count(info, row, -1)
             self._count_tiers(self.tiers, info, row, -1)
+            for view in self._views.values():
+                view.count(info, row, -1)
         for key in [key for key, promised in self.nominated.items() if promised.row == row]:
             self.withdraw(key)
         self.versions[row] += 1
@@ -254,6 +265,8 @@ class Cluster:
         self._count_tiers(self.tiers, info, row, sign)
         self.population.count(info, row, sign)
         self._count_ports(info, row, sign)
+        for view in self._views.values():
+            view.count(info, row, sign)
 
     def _count_tiers(self, tiers: Tiers, info: PodInfo, row: int, sign: int) -> None:
         columns = [self._column(name) for name in info.requests]

@@ -52,7 +52,7 @@ def explain(info: PodInfo, cluster: Cluster, profile: Profile, preemption: Preem
     if not isinstance(found, Unschedulable):
         return Explanation("", node=cluster.name(found))
     verdict, room = str(found), ""
-    if found.nodes and profile.preempts:
+    if found.nodes and profile.preempts and not found.refusal:
         made = preemption.find(info, cluster, profile.plugins)
         if isinstance(made, Candidate):
             names = ", ".join(victim.key for victim in made.victims)

@@ -42,15 +42,21 @@ DEFAULT: tuple[Plugin, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Unschedulable:
-    """No node does. `reasons` counts nodes by upstream's words; `plugins` are those that refused any."""
+    """No node does. `reasons` counts nodes by upstream's words; `plugins` are those that refused any.
+
+    `refusal` is why no node was looked at.
+    """
 
     nodes: int
     reasons: Mapping[str, int]
     plugins: frozenset[str] = field(default_factory=frozenset)
+    refusal: str = ""
 
     def __str__(self) -> str:
         if not self.nodes:
             return "no nodes available to schedule pods"
+        if self.refusal:
+            return f"0/{self.nodes} nodes are available: {self.refusal}."
         # Sorted as text, numbers and all: tools and people compare these sentences.
         parts = sorted(f"{count} {reason}" for reason, count in self.reasons.items())
         return f"0/{self.nodes} nodes are available: {', '.join(parts)}."
@@ -60,6 +66,9 @@ def choose(
     info: PodInfo, cluster: Cluster, plugins: Sequence[Plugin] = DEFAULT, promised: int | None = None
 ) -> int | Unschedulable:
     """The row of the best node, or why there is none. Among equals a random one wins, but `promised` before all."""
+    for plugin in plugins:
+        if plugin.filters and (refusal := plugin.refuse(info, cluster)) is not None:
+            return Unschedulable(len(cluster), {}, frozenset({plugin.name}), refusal)
     left = cluster.live.copy()
     refusals: list[tuple[Plugin, Mask]] = []
     for plugin in plugins:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tiphys.client.client import Client
 from tiphys.kinds.core.node import Node
 from tiphys.scheduler.cluster import Cluster, Mask, Scores
 from tiphys.scheduler.pod import PodInfo
+from tiphys.scheduler.view import View
 
 # What may have happened in the cluster, as plugins name it in `retry_on`.
 NODE_ADDED, NODE_CHANGED, POD_REMOVED, POD_CHANGED = "node added", "node changed", "pod removed", "pod changed"
@@ -23,13 +25,18 @@ Subject = Node | PodInfo | None
 class Plugin:
     """`name` is upstream's. `weight` multiplies the scores. `retry_on` names what may make a refused pod fit.
 
-    A profile may switch off that an instance `filters` or `scores`.
+    A profile may switch off that an instance `filters` or `scores`. `views` are what it asks `cluster.view` for.
     """
 
     name = ""
     weight = 1.0
     filters = scores = True
     retry_on: frozenset[str] = frozenset({NODE_ADDED, NODE_CHANGED})
+    views: tuple[type[View], ...] = ()
+
+    def refuse(self, info: PodInfo, cluster: Cluster) -> str | None:
+        """Why the pod goes nowhere for now, whatever the nodes (upstream's PreFilter); None if that is not so."""
+        return None
 
     def filter(self, info: PodInfo, cluster: Cluster) -> Mask | None:
         """True for each row where the pod may go; None if the plugin has nothing against any."""
@@ -54,3 +61,12 @@ class Plugin:
     def score(self, info: PodInfo, cluster: Cluster) -> Scores | None:
         """0 to 100 for each row, more is better; None if all are the same to the plugin."""
         return None
+
+    def reserve(self, info: PodInfo, node: str, cluster: Cluster) -> None:
+        """The pod goes to the node: hold for it what it takes there that `info.requests` does not say."""
+
+    def unreserve(self, info: PodInfo, node: str, cluster: Cluster) -> None:
+        """It does not, after all: give back what `reserve` held."""
+
+    async def pre_bind(self, info: PodInfo, node: str, cluster: Cluster, client: Client) -> None:
+        """Write what has to be there before the pod is bound. Raises ApiError and Unreachable: it is then not bound."""

@@ -71,6 +71,11 @@ class Candidate:
         return self.violations, top, sum(priorities) + _BASE * len(priorities), len(priorities), first
 
 
+def helpless(nodes: int) -> str:
+    """Upstream's words for a pod that no eviction helps, wherever it might go."""
+    return str(Unschedulable(nodes, {_NO_HELP: nodes}))
+
+
 class Preemption:
     """What was found for a node is kept, by what the preempting pod asks for, until the node changes."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tiphys.scheduler.pipeline import DEFAULT
 from tiphys.scheduler.plugin import Plugin
@@ -17,3 +17,14 @@ class Profile:
     name: str = NAME
     plugins: tuple[Plugin, ...] = DEFAULT
     preempts: bool = True
+    # Those that have something to do when a pod has got a node, and before it is bound.
+    reserving: tuple[Plugin, ...] = field(init=False)
+    binding: tuple[Plugin, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reserving", _overriding("reserve", self.plugins))
+        object.__setattr__(self, "binding", _overriding("pre_bind", self.plugins))
+
+
+def _overriding(method: str, plugins: tuple[Plugin, ...]) -> tuple[Plugin, ...]:
+    return tuple(plugin for plugin in plugins if getattr(type(plugin), method) is not getattr(Plugin, method))

@@ -7,16 +7,19 @@ without waiting for the API server. A binding that fails takes the assumption ba
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
 
 from tiphys.api.errors import ApiError
+from tiphys.api.resource import ResourceType
 from tiphys.base.clock import Clock
 from tiphys.base.log import Log
 from tiphys.base.metrics import Counter, Gauge
 from tiphys.base.tasks import Supervisor
 from tiphys.client.client import Client
 from tiphys.client.events import reference
-from tiphys.client.informer import Informers
+from tiphys.client.informer import Informer, Informers
 from tiphys.client.timers import Timers
 from tiphys.client.transport import Unreachable
 from tiphys.kinds.core.namespace import NAMESPACES, Namespace
@@ -29,9 +32,10 @@ from tiphys.scheduler.cluster import Cluster
 from tiphys.scheduler.kin import Kin
 from tiphys.scheduler.pipeline import Unschedulable, choose
 from tiphys.scheduler.pod import PodInfo
-from tiphys.scheduler.preemption import UNDER_WAY, Candidate, Preemption, budget_of
+from tiphys.scheduler.preemption import UNDER_WAY, Candidate, Preemption, budget_of, helpless
 from tiphys.scheduler.profile import Profile
 from tiphys.scheduler.queue import SchedulingQueue
+from tiphys.scheduler.view import View
 
 _log = Log("scheduler")
 _ATTEMPTS = Counter("scheduler_schedule_attempts_total", "Attempts to schedule pods, by result.", ("result", "profile"))
@@ -52,16 +56,18 @@ class Scheduler:
         self._pods, self._nodes = informers.of(PODS), informers.of(NODES)
         self._budgets, self._spaces = informers.of(POD_DISRUPTION_BUDGETS), informers.of(NAMESPACES)
         self._kin = Kin(informers)
+        self._client = client
         self._timers = Timers(clock)
         self._queue = SchedulingQueue(clock, self._timers)
         self._cluster = Cluster()
         self._preemption = Preemption()
         self._actions = Actions(client, clock)
         self._slots = asyncio.Semaphore(_BINDINGS)
-        # The uids of pods whose binding is under way, by key.
-        self._assumed: dict[str, str] = {}
+        # The pods whose binding is under way and their nodes, by key.
+        self._assumed: dict[str, tuple[PodInfo, str]] = {}
         # Pods whose node is not known yet, by the node's name.
         self._homeless: dict[str, dict[str, PodInfo]] = {}
+        self._viewed = [*self._feed_views(informers)]
         self._spaces.add_handler(self._on_namespace)
         self._budgets.add_handler(self._on_budget)
         self._nodes.add_handler(self._on_node)
@@ -74,7 +80,7 @@ class Scheduler:
             for name in self._profiles:
                 self._actions.recorder(name)
             self._actions.start(supervisor)
-            for informer in (*self._kin.informers, self._spaces, self._budgets, self._nodes, self._pods):
+            for informer in (*self._viewed, *self._kin.informers, self._spaces, self._budgets, self._nodes, self._pods):
                 await informer.synced.wait()
             while True:
                 info = await self._queue.pop()
@@ -101,9 +107,15 @@ class Scheduler:
             self._set_aside(info, current, found, promised, supervisor)
             return
         node = self._cluster.name(found)
-        self._assumed[info.key] = info.pod.metadata.uid
+        self._assume(info, profile, node)
+        supervisor.once(f"bind {info.key}", self._bind(info, profile, node))
+
+    def _assume(self, info: PodInfo, profile: Profile, node: str) -> None:
+        """Count a pod on its node before it is bound."""
+        self._assumed[info.key] = info, node
         self._cluster.place(info, node)
-        supervisor.once(f"bind {info.key}", self._bind(info, node))
+        for each in profile.reserving:
+            each.reserve(info, node, self._cluster)
 
     def _failed(self, info: PodInfo, pod: Pod, error: Exception) -> None:
         """A plugin failed: say so, and try this pod again later."""
@@ -124,7 +136,7 @@ class Scheduler:
         refusing = tuple(each for each in profile.plugins if each.name in found.plugins)
         events = frozenset().union(*(each.retry_on for each in refusing), {plugin.NODE_ADDED})
         self._queue.waits(info, events, refusing)
-        room = self._make_room(info, profile, promised) if profile.preempts and found.nodes else ""
+        room = self._make_room(info, profile, found, promised) if profile.preempts and found.nodes else ""
         if isinstance(room, Candidate):
             node = self._cluster.name(room.row)
             self._cluster.nominate(info, node)
@@ -135,11 +147,15 @@ class Scheduler:
         why = f"{found} preemption: {room}" if room else str(found)
         supervisor.once(f"refuse {info.key}", self._refuse(info, pod, why))
 
-    def _make_room(self, info: PodInfo, profile: Profile, promised: int | None) -> Candidate | str:
+    def _make_room(
+        self, info: PodInfo, profile: Profile, found: Unschedulable, promised: int | None
+    ) -> Candidate | str:  # fmt: skip
         if promised is not None and info.pod.spec.preemption_policy != "Never":
             mine = info.pod.spec.priority
             if any(other.pod.deleted and other.pod.spec.priority < mine for other in self._cluster.pods(promised)):
                 return UNDER_WAY
+        if found.refusal:
+            return helpless(found.nodes)
         return self._preemption.find(info, self._cluster, profile.plugins)
 
     async def _preempt(self, info: PodInfo, pod: Pod, room: Candidate, why: str) -> None:
@@ -161,8 +177,10 @@ class Scheduler:
         finally:
             self._slots.release()
 
-    async def _bind(self, info: PodInfo, node: str) -> None:
+    async def _bind(self, info: PodInfo, profile: Profile, node: str) -> None:
         try:
+            for each in profile.binding:
+                await each.pre_bind(info, node, self._cluster, self._client)
             await self._actions.bind(info, node)
         except (ApiError, Unreachable) as error:
             self._take_back(info, error)
@@ -174,13 +192,35 @@ class Scheduler:
     def _take_back(self, info: PodInfo, error: Exception) -> None:
         _ATTEMPTS.inc("error", info.pod.spec.scheduler_name)
         _log.warning("binding failed", pod=info.key, error=str(error))
-        if self._assumed.get(info.key) != info.pod.metadata.uid:
+        if self._assumed.get(info.key, (None,))[0] is not info:
             # The informer was faster: the pod went, or is bound all the same, and counts where it says.
             return
-        del self._assumed[info.key]
+        self._unassume(info.key)
         self._cluster.remove_pod(info.key)
         self._queue.happened(plugin.POD_REMOVED, info)
         self._queue.back_off(info)
+
+    def _unassume(self, key: str) -> None:
+        """A pod that was to be bound is not; nothing to do if it was not to be."""
+        if key in self._assumed:
+            info, node = self._assumed.pop(key)
+            for each in self._profiles[info.pod.spec.scheduler_name].reserving:
+                each.unreserve(info, node, self._cluster)
+
+    def _feed_views(self, informers: Informers) -> Iterator[Informer[Any]]:
+        """Have informers tell the plugins' views what changes; those informers."""
+        plugins = (each for profile in self._profiles.values() for each in profile.plugins)
+        for kind in dict.fromkeys(kind for each in plugins for kind in each.views):
+            view = self._cluster.view(kind)
+            for resource in kind.resources:
+                informer = informers.of(resource)
+                informer.add_handler(partial(self._on_viewed, view, resource))
+                yield informer
+
+    def _on_viewed(self, view: View, resource: ResourceType[Any], old: Any | None, new: Any | None) -> None:
+        event = view.changed(resource, old, new)
+        if event is not None:
+            self._queue.happened(event)
 
     def _on_node(self, old: Node | None, new: Node | None) -> None:
         if new is None:
@@ -241,7 +281,7 @@ class Scheduler:
     def _forget(self, pod: Pod) -> None:
         key = pod.metadata.key
         self._queue.remove(key)
-        self._assumed.pop(key, None)
+        self._unassume(key)
         homeless = self._homeless.get(pod.spec.node_name, {})
         homeless.pop(key, None)
         if not homeless:
