@@ -7,7 +7,8 @@ count. What plugins derive from node labels or taints they cache by `generation`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -24,8 +25,12 @@ from tiphys.scheduler.view import View
 Mask = npt.NDArray[np.bool_]
 Ids = npt.NDArray[np.intp]
 Scores = npt.NDArray[np.float64]
+Rows = slice | list[int]
+_ALL = slice(None)
 _FIRST_COLUMNS = (CPU, MEMORY, EPHEMERAL, PODS)
 _GROWTH = 64
+# How many results are kept row by row, and how many changes of rows are remembered for their sake.
+_KEPT, _TOUCHED = 256, 8192
 V = TypeVar("V", bound=View)
 
 
@@ -47,6 +52,14 @@ class Domains:
     def sums(self, weights: npt.NDArray[Any]) -> Scores:
         """By id, the sum of what each row has."""
         return np.bincount(self.ids, weights=weights, minlength=self.size).astype(np.float64, copy=False)
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What is known row by row, and how many changes of rows it knows of."""
+
+    values: npt.NDArray[Any]
+    at: int
 
 
 @dataclass(slots=True)
@@ -80,6 +93,10 @@ class Cluster:
         self._cached: dict[object, tuple[int, Mask]] = {}
         self._domains: dict[str, tuple[int, Domains]] = {}
         self._views: dict[type[View], View] = {}
+        # The rows that changed, latest last, and how many there were before the first of them.
+        self._touched: list[int] = []
+        self._touched_before = 0
+        self._by_row: OrderedDict[Hashable, _Kept] = OrderedDict()
 
     def view(self, kind: type[V]) -> V:
         """The one view of that kind; made when first asked for, so ask before there are pods."""
@@ -118,7 +135,7 @@ class Cluster:
             old, entry.node = entry.node, node
             if old.metadata.labels != node.metadata.labels or old.spec != node.spec:
                 self.generation += 1
-        self.versions[row] += 1
+        self._touch(row)
         self.images.set_row(row, node.status.images)
         amounts = {name: amount(name, text) for name, text in node.status.allocatable.items()}
         columns = [self._column(name) for name in amounts]
@@ -144,7 +161,7 @@ class Cluster:
                 view.count(info, row, -1)
         for key in [key for key, promised in self.nominated.items() if promised.row == row]:
             self.withdraw(key)
-        self.versions[row] += 1
+        self._touch(row)
         self.images.set_row(row, ())
         self.rows[row] = None
         self._free.append(row)
@@ -203,26 +220,26 @@ class Cluster:
         if row is not None:
             self.nominated[info.key] = Placed(info, row)
             self._count_tiers(self.promised, info, row, 1)
-            self.versions[row] += 1
+            self._touch(row)
 
     def withdraw(self, key: str) -> Placed | None:
         """Take back a promise; what it was."""
         known = self.nominated.pop(key, None)
         if known is not None:
             self._count_tiers(self.promised, known.info, known.row, -1)
-            self.versions[known.row] += 1
+            self._touch(known.row)
         return known
 
-    def available(self, name: str, priority: int) -> npt.NDArray[np.int64] | None:
+    def available(self, name: str, priority: int, rows: Rows = _ALL) -> npt.NDArray[np.int64] | None:
         """Row by row, what is left of a resource for a pod of this priority; None if no node has the resource."""
         column = self.columns.get(name)
         if column is None:
             return None
-        left: npt.NDArray[np.int64] = self.allocatable[:, column] - self.requested[:, column]
+        left: npt.NDArray[np.int64] = self.allocatable[rows, column] - self.requested[rows, column]
         if self.promised:
             promised = self.promised.from_(priority)
             if promised is not None:
-                left -= promised[:, column]
+                left -= promised[rows, column]
         return left
 
     def where(self, key: object, test: Callable[[Node], bool]) -> Mask:
@@ -237,6 +254,33 @@ class Cluster:
             mask[row] = test(node)
         self._cached[key] = (self.generation, mask)
         return mask
+
+    def by_row(self, key: Hashable, make: Callable[[Rows], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Row by row, what follows from the row alone: its node, what its pods take, what is promised there.
+
+        Kept under `key`; `make` is asked for the rows that have changed since, at first for all. Not to be written to.
+        """
+        now = self._touched_before + len(self._touched)
+        known = self._by_row.get(key)
+        if known is None or len(known.values) != len(self.rows) or known.at < self._touched_before:
+            self._by_row[key] = known = _Kept(make(_ALL), now)
+            if len(self._by_row) > _KEPT:
+                self._by_row.popitem(last=False)
+            return known.values
+        if known.at < now:
+            rows = list(dict.fromkeys(self._touched[known.at - self._touched_before :]))
+            known.values[rows] = make(rows)
+            known.at = now
+        self._by_row.move_to_end(key)
+        return known.values
+
+    def _touch(self, row: int) -> None:
+        self.versions[row] += 1
+        self._touched.append(row)
+        if len(self._touched) > _TOUCHED:
+            half = len(self._touched) // 2
+            del self._touched[:half]
+            self._touched_before += half
 
     def domains(self, label: str) -> Domains:
         """The nodes by the value that they have of a label, kept until a node's labels change."""
@@ -261,7 +305,7 @@ class Cluster:
         cpu, memory = info.scored
         self.scored[row, 0] += sign * cpu
         self.scored[row, 1] += sign * memory
-        self.versions[row] += 1
+        self._touch(row)
         self._count_tiers(self.tiers, info, row, sign)
         self.population.count(info, row, sign)
         self._count_ports(info, row, sign)

@@ -87,16 +87,12 @@ def choose(
 
 
 def _best(info: PodInfo, cluster: Cluster, plugins: Sequence[Plugin], left: Mask) -> int:
-    candidates = np.flatnonzero(left)
-    if len(candidates) == 1:
-        return int(candidates[0])
-    total = np.zeros(len(cluster.rows))
+    total = np.where(left, 0.0, -np.inf)
     for plugin in plugins:
         scores = plugin.score_among(info, cluster, left) if plugin.scores else None
         if scores is not None:
             total += plugin.weight * np.floor(scores)
-    marks = total[candidates]
-    best = candidates[marks == marks.max()]
+    best = np.flatnonzero(total == total.max())
     # Not always the first, or every scheduler fills the same node; nothing secret hangs on it.
     return int(best[random.randrange(len(best))])  # noqa: S311
 

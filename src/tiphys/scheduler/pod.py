@@ -19,6 +19,7 @@ _UNSAID = {CPU: 100, MEMORY: 200 * 1024 * 1024}
 _CEILING = 1 << 53
 
 Amounts = Mapping[str, int]
+Shape = tuple[tuple[str, int], ...]
 HostPort = tuple[str, str, int]
 Group = tuple[str, frozenset[tuple[str, str]], bool]
 
@@ -72,6 +73,15 @@ def _raise(total: dict[str, int], floor: Amounts) -> None:
         total[name] = max(total.get(name, 0), value)
 
 
+_SHAPES = 4096
+_KNOWN: dict[object, tuple[Amounts, tuple[int, int], Shape]] = {}
+
+
+def _asks(container: Container) -> tuple[object, ...]:
+    """All of a container that its pod's requests depend on."""
+    return container.restart_policy, *container.resources.requests.items()
+
+
 @dataclass(frozen=True)
 class PodInfo:
     """`kin` finds the selector of the pods that belong with one that says nothing of spreading, when asked for."""
@@ -84,8 +94,36 @@ class PodInfo:
         return self.pod.metadata.key
 
     @cached_property
+    def _amounts(self) -> tuple[Amounts, tuple[int, int], Shape]:
+        """Requests, what scoring counts, and the shape: worked out once for all pods of equal containers."""
+        spec = self.pod.spec
+        key = (
+            tuple(_asks(container) for container in spec.containers),
+            tuple(_asks(container) for container in spec.init_containers),
+            tuple(spec.overhead.items()), tuple(spec.resources.requests.items()),
+        )  # fmt: skip
+        found = _KNOWN.get(key)
+        if found is None:
+            if len(_KNOWN) >= _SHAPES:
+                _KNOWN.clear()
+            requests, scored = {**pod_requests(self.pod), PODS: 1}, pod_requests(self.pod, _UNSAID)
+            shape = tuple(sorted(requests.items()))
+            found = _KNOWN[key] = requests, (scored.get(CPU, 0), scored.get(MEMORY, 0)), shape
+        return found
+
+    @property
     def requests(self) -> Amounts:
-        return {**pod_requests(self.pod), PODS: 1}
+        return self._amounts[0]
+
+    @property
+    def scored(self) -> tuple[int, int]:
+        """CPU in milli-cores and memory in bytes as scoring counts them."""
+        return self._amounts[1]
+
+    @property
+    def shape(self) -> Shape:
+        """The requests, to tell pods apart by."""
+        return self._amounts[2]
 
     @cached_property
     def group(self) -> Group:
@@ -104,12 +142,6 @@ class PodInfo:
     @cached_property
     def kinship(self) -> LabelSelector | None:
         return self.kin(self.pod) if self.kin is not None else None
-
-    @cached_property
-    def scored(self) -> tuple[int, int]:
-        """CPU in milli-cores and memory in bytes as scoring counts them."""
-        found = pod_requests(self.pod, _UNSAID)
-        return found.get(CPU, 0), found.get(MEMORY, 0)
 
     @cached_property
     def ports(self) -> tuple[HostPort, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiphys.scheduler.cluster import Cluster, Scores
+from tiphys.scheduler.cluster import Cluster, Rows, Scores
 from tiphys.scheduler.plugin import Plugin
 from tiphys.scheduler.pod import CPU, MEMORY, PodInfo
 
@@ -17,10 +17,14 @@ class NodeResourcesBalancedAllocation(Plugin):
         if not any(wanted):
             # Such a pod changes the balance nowhere.
             return None
-        cpu, memory = (
-            np.minimum((cluster.requested[:, column] + value) / np.maximum(cluster.allocatable[:, column], 1), 1.0)
-            for column, value in enumerate(wanted)
-        )
-        # The standard deviation of two fractions is half their distance.
-        balance: Scores = 100.0 - np.abs(cpu - memory) * 50.0
-        return balance
+        return cluster.by_row((self.name, wanted), lambda rows: _balance(wanted, cluster, rows))
+
+
+def _balance(wanted: tuple[int, int], cluster: Cluster, rows: Rows) -> Scores:
+    cpu, memory = (
+        np.minimum((cluster.requested[rows, column] + value) / np.maximum(cluster.allocatable[rows, column], 1), 1.0)
+        for column, value in enumerate(wanted)
+    )
+    # The standard deviation of two fractions is half their distance.
+    balance: Scores = 100.0 - np.abs(cpu - memory) * 50.0
+    return balance

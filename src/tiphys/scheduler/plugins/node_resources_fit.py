@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from tiphys.kinds.core.node import Node
-from tiphys.scheduler.cluster import Cluster, Mask, Scores
+from tiphys.scheduler.cluster import Cluster, Mask, Rows, Scores
 from tiphys.scheduler.plugin import NODE_ADDED, NODE_CHANGED, POD_CHANGED, POD_REMOVED, Plugin
 from tiphys.scheduler.pod import CPU, MEMORY, PODS, PodInfo, amount
 
+_ALL = slice(None)
 _LEAST, _MOST, _RATIO = "LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"
 
 
@@ -64,9 +65,13 @@ class NodeResourcesFit(Plugin):
                 yield name, value
 
     def filter(self, info: PodInfo, cluster: Cluster) -> Mask | None:
-        fits: Mask = np.ones(len(cluster.rows), np.bool_)
+        key = (self.name, self._ignored, info.shape, info.pod.spec.priority)
+        return cluster.by_row(key, lambda rows: self._fits(info, cluster, rows))
+
+    def _fits(self, info: PodInfo, cluster: Cluster, rows: Rows) -> Mask:
+        fits: Mask = np.ones(len(cluster.live[rows]), np.bool_)
         for name, _ in self._wanted(info):
-            fits &= ~_short(cluster, info, name)
+            fits &= ~_short(cluster, info, name, rows)
         return fits
 
     def helps(self, info: PodInfo, event: str, subject: Node | PodInfo) -> bool:
@@ -89,29 +94,34 @@ class NodeResourcesFit(Plugin):
                 yield ("Too many pods" if name == PODS else f"Insufficient {name}"), int(short.sum())
 
     def score(self, info: PodInfo, cluster: Cluster) -> Scores | None:
-        if self._strategy is not None:
-            return _shaped(self._strategy, info, cluster)
-        # Column by column: twice as fast as both at once, for sums along short rows are slow.
-        free: Scores = np.zeros(len(cluster.rows))
-        for column, wanted in enumerate(info.scored):
-            used = (cluster.scored[:, column] + wanted) / np.maximum(cluster.allocatable[:, column], 1)
-            free += np.maximum(1.0 - used, 0.0)
-        free *= 50.0
-        return free
+        strategy = self._strategy
+        if strategy is not None:
+            return cluster.by_row((strategy, info.shape), lambda rows: _shaped(strategy, info, cluster, rows))
+        return cluster.by_row((_LEAST, info.scored), lambda rows: _free(info, cluster, rows))
 
 
-def _shaped(strategy: Strategy, info: PodInfo, cluster: Cluster) -> Scores:
+def _free(info: PodInfo, cluster: Cluster, rows: Rows) -> Scores:
+    # Column by column: twice as fast as both at once, for sums along short rows are slow.
+    free: Scores = np.zeros(len(cluster.live[rows]))
+    for column, wanted in enumerate(info.scored):
+        used = (cluster.scored[rows, column] + wanted) / np.maximum(cluster.allocatable[rows, column], 1)
+        free += np.maximum(1.0 - used, 0.0)
+    free *= 50.0
+    return free
+
+
+def _shaped(strategy: Strategy, info: PodInfo, cluster: Cluster, rows: Rows) -> Scores:
     """The mean over the resources that a node has, by their weights."""
-    total: Scores = np.zeros(len(cluster.rows))
-    weights: Scores = np.zeros(len(cluster.rows))
+    total: Scores = np.zeros(len(cluster.live[rows]))
+    weights: Scores = np.zeros(len(total))
     across, up = zip(*strategy.shape, strict=True)
     for name, weight in strategy.resources:
         column = cluster.columns.get(name)
         if column is None or (name not in (CPU, MEMORY) and not info.requests.get(name)):
             continue
-        taken = cluster.scored[:, column] if name in (CPU, MEMORY) else cluster.requested[:, column]
+        taken = cluster.scored[rows, column] if name in (CPU, MEMORY) else cluster.requested[rows, column]
         wanted = info.scored[column] if name in (CPU, MEMORY) else info.requests[name]
-        room = cluster.allocatable[:, column]
+        room = cluster.allocatable[rows, column]
         percent = (taken + wanted) * 100.0 / np.maximum(room, 1)
         scores = np.where(percent > 100, strategy.full, np.interp(percent, across, up))
         total += np.where(room > 0, scores * weight, 0.0)
@@ -119,10 +129,10 @@ def _shaped(strategy: Strategy, info: PodInfo, cluster: Cluster) -> Scores:
     return total / np.maximum(weights, 1)
 
 
-def _short(cluster: Cluster, info: PodInfo, name: str) -> Mask:
+def _short(cluster: Cluster, info: PodInfo, name: str, rows: Rows = _ALL) -> Mask:
     """The nodes that have less left than the pod requests; all of them where none has the resource."""
-    left = cluster.available(name, info.pod.spec.priority)
+    left = cluster.available(name, info.pod.spec.priority, rows)
     if left is None:
-        return np.ones(len(cluster.rows), np.bool_)
+        return np.ones(len(cluster.live[rows]), np.bool_)
     short: Mask = left < info.requests[name]
     return short

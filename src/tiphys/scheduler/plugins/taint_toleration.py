@@ -34,7 +34,7 @@ class TaintToleration(Plugin):
 
     def filter(self, info: PodInfo, cluster: Cluster) -> Mask | None:
         tolerations = info.pod.spec.tolerations
-        return cluster.where((self.name, _key(tolerations)), lambda node: not untolerated(node, tolerations, HARD))
+        return cluster.where((self.name, tuple(tolerations)), lambda node: not untolerated(node, tolerations, HARD))
 
     def helps(self, info: PodInfo, event: str, subject: Node | PodInfo) -> bool:
         return not isinstance(subject, Node) or not untolerated(subject, info.pod.spec.tolerations, HARD)
@@ -55,7 +55,3 @@ class TaintToleration(Plugin):
         most = counts.max()
         scores: Scores = (1.0 - counts / most) * 100.0 if most else np.full(len(counts), 100.0)
         return scores
-
-
-def _key(tolerations: Sequence[Toleration]) -> tuple[tuple[str, str, str, str], ...]:
-    return tuple((t.key, t.operator, t.value, t.effect) for t in tolerations)
