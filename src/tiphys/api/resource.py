@@ -24,6 +24,33 @@ Json = dict[str, Any]
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class TextAt:
+    """A reader for field selectors that a server need not hand the whole object: what `show` makes of one value.
+
+    Where there is nothing at `path`, or only an empty text, the value at `otherwise` counts.
+    """
+
+    path: tuple[str, ...]
+    show: Callable[[Any], str] = _text
+    otherwise: tuple[str, ...] = ()
+
+    def __call__(self, obj: Json) -> str:
+        found = _at(obj, self.path)
+        return self.show(_at(obj, self.otherwise) if self.otherwise and not found else found)
+
+
+def _at(obj: Json, path: Sequence[str]) -> Any:
+    value: Any = obj
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
 class Strategy:
     """What a kind does besides the generic: four hooks, all no-ops. `old is None` means create.
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from tiphys.api.resource import Json
+from tiphys.api.resource import Json, TextAt
 
 
 def dig(obj: Json, *path: str) -> Any:
@@ -18,14 +17,14 @@ def dig(obj: Json, *path: str) -> Any:
     return value
 
 
-def text_at(*path: str) -> Callable[[Json], str]:
+def text_at(*path: str) -> TextAt:
     """A reader for field selectors: the string at `path`, empty where there is none."""
+    return TextAt(path)
 
-    def read(obj: Json) -> str:
-        value = dig(obj, *path)
-        return "" if value is None else str(value)
 
-    return read
+def flag_at(*path: str) -> TextAt:
+    """The same for a truth value, which is false where there is none."""
+    return TextAt(path, lambda value: "true" if value else "false")
 
 
 def put_default(obj: Json, name: str, value: Any) -> None:

@@ -23,8 +23,9 @@ from tiphys.server.app import ApiServer
 from tiphys.server.authn import Authenticator
 from tiphys.server.authz import Rbac, Union
 from tiphys.server.bootstrap_tokens import BootstrapTokens
-from tiphys.server.cache import Cache, Readers
+from tiphys.server.cache import Cache
 from tiphys.server.custom.controller import CustomResources
+from tiphys.server.heads import Readers
 from tiphys.server.node_authorizer import NodeAuthorizer
 from tiphys.server.openapi import OpenApi
 from tiphys.server.subresources import other, pods, scale

@@ -10,36 +10,21 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, insort
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
 import orjson
 
 from tiphys.api.resource import Json
+from tiphys.server.heads import Heads, Readers
 from tiphys.server.newest import Newest
 from tiphys.store import Compacted, Event, Record, Revision, Store
 
-Readers = Mapping[str, Callable[[Json], str]]
 _METADATA = b'"metadata":{'
 _ROOT = "/registry/"
 # Changes that are kept for watches that begin in the past, and the bytes of their objects.
 _HISTORY, _HISTORY_BYTES = 1024, 8 * 1024 * 1024
-
-
-class _Meta(msgspec.Struct):
-    name: str = ""
-    namespace: str = ""
-    labels: dict[str, str] = {}
-
-
-class _Labelled(msgspec.Struct):
-    metadata: _Meta
-
-
-_labelled = msgspec.json.Decoder(_Labelled)
 
 
 def splice(value: bytes, revision: Revision) -> bytes:
@@ -57,30 +42,31 @@ def unspliced(entry: Entry) -> Record:
 class Entry:
     """One object at one revision. `data` is what clients get, of the stored version."""
 
-    __slots__ = ("_forms", "complete", "created", "data", "fields", "key", "labels", "name", "namespace", "revision")
+    __slots__ = (
+        "_forms", "_heads", "_values", "complete", "created", "data", "key", "labels", "name", "namespace", "revision"
+    )  # fmt: skip
 
-    def __init__(self, record: Record, readers: Readers) -> None:
+    def __init__(self, record: Record, heads: Heads) -> None:
         self.key, self.revision, self.created = record.key, record.revision, record.created
         self.data = splice(record.value, record.revision)
-        meta = _labelled.decode(record.value).metadata
-        self.name, self.namespace, self.labels = meta.name, meta.namespace, meta.labels
-        self.fields: Mapping[str, str] = {}
-        if readers:
-            self.read(readers)
+        head = heads.read(record.value)
+        self.name, self.namespace, self.labels = head.name, head.namespace, head.labels
+        self._heads, self._values = heads, head.values
         self._forms: dict[str, bytes] | None = None
         # The `server.custom.View` that has nothing to change about this entry.
         self.complete: object = None
 
-    def read(self, readers: Readers) -> None:
-        obj = orjson.loads(self.data) if readers else {}
-        self.fields = {name: read(obj) for name, read in readers.items()}
+    def read(self, heads: Heads) -> None:
+        """Take over that other fields are selectable."""
+        self._heads, self._values = heads, heads.read(self.data).values
 
     def field(self, name: str) -> str:
         if name == "metadata.name":
             return self.name
         if name == "metadata.namespace":
             return self.namespace
-        return self.fields.get(name, "")
+        place = self._heads.names.get(name)
+        return "" if place is None else self._values[place]
 
     def decode(self) -> Json:
         obj: Json = orjson.loads(self.data)
@@ -183,8 +169,8 @@ class Watcher:
 class Collection:
     """All objects of one resource."""
 
-    def __init__(self, readers: Readers) -> None:
-        self.readers = readers
+    def __init__(self, heads: Heads) -> None:
+        self.heads = heads
         self.items: dict[str, Entry] = {}
         self.history: deque[Change] = deque()
         self._history_bytes = 0
@@ -194,6 +180,8 @@ class Collection:
         self.changed: Revision = 0
         self._keys: list[str] = []
         self._watchers: dict[object, list[Watcher]] = {}
+        # The fields by which watches are narrowed, and how many of them.
+        self._watched: Counter[str] = Counter()
 
     def scan(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """Entries under the key prefix in key order, after the whole key `after`."""
@@ -207,19 +195,24 @@ class Collection:
 
     def add(self, watcher: Watcher) -> None:
         self._watchers.setdefault(self._slot(watcher), []).append(watcher)
+        if watcher.exact is not None:
+            self._watched[watcher.exact[0]] += 1
 
     def remove(self, watcher: Watcher) -> None:
         slot = self._slot(watcher)
         watchers = self._watchers.get(slot, [])
-        with suppress(ValueError):
-            watchers.remove(watcher)
+        if watcher not in watchers:
+            return
+        watchers.remove(watcher)
         if not watchers:
-            self._watchers.pop(slot, None)
+            del self._watchers[slot]
+        if watcher.exact is not None:
+            self._watched -= Counter([watcher.exact[0]])
 
-    def reread(self, readers: Readers) -> None:
-        self.readers = readers
+    def reread(self, heads: Heads) -> None:
+        self.heads = heads
         for entry in self.items.values():
-            entry.read(readers)
+            entry.read(heads)
         for watchers in list(self._watchers.values()):
             for watcher in watchers:
                 watcher.finish()
@@ -230,7 +223,7 @@ class Collection:
 
     def put(self, record: Record) -> Change:
         old = self.items.get(record.key)
-        new = Entry(record, self.readers)
+        new = Entry(record, self.heads)
         self.items[record.key] = new
         self.changed = max(self.changed, record.revision)
         if old is None:
@@ -243,7 +236,7 @@ class Collection:
             return None
         del self._keys[bisect_left(self._keys, key)]
         self.changed = revision
-        gone = Entry(Record(key, previous.value, revision, previous.created), self.readers)
+        gone = Entry(Record(key, previous.value, revision, previous.created), self.heads)
         return Change(revision, old, None, gone)
 
     def publish(self, change: Change) -> None:
@@ -253,7 +246,7 @@ class Collection:
             oldest = self.history.popleft()
             self.since = oldest.revision
             self._history_bytes -= oldest.weight
-        for slot in self._slots(change):
+        for slot in self._slots(change) if self._watchers else ():
             for watcher in self._watchers.get(slot, ()):
                 watcher.offer(change)
 
@@ -272,7 +265,7 @@ class Collection:
                 slots.add(("name", entry.namespace, entry.name))
                 slots.add(("name", "", entry.name))
                 slots.add(("namespace", entry.namespace))
-                slots.update(entry.fields.items())
+                slots.update((name, entry.field(name)) for name in self._watched)
         return slots
 
 
@@ -294,7 +287,7 @@ class Cache:
     def of(self, prefix: str) -> Collection:
         collection = self._collections.get(prefix)
         if collection is None:
-            collection = self._collections[prefix] = Collection(self._readers(prefix))
+            collection = self._collections[prefix] = Collection(Heads(self._readers(prefix)))
             collection.since = self.revision
         return collection
 
@@ -303,7 +296,7 @@ class Cache:
 
     def forget(self, prefix: str, readers: Readers) -> None:
         """Read the entries of a resource anew, after its definition changed; its watches end, to begin anew."""
-        self.of(prefix).reread(readers)
+        self.of(prefix).reread(Heads(readers))
 
     async def load(self) -> None:
         page = await self.store.list(_ROOT)

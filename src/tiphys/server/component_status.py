@@ -16,6 +16,7 @@ from tiphys.server import output
 from tiphys.server.app import ApiServer
 from tiphys.server.cache import Entry
 from tiphys.server.call import Call
+from tiphys.server.heads import PLAIN
 from tiphys.store import Record
 
 # By component, what is wrong with it, or nothing.
@@ -46,4 +47,4 @@ def _entry(call: Call, name: str, problem: str) -> Entry:
         "apiVersion": "v1", "kind": "ComponentStatus", "metadata": {"name": name, "creationTimestamp": None},
         "conditions": [condition],
     }  # fmt: skip
-    return Entry(Record(call.resource.key(name), orjson.dumps(obj), 0, 0), {})
+    return Entry(Record(call.resource.key(name), orjson.dumps(obj), 0, 0), PLAIN)

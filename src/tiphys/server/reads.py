@@ -176,7 +176,7 @@ class Reads:
             page = await self._cache.store.list(chosen.prefix, after=after, revision=revision)
         except store.Compacted:
             raise _expired(after, chosen.prefix) from None
-        entries = (Entry(record, collection.readers) for record in page.records)
+        entries = (Entry(record, collection.heads) for record in page.records)
         return await self._take(call, entries, (chosen, limit, revision))
 
 

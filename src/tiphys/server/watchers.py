@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from tiphys.api.selectors import FieldSelector
 from tiphys.server.cache import Change, Entry, Watcher, unspliced
 from tiphys.server.call import Call
+from tiphys.server.heads import PLAIN
 from tiphys.store import Record
 
 _Selects = Callable[[Entry], bool]
@@ -80,4 +81,4 @@ class ShownWatcher(Watcher):
         if not before or old is None:
             return None
         record = unspliced(old)
-        return "DELETED", Entry(Record(record.key, record.value, change.revision, record.created), {})
+        return "DELETED", Entry(Record(record.key, record.value, change.revision, record.created), PLAIN)

@@ -207,14 +207,14 @@ class _Stream:
 
 def _change(event: store.Event, collection: Collection) -> Change:
     previous = event.previous
-    old = Entry(previous, collection.readers) if previous else None
+    old = Entry(previous, collection.heads) if previous else None
     if event.value is None:
         assert previous is not None, "a deletion always has what it deleted"
-        gone = Entry(Record(event.key, previous.value, event.revision, previous.created), collection.readers)
+        gone = Entry(Record(event.key, previous.value, event.revision, previous.created), collection.heads)
         return Change(event.revision, old, None, gone)
     created = previous.created if previous else event.revision
     record = Record(event.key, event.value, event.revision, created)
-    return Change(event.revision, old, Entry(record, collection.readers))
+    return Change(event.revision, old, Entry(record, collection.heads))
 
 
 def _timeout_left(ends: float, clock: Clock) -> float:

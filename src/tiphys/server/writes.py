@@ -26,6 +26,7 @@ from tiphys.server.call import Call, options_of
 from tiphys.server.changes import Change, changer
 from tiphys.server.custom.ownership import settle_other_versions
 from tiphys.server.durable import durable, stale
+from tiphys.server.heads import PLAIN
 from tiphys.server.metadata import check_metadata
 from tiphys.server.reads import Reads
 from tiphys.store import Record, Revision, Store
@@ -256,7 +257,7 @@ class Writes:
         """What was made of a write, given the bytes for the store; revision 0 tells that they were not stored."""
         view = call.resource.view
         if view is not None:
-            [entry] = await view.show([Entry(Record(key, data, revision, revision), {})])
+            [entry] = await view.show([Entry(Record(key, data, revision, revision), PLAIN)])
             body = output.object_body(call.resource, entry, call.form, self._clock.time())
             return Response(status, body if revision else body.replace(b'"resourceVersion":"0",', b"", 1))
         return self._plain(call, key, data, revision, status)
@@ -265,7 +266,7 @@ class Writes:
         if call.form.shape == "object" and call.resource.from_hub is None:
             # A dry run stored nothing, so the object has no resourceVersion to show.
             return Response(status, splice(data, revision) if revision else data)
-        entry = Entry(Record(key, data, revision, revision), self._reads.collection(call).readers)
+        entry = Entry(Record(key, data, revision, revision), self._reads.collection(call).heads)
         return Response(status, output.object_body(call.resource, entry, call.form, self._clock.time()))
 
 

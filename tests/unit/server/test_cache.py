@@ -7,6 +7,7 @@ import asyncio
 import orjson
 
 from tiphys.server.cache import Cache, Watcher, splice, unspliced
+from tiphys.server.heads import PLAIN
 from tiphys.store import Record
 from tiphys.store.memory import MemoryStore
 
@@ -47,7 +48,7 @@ def test_an_entry_gives_back_what_was_stored():
     from tiphys.server.cache import Entry
 
     record = Record(f"{PREFIX}d/a", body("a"), 7, 5)
-    entry = Entry(record, {})
+    entry = Entry(record, PLAIN)
     assert entry.data == splice(record.value, 7)
     assert unspliced(entry) == record
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tiphys.api import time
 from tiphys.api.errors import FieldError
 from tiphys.api.meta import Model, ObjectMeta
-from tiphys.api.resource import Column, Json
+from tiphys.api.resource import Column, Json, TextAt
 from tiphys.kinds.apps.selector import check_selector
 from tiphys.kinds.apps.warnings import workload_warnings
 from tiphys.kinds.batch.job_rules import (
@@ -24,7 +24,7 @@ from tiphys.kinds.columns import AGE, NAME, column, template_columns
 from tiphys.kinds.core.affinity import LabelSelector
 from tiphys.kinds.core.podspec import PodTemplateSpec
 from tiphys.kinds.declare import declare
-from tiphys.kinds.fields import dig, text_at
+from tiphys.kinds.fields import dig
 from tiphys.kinds.strategy import StatusStrategy
 
 
@@ -197,7 +197,7 @@ JOBS = declare(
     Job, group="batch", version="v1", kind="Job", plural="jobs", categories=("all",), status=True,
     # As it was before dependents were collected; kubectl asks for Background.
     default_propagation="Orphan", deletion_warning=_ORPHANS,
-    selectable_fields={"status.successful": lambda obj: text_at("status", "succeeded")(obj) or "0"},
+    selectable_fields={"status.successful": TextAt(("status", "succeeded"), lambda value: str(value or 0))},
     columns=(
         NAME, column("Status", _status), column("Completions", _completions), Column("Duration", _duration), AGE,
         *template_columns("spec", "template", selector=("spec", "selector")),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tiphys.api import names
 from tiphys.api.errors import FieldError, invalid, required
 from tiphys.api.meta import Model, ObjectMeta, ObjectReference
-from tiphys.api.resource import Column, Json
+from tiphys.api.resource import Column, Json, TextAt
 from tiphys.kinds.checks import follows
 from tiphys.kinds.columns import NAME, at, column, since
 from tiphys.kinds.declare import declare
@@ -43,8 +43,7 @@ class Event(Model):
     series: EventSeries | None = None
 
 
-def _source(obj: Json) -> str:
-    return dig(obj, "source", "component") or obj.get("reportingComponent") or ""
+_source = TextAt(("source", "component"), otherwise=("reportingComponent",))
 
 
 _INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")

@@ -13,7 +13,7 @@ from tiphys.kinds.columns import AGE, NAME, NONE, UNKNOWN, at, column, joined
 from tiphys.kinds.core.node_validation import check_spec, check_status, node_warnings
 from tiphys.kinds.core.pod import PROXY_VERBS
 from tiphys.kinds.declare import declare
-from tiphys.kinds.fields import dig
+from tiphys.kinds.fields import dig, flag_at
 from tiphys.kinds.strategy import KindStrategy
 
 
@@ -178,7 +178,7 @@ NODES = declare(
     Node, group="", version="v1", kind="Node", plural="nodes", short_names=("no",), namespaced=False, status=True,
     subresources=(Subresource("proxy", "NodeProxyOptions", PROXY_VERBS),),
     selectable_fields={
-        "spec.unschedulable": lambda obj: "true" if (obj.get("spec") or {}).get("unschedulable") else "false"
+        "spec.unschedulable": flag_at("spec", "unschedulable"),
     },
     columns=COLUMNS, strategy=NodeStrategy(),
 )  # fmt: skip

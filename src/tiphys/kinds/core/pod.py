@@ -18,7 +18,7 @@ from tiphys.kinds.core.pod_warnings import pod_warnings
 from tiphys.kinds.core.podspec import PodSpec
 from tiphys.kinds.core.qos import qos_class
 from tiphys.kinds.declare import READ_WRITE, declare
-from tiphys.kinds.fields import dig, text_at
+from tiphys.kinds.fields import dig, flag_at, text_at
 from tiphys.kinds.strategy import StatusStrategy
 
 PROXY_VERBS = ("create", "delete", "get", "patch", "update")
@@ -189,7 +189,7 @@ PODS = declare(
         "spec.restartPolicy": text_at("spec", "restartPolicy"),
         "spec.schedulerName": text_at("spec", "schedulerName"),
         "spec.serviceAccountName": text_at("spec", "serviceAccountName"),
-        "spec.hostNetwork": lambda obj: "true" if (obj.get("spec") or {}).get("hostNetwork") else "false",
+        "spec.hostNetwork": flag_at("spec", "hostNetwork"),
         "status.phase": text_at("status", "phase"),
         "status.podIP": text_at("status", "podIP"),
         "status.podIPs": text_at("status", "podIP"),

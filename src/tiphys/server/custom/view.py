@@ -16,8 +16,9 @@ import orjson
 from tiphys.api import structural
 from tiphys.api.resource import Json
 from tiphys.api.schema import Schema
-from tiphys.server.cache import Entry, Readers
+from tiphys.server.cache import Entry
 from tiphys.server.custom.conversion import ConversionFailed, Converter
+from tiphys.server.heads import Heads, Readers
 from tiphys.store import Record
 
 # Bytes of shown objects that a view keeps.
@@ -32,7 +33,7 @@ class View:
         self, own: str, stored: str, schemas: Mapping[str, Schema], converter: Converter, *, readers: Readers
     ) -> None:
         self.own, self._stored, self.schemas, self.converter = own, stored, schemas, converter
-        self._readers = readers
+        self._heads = Heads(readers)
         self._shown: OrderedDict[tuple[str, int], Entry] = OrderedDict()
         self._size = 0
         # Revisions that this version wrote itself, whole as they are, until their entries are asked for.
@@ -96,7 +97,7 @@ class View:
                 structural.prune(self.schemas[self.own], obj)
             entry = entries[at]
             record = Record(entry.key, orjson.dumps(obj), entry.revision, entry.created)
-            made[at] = shown = Entry(record, self._readers)
+            made[at] = shown = Entry(record, self._heads)
             self._keep(shown)
         return made
 
