@@ -74,7 +74,9 @@ from tiphys.kinds.resource.devicetaintrule import DEVICE_TAINT_RULES
 from tiphys.kinds.resource.resourceclaim import RESOURCE_CLAIMS
 from tiphys.kinds.resource.resourceclaimtemplate import RESOURCE_CLAIM_TEMPLATES
 from tiphys.kinds.resource.resourceslice import RESOURCE_SLICES
+from tiphys.kinds.scheduling.podgroup import POD_GROUPS
 from tiphys.kinds.scheduling.priorityclass import PRIORITY_CLASSES
+from tiphys.kinds.scheduling.workload import WORKLOADS
 from tiphys.kinds.storage.csidriver import CSI_DRIVERS
 from tiphys.kinds.storage.csinode import CSI_NODES
 from tiphys.kinds.storage.csistoragecapacity import CSI_STORAGE_CAPACITIES
@@ -154,6 +156,12 @@ STABLE = (
     RESOURCE_SLICES,
 )
 
+# Alpha upstream, but the scheduler does what they ask for, at no cost to who does not use them.
+PREVIEW = (
+    POD_GROUPS,
+    WORKLOADS,
+)
+
 BETA = (
     CLUSTER_TRUST_BUNDLES,
     POD_CERTIFICATE_REQUESTS,
@@ -174,4 +182,4 @@ BETA = (
 
 def builtin(*, beta: bool = False) -> Registry:
     """A new registry of the built-in kinds, for a server to add CustomResourceDefinitions to."""
-    return Registry((*STABLE, *BETA) if beta else STABLE)
+    return Registry((*STABLE, *PREVIEW, *BETA) if beta else (*STABLE, *PREVIEW))

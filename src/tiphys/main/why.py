@@ -9,28 +9,23 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from tiphys.api.resource import ResourceType
 from tiphys.cli.config import Connection, load
 from tiphys.cli.errors import CliError, ServerError, explain
 from tiphys.cli.transport import Http, Transport
-from tiphys.client.client import Listed
-from tiphys.kinds.core.namespace import NAMESPACES
-from tiphys.kinds.core.node import NODES
 from tiphys.kinds.core.pod import PODS, Pod
-from tiphys.kinds.policy.poddisruptionbudget import POD_DISRUPTION_BUDGETS
 from tiphys.main.cluster import DEFAULT_NAME
 from tiphys.main.cluster import Cluster as Managed
 
 if TYPE_CHECKING:
-    from tiphys.scheduler.explain import Explanation
+    from tiphys.scheduler.explain import Explanation, GangExplanation
+    from tiphys.scheduler.gang import Gang
 
 # In the state directory of a cluster.
 SCHEDULER_FILE = "scheduler.yaml"
-T = TypeVar("T", bound=msgspec.Struct)
 
 
 def why(arguments: Sequence[str]) -> int:
@@ -80,11 +75,11 @@ def _settled(pod: Pod) -> list[str]:
 
 
 def _explained(transport: Transport, pod: Pod, file: Path | None) -> Iterator[str]:
+    from tiphys.main.model import read
     from tiphys.scheduler import config
-    from tiphys.scheduler.cluster import Cluster
     from tiphys.scheduler.explain import explain as look
+    from tiphys.scheduler.explain import explain_gang
     from tiphys.scheduler.pod import PodInfo
-    from tiphys.scheduler.preemption import Preemption, budget_of
 
     profiles = {profile.name: profile for profile in (config.profiles(file) if file else config.default())}
     profile = profiles.get(pod.spec.scheduler_name)
@@ -92,24 +87,19 @@ def _explained(transport: Transport, pod: Pod, file: Path | None) -> Iterator[st
         yield f'pod {pod.metadata.key} waits for the scheduler "{pod.spec.scheduler_name}", which is none of ours'
         yield f"Smallest change: a pod with schedulerName {' or '.join(profiles)}"
         return
-    cluster, preemption = Cluster(), Preemption()
-    for namespace in _all(transport, NAMESPACES):
-        cluster.population.set_namespace(namespace.metadata.name, namespace.metadata.labels)
-    for view in {view for plugin in profile.plugins for view in plugin.views}:
-        for resource in view.resources:
-            for obj in _all(transport, resource):
-                cluster.view(view).changed(resource, None, obj)
-    for node in _all(transport, NODES):
-        cluster.set_node(node)
-    for other in _all(transport, PODS):
-        if other.spec.node_name and not other.finished:
-            cluster.place(PodInfo(other), other.spec.node_name)
-        elif other.status.nominated_node_name and other.metadata.key != pod.metadata.key:
-            cluster.nominate(PodInfo(other), other.status.nominated_node_name)
-    for budget in _all(transport, POD_DISRUPTION_BUDGETS):
-        preemption.set_budget(budget.metadata, budget_of(budget))
-    found = look(PodInfo(pod), cluster, profile, preemption)
-    yield from lines(pod, found)
+    model = read(transport, profiles.values())
+    gang = model.gangs.of(pod.metadata.key)
+    if gang is not None and gang.together:
+        yield from _of_gang(pod, gang, explain_gang(gang, model.cluster, profiles, model.preemption))
+        return
+    model.cluster.withdraw(pod.metadata.key)
+    yield from lines(pod, look(PodInfo(pod), model.cluster, profile, model.preemption))
+
+
+def _of_gang(pod: Pod, gang: Gang, found: GangExplanation) -> Iterator[str]:
+    yield f"pod {pod.metadata.key} is placed together with its group {gang.name}, all at once: {found.verdict}"
+    if found.member is not None and found.of_member is not None:
+        yield from lines(found.member.pod, found.of_member)
 
 
 def lines(pod: Pod, found: Explanation) -> Iterator[str]:
@@ -131,9 +121,3 @@ def lines(pod: Pod, found: Explanation) -> Iterator[str]:
             yield f"  {found.nearest.node} {remedy.cause}; {remedy.change}"
     elif not found.reasons:
         yield "Smallest change: a node that is Ready"
-
-
-def _all(transport: Transport, resource: ResourceType[T]) -> Iterator[T]:
-    data = transport.call("GET", resource.path())
-    listed = msgspec.json.decode(data, type=Listed[resource.model])  # type: ignore[name-defined]
-    yield from listed.items

@@ -14,6 +14,7 @@ from tiphys.client.client import Client
 from tiphys.client.events import EventRecorder, reference
 from tiphys.client.transport import Unreachable
 from tiphys.kinds.core.pod import PODS, Pod
+from tiphys.kinds.scheduling.podgroup import POD_GROUPS, SCHEDULED, PodGroup
 from tiphys.scheduler.pod import PodInfo
 
 UNSCHEDULABLE = "Unschedulable"
@@ -24,6 +25,7 @@ _VICTIMS = Counter("scheduler_preemption_victims_total", "Pods evicted to make r
 class Actions:
     def __init__(self, client: Client, clock: Clock) -> None:
         self._all, self._client, self._clock = client, client.of(PODS), clock
+        self._groups = client.of(POD_GROUPS)
         self._recorders: dict[str, EventRecorder] = {}
 
     def recorder(self, profile: str) -> EventRecorder:
@@ -48,6 +50,12 @@ class Actions:
         words = f"Successfully assigned {info.key} to {node}"
         self.recorder(info.pod.spec.scheduler_name).record(reference("v1", "Pod", meta), "Scheduled", words)
 
+    def failed(self, pod: Pod, error: Exception) -> None:
+        """Say that a plugin failed at a pod."""
+        why = f"a scheduler plugin failed: {type(error).__name__}: {error}"
+        about = reference("v1", "Pod", pod.metadata)
+        self.recorder(pod.spec.scheduler_name).record(about, "FailedScheduling", why, warning=True)
+
     async def refuse(self, pod: Pod, why: str, nominated: str) -> None:
         """Say in the pod's condition and in an event why it waits, and in its status where room is made for it."""
         meta = pod.metadata
@@ -66,6 +74,27 @@ class Actions:
         if pod.status.nominated_node_name != nominated:
             status["nominatedNodeName"] = nominated or None
         await self._write_status(meta, status)
+
+    async def set_group_scheduled(self, group: PodGroup | None, status: str, reason: str, why: str) -> None:
+        """Write the condition of a PodGroup; once it is True it stays so. Nothing to do without a PodGroup."""
+        if group is None:
+            return
+        known = group.scheduled
+        if known is not None and (known.status == "True" or (known.status, known.message) == (status, why)):
+            return
+        since = known.last_transition_time if known is not None and known.status == status else None
+        condition = {
+            "type": SCHEDULED, "status": status, "reason": reason, "message": why,
+            "lastTransitionTime": since or rfc3339(self._clock.time()),
+        }  # fmt: skip
+        meta = group.metadata
+        patch = {"metadata": {"uid": meta.uid}, "status": {"conditions": [condition]}}
+        try:
+            await self._groups.patch(meta, patch, kind="strategic", subresource="status")
+        except (NotFound, Conflict):
+            return
+        except (ApiError, Unreachable) as error:
+            _log.warning("status not written", group=meta.key, error=str(error))
 
     async def evict(self, victim: PodInfo, preemptor: Pod, node: str) -> bool:
         """Tell a victim's owner why it goes, and delete it; whether it is going."""

@@ -5,13 +5,15 @@ Every change that is named was tried out on the model of the cluster: with it, t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from tiphys.scheduler.cluster import Cluster, Scores
+from tiphys.scheduler.gang import Gang
+from tiphys.scheduler.gang_attempt import Refused, Room, attempt, make_room
 from tiphys.scheduler.pipeline import Unschedulable, choose
 from tiphys.scheduler.plugin import Plugin
 from tiphys.scheduler.pod import PodInfo
@@ -60,6 +62,39 @@ def explain(info: PodInfo, cluster: Cluster, profile: Profile, preemption: Preem
         else:
             verdict = f"{found} preemption: {made}"
     return Explanation(verdict, "", dict(found.reasons), _nearest(info, cluster, profile.plugins), room)
+
+
+@dataclass(frozen=True, slots=True)
+class GangExplanation:
+    """`member` is the one that finds no place once those before it have theirs, `of_member` why."""
+
+    verdict: str
+    member: PodInfo | None = None
+    of_member: Explanation | None = None
+
+
+def explain_gang(
+    gang: Gang, cluster: Cluster, profiles: Mapping[str, Profile], preemption: Preemption
+) -> GangExplanation:  # fmt: skip
+    """Leaves those that find a place counted on the model."""
+    for info in gang.pending.values():
+        cluster.withdraw(info.key)
+    if not gang.complete:
+        return GangExplanation(f"it is {gang.waits_for}")
+    found = attempt(gang, cluster, profiles, {})
+    if not isinstance(found, Refused):
+        return GangExplanation("all fit: the next attempt places them, which a back-off may delay by ten seconds")
+    room = make_room(gang, cluster, profiles, preemption)
+    if isinstance(room, Room):
+        names = ", ".join(victim.info.key for victim in room.victims)
+        return GangExplanation(f"preemption makes room for all by evicting {names}")
+    for info in gang.members():
+        profile = profiles[info.pod.spec.scheduler_name]
+        row = choose(info, cluster, profile.plugins)
+        if isinstance(row, Unschedulable):
+            return GangExplanation(str(found), info, explain(info, cluster, profile, preemption))
+        cluster.place(info, cluster.name(row))
+    return GangExplanation(str(found))
 
 
 def _nearest(info: PodInfo, cluster: Cluster, plugins: Sequence[Plugin]) -> Miss | None:

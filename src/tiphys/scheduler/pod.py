@@ -93,6 +93,10 @@ class PodInfo:
     def key(self) -> str:
         return self.pod.metadata.key
 
+    @property
+    def priority(self) -> int:
+        return self.pod.spec.priority
+
     @cached_property
     def _amounts(self) -> tuple[Amounts, tuple[int, int], Shape]:
         """Requests, what scoring counts, and the shape: worked out once for all pods of equal containers."""

@@ -1,5 +1,6 @@
 """The scheduling queue: pods to try now, pods that back off, and pods that wait for something to change.
 
+The pods of a gang are tried together, so a gang is queued as one.
 Nothing is tried again without a reason: a refused pod waits until an event happens that one of the plugins that refused
 it asked for (`retry_on`), and until its back-off is over, which began with the refusal and grows with their number.
 After five minutes it is tried anyway.
@@ -17,21 +18,23 @@ from dataclasses import dataclass
 from tiphys.base.backoff import Backoff
 from tiphys.base.clock import Clock
 from tiphys.client.timers import Timers
+from tiphys.scheduler.gang import Gang
 from tiphys.scheduler.plugin import Plugin, Subject
 from tiphys.scheduler.pod import PodInfo
 
 _BACKOFF = Backoff(initial=1.0, maximum=10.0)
 _ANYWAY_SECONDS = 300.0
+Entry = PodInfo | Gang
 
 
 @dataclass(slots=True)
 class Waiting:
-    """A pod that no node takes. `retry_on` are the events that may change that, `ready_at` the end of its back-off.
+    """What no node takes. `retry_on` are the events that may change that, `ready_at` the end of its back-off.
 
     `plugins` are those that refused it: one of them must think that what happened helps.
     """
 
-    info: PodInfo
+    entry: Entry
     retry_on: frozenset[str]
     ready_at: float
     plugins: Sequence[Plugin] = ()
@@ -39,19 +42,20 @@ class Waiting:
     def helped_by(self, event: str, subject: Subject) -> bool:
         if event not in self.retry_on:
             return False
-        if subject is None or not self.plugins:
+        info = self.entry
+        if subject is None or not self.plugins or isinstance(info, Gang):
             return True
-        return any(event in each.retry_on and each.helps(self.info, event, subject) for each in self.plugins)
+        return any(event in each.retry_on and each.helps(info, event, subject) for each in self.plugins)
 
 
 class SchedulingQueue:
-    """Highest priority first, then first come. Keys are "namespace/name"."""
+    """Highest priority first, then first come. Keys are "namespace/name" for pods."""
 
     def __init__(self, clock: Clock, timers: Timers) -> None:
         self._clock, self._timers = clock, timers
         self._heap: list[tuple[int, int, str]] = []
         # With the place in the heap that counts: what was removed leaves its old one behind.
-        self._ready: dict[str, tuple[int, PodInfo]] = {}
+        self._ready: dict[str, tuple[int, Entry]] = {}
         self._waiting: dict[str, Waiting] = {}
         # The same by event: most events are nothing to most pods.
         self._hoping: dict[str, dict[str, Waiting]] = {}
@@ -62,17 +66,25 @@ class SchedulingQueue:
     def __len__(self) -> int:
         return len(self._ready) + len(self._waiting)
 
-    def add(self, info: PodInfo) -> None:
+    def add(self, entry: Entry) -> None:
         """Queue a pod, or take over the new state of one that is queued."""
-        known = self._ready.get(info.key)
+        known = self._ready.get(entry.key)
         if known is not None:
-            self._ready[info.key] = (known[0], info)
+            self._ready[entry.key] = (known[0], entry)
             return
-        self._stop_waiting(info.key)
+        self._stop_waiting(entry.key)
         place = next(self._order)
-        self._ready[info.key] = (place, info)
-        heapq.heappush(self._heap, (-info.pod.spec.priority, place, info.key))
+        self._ready[entry.key] = (place, entry)
+        heapq.heappush(self._heap, (-entry.priority, place, entry.key))
         self._woken.set()
+
+    def add_again(self, entry: Entry) -> None:
+        """Queue what may be waiting; if it is, its back-off runs out first."""
+        waiting = self._waiting.get(entry.key)
+        if waiting is None:
+            self.add(entry)
+        else:
+            self._later(entry.key, max(0.0, waiting.ready_at - self._clock.monotonic()))
 
     def remove(self, key: str) -> None:
         self._ready.pop(key, None)
@@ -85,25 +97,28 @@ class SchedulingQueue:
         for event in waiting.retry_on if waiting is not None else ():
             self._hoping[event].pop(key, None)
 
-    def waits(self, info: PodInfo, retry_on: frozenset[str], plugins: Sequence[Plugin] = ()) -> None:
-        """Set aside a pod that no node takes, until one of the events happens and one of the plugins says it helps."""
-        self._set_aside(info, retry_on).plugins = plugins
-        self._later(info.key, _ANYWAY_SECONDS)
+    def waits(self, entry: Entry, retry_on: frozenset[str], plugins: Sequence[Plugin] = ()) -> None:
+        """Set aside what no node takes, until one of the events happens and one of the plugins says it helps.
 
-    def back_off(self, info: PodInfo) -> None:
+        For a gang, every such event does.
+        """
+        self._set_aside(entry, retry_on).plugins = plugins
+        self._later(entry.key, _ANYWAY_SECONDS)
+
+    def back_off(self, entry: Entry) -> None:
         """Try again in a while: the attempt failed for a reason that is not the pod's."""
-        waiting = self._set_aside(info, frozenset())
-        self._later(info.key, waiting.ready_at - self._clock.monotonic())
+        waiting = self._set_aside(entry, frozenset())
+        self._later(entry.key, waiting.ready_at - self._clock.monotonic())
 
-    def _set_aside(self, info: PodInfo, retry_on: frozenset[str]) -> Waiting:
-        failures = self._failures.get(info.key, 0)
-        self._failures[info.key] = failures + 1
-        self._ready.pop(info.key, None)
-        self._stop_waiting(info.key)
-        waiting = Waiting(info, retry_on, self._clock.monotonic() + _BACKOFF.delay(failures))
-        self._waiting[info.key] = waiting
+    def _set_aside(self, entry: Entry, retry_on: frozenset[str]) -> Waiting:
+        failures = self._failures.get(entry.key, 0)
+        self._failures[entry.key] = failures + 1
+        self._ready.pop(entry.key, None)
+        self._stop_waiting(entry.key)
+        waiting = Waiting(entry, retry_on, self._clock.monotonic() + _BACKOFF.delay(failures))
+        self._waiting[entry.key] = waiting
         for event in retry_on:
-            self._hoping.setdefault(event, {})[info.key] = waiting
+            self._hoping.setdefault(event, {})[entry.key] = waiting
         return waiting
 
     def activate(self, key: str) -> None:
@@ -120,7 +135,7 @@ class SchedulingQueue:
             if waiting.helped_by(event, subject):
                 self._later(key, max(0.0, waiting.ready_at - now))
 
-    async def pop(self) -> PodInfo:
+    async def pop(self) -> Entry:
         while True:
             while self._heap:
                 _, place, key = heapq.heappop(self._heap)
@@ -137,4 +152,4 @@ class SchedulingQueue:
     def _again(self, key: str) -> None:
         waiting = self._waiting.get(key)
         if waiting is not None:
-            self.add(waiting.info)
+            self.add(waiting.entry)

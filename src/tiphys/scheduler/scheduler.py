@@ -15,10 +15,9 @@ from tiphys.api.errors import ApiError
 from tiphys.api.resource import ResourceType
 from tiphys.base.clock import Clock
 from tiphys.base.log import Log
-from tiphys.base.metrics import Counter, Gauge
+from tiphys.base.metrics import Gauge
 from tiphys.base.tasks import Supervisor
 from tiphys.client.client import Client
-from tiphys.client.events import reference
 from tiphys.client.informer import Informer, Informers
 from tiphys.client.timers import Timers
 from tiphys.client.transport import Unreachable
@@ -26,9 +25,15 @@ from tiphys.kinds.core.namespace import NAMESPACES, Namespace
 from tiphys.kinds.core.node import NODES, Node
 from tiphys.kinds.core.pod import PODS, Pod
 from tiphys.kinds.policy.poddisruptionbudget import POD_DISRUPTION_BUDGETS, PodDisruptionBudget
+from tiphys.kinds.scheduling.podgroup import POD_GROUPS
 from tiphys.scheduler import config, plugin
 from tiphys.scheduler.actions import Actions
+from tiphys.scheduler.binding import ATTEMPTS, Bindings
+from tiphys.scheduler.changes import counts_otherwise, differs, is_news
 from tiphys.scheduler.cluster import Cluster
+from tiphys.scheduler.gang import Gang
+from tiphys.scheduler.gang_scheduling import GangScheduling
+from tiphys.scheduler.gang_writes import Scheduling
 from tiphys.scheduler.kin import Kin
 from tiphys.scheduler.pipeline import Unschedulable, choose
 from tiphys.scheduler.pod import PodInfo
@@ -38,7 +43,6 @@ from tiphys.scheduler.queue import SchedulingQueue
 from tiphys.scheduler.view import View
 
 _log = Log("scheduler")
-_ATTEMPTS = Counter("scheduler_schedule_attempts_total", "Attempts to schedule pods, by result.", ("result", "profile"))
 _PENDING = Gauge("scheduler_pending_pods", "Pods that have no node yet.")
 # Bindings under way at once; each is one write of the API server, which groups their commits.
 _BINDINGS = 256
@@ -63,16 +67,24 @@ class Scheduler:
         self._preemption = Preemption()
         self._actions = Actions(client, clock)
         self._slots = asyncio.Semaphore(_BINDINGS)
-        # The pods whose binding is under way and their nodes, by key.
-        self._assumed: dict[str, tuple[PodInfo, str]] = {}
+        self._bindings = Bindings(self._cluster, self._profiles, client, self._actions)
+        self._groups = informers.of(POD_GROUPS)
+        self._gangs = GangScheduling(self._shared(), self._groups)
         # Pods whose node is not known yet, by the node's name.
         self._homeless: dict[str, dict[str, PodInfo]] = {}
-        self._viewed = [*self._feed_views(informers)]
+        self._fed = [*self._feed_views(informers), *self._kin.informers, self._groups, self._spaces]
+        self._fed += [self._budgets, self._nodes, self._pods]
         self._spaces.add_handler(self._on_namespace)
         self._budgets.add_handler(self._on_budget)
         self._nodes.add_handler(self._on_node)
         self._pods.add_handler(self._on_pod)
-        _PENDING.read_with(lambda: float(len(self._queue)))
+        _PENDING.read_with(lambda: float(len(self._queue) + len(self._gangs)))
+
+    def _shared(self) -> Scheduling:
+        return Scheduling(
+            self._profiles, self._pods, self._cluster, self._queue, self._timers,
+            self._actions, self._bindings, self._preemption, self._slots,
+        )  # fmt: skip
 
     async def run(self) -> None:
         async with Supervisor(self._clock) as supervisor:
@@ -80,18 +92,23 @@ class Scheduler:
             for name in self._profiles:
                 self._actions.recorder(name)
             self._actions.start(supervisor)
-            for informer in (*self._viewed, *self._kin.informers, self._spaces, self._budgets, self._nodes, self._pods):
+            self._gangs.start(supervisor)
+            for informer in self._fed:
                 await informer.synced.wait()
             while True:
-                info = await self._queue.pop()
+                entry = await self._queue.pop()
                 await self._slots.acquire()
-                self._schedule(info, supervisor)
+                if isinstance(entry, Gang):
+                    self._slots.release()
+                    self._gangs.schedule(entry, supervisor)
+                else:
+                    self._schedule(entry, supervisor)
                 # Lets informers and bindings in between two decisions.
                 await asyncio.sleep(0)
 
     def _schedule(self, info: PodInfo, supervisor: Supervisor) -> None:
         current = self._pods.get(info.key)
-        if current is None or current.spec.node_name or current.deleted or info.key in self._assumed:
+        if current is None or current.spec.node_name or current.deleted or info.key in self._bindings:
             self._slots.release()
             return
         profile = self._profiles[current.spec.scheduler_name]
@@ -103,28 +120,18 @@ class Scheduler:
             self._failed(info, current, error)
             return
         if isinstance(found, Unschedulable):
-            _ATTEMPTS.inc("unschedulable", profile.name)
+            ATTEMPTS.inc("unschedulable", profile.name)
             self._set_aside(info, current, found, promised, supervisor)
             return
         node = self._cluster.name(found)
-        self._assume(info, profile, node)
-        supervisor.once(f"bind {info.key}", self._bind(info, profile, node))
-
-    def _assume(self, info: PodInfo, profile: Profile, node: str) -> None:
-        """Count a pod on its node before it is bound."""
-        self._assumed[info.key] = info, node
-        self._cluster.place(info, node)
-        for each in profile.reserving:
-            each.reserve(info, node, self._cluster)
+        self._bindings.assume(info, node)
+        supervisor.once(f"bind {info.key}", self._bind(info, node))
 
     def _failed(self, info: PodInfo, pod: Pod, error: Exception) -> None:
         """A plugin failed: say so, and try this pod again later."""
-        profile = pod.spec.scheduler_name
-        _ATTEMPTS.inc("error", profile)
+        ATTEMPTS.inc("error", pod.spec.scheduler_name)
         _log.error("plugin failed", pod=info.key, error=error)
-        why = f"a scheduler plugin failed: {type(error).__name__}: {error}"
-        about = reference("v1", "Pod", pod.metadata)
-        self._actions.recorder(profile).record(about, "FailedScheduling", why, warning=True)
+        self._actions.failed(pod, error)
         self._queue.back_off(info)
         self._slots.release()
 
@@ -177,35 +184,16 @@ class Scheduler:
         finally:
             self._slots.release()
 
-    async def _bind(self, info: PodInfo, profile: Profile, node: str) -> None:
+    async def _bind(self, info: PodInfo, node: str) -> None:
         try:
-            for each in profile.binding:
-                await each.pre_bind(info, node, self._cluster, self._client)
-            await self._actions.bind(info, node)
+            await self._bindings.prepare(info, node)
+            await self._bindings.bind(info, node)
         except (ApiError, Unreachable) as error:
-            self._take_back(info, error)
-        else:
-            _ATTEMPTS.inc("scheduled", info.pod.spec.scheduler_name)
+            if self._bindings.take_back(info, error):
+                self._queue.happened(plugin.POD_REMOVED, info)
+                self._queue.back_off(info)
         finally:
             self._slots.release()
-
-    def _take_back(self, info: PodInfo, error: Exception) -> None:
-        _ATTEMPTS.inc("error", info.pod.spec.scheduler_name)
-        _log.warning("binding failed", pod=info.key, error=str(error))
-        if self._assumed.get(info.key, (None,))[0] is not info:
-            # The informer was faster: the pod went, or is bound all the same, and counts where it says.
-            return
-        self._unassume(info.key)
-        self._cluster.remove_pod(info.key)
-        self._queue.happened(plugin.POD_REMOVED, info)
-        self._queue.back_off(info)
-
-    def _unassume(self, key: str) -> None:
-        """A pod that was to be bound is not; nothing to do if it was not to be."""
-        if key in self._assumed:
-            info, node = self._assumed.pop(key)
-            for each in self._profiles[info.pod.spec.scheduler_name].reserving:
-                each.unreserve(info, node, self._cluster)
 
     def _feed_views(self, informers: Informers) -> Iterator[Informer[Any]]:
         """Have informers tell the plugins' views what changes; those informers."""
@@ -235,7 +223,7 @@ class Scheduler:
             for info in self._homeless.pop(new.metadata.name, {}).values():
                 self._cluster.place(info, new.metadata.name)
             self._queue.happened(plugin.NODE_ADDED, new)
-        elif _differs(old, new):
+        elif differs(old, new):
             self._queue.happened(plugin.NODE_CHANGED, new)
 
     def _on_budget(self, old: PodDisruptionBudget | None, new: PodDisruptionBudget | None) -> None:
@@ -259,13 +247,16 @@ class Scheduler:
             gone = new or old
             assert gone is not None, "a change has at least one side"
             self._forget(gone)
+            if gone.status.phase == "Succeeded" and new is not None:
+                self._gangs.placed(gone)
             return
         info = PodInfo(new)
         if new.spec.node_name:
-            self._assumed.pop(info.key, None)
+            self._bindings.confirmed(info.key)
             self._cluster.withdraw(info.key)
             self._queue.remove(info.key)
-            if old is not None and not _counts_otherwise(old, new):
+            self._gangs.placed(new)
+            if old is not None and not counts_otherwise(old, new):
                 return
             if not self._cluster.place(info, new.spec.node_name):
                 self._homeless.setdefault(new.spec.node_name, {})[info.key] = info
@@ -273,15 +264,20 @@ class Scheduler:
                 self._queue.happened(plugin.POD_CHANGED, info)
             else:
                 self._queue.happened(plugin.POD_PLACED, info)
-        elif info.key not in self._assumed and self._is_ours(new) and _is_news(old, new):
+        elif info.key not in self._bindings and self._is_ours(new) and is_news(old, new):
             if new.status.nominated_node_name and info.key not in self._cluster.nominated:
                 self._cluster.nominate(info, new.status.nominated_node_name)
-            self._queue.add(PodInfo(new, self._kin.of))
+            waiting = PodInfo(new, self._kin.of)
+            if not self._gangs.add(waiting):
+                self._queue.add(waiting)
+        elif new.deleted:
+            self._gangs.gone(info.key)
 
     def _forget(self, pod: Pod) -> None:
         key = pod.metadata.key
         self._queue.remove(key)
-        self._unassume(key)
+        self._bindings.drop(key)
+        self._gangs.gone(key)
         homeless = self._homeless.get(pod.spec.node_name, {})
         homeless.pop(key, None)
         if not homeless:
@@ -292,28 +288,7 @@ class Scheduler:
             self._queue.happened(plugin.POD_REMOVED, PodInfo(pod))
             for waiting, promise in self._cluster.nominated.items():
                 if promise.row == row:
-                    self._queue.activate(waiting)
+                    self._queue.activate(self._gangs.entry(waiting))
 
     def _is_ours(self, pod: Pod) -> bool:
         return pod.spec.scheduler_name in self._profiles and not pod.spec.scheduling_gates and not pod.deleted
-
-
-def _is_news(old: Pod | None, new: Pod) -> bool:
-    """Whether a change of a pod can matter to where it may go; its conditions cannot."""
-    if old is None or old.metadata.uid != new.metadata.uid:
-        return True
-    return old.spec != new.spec or old.metadata.labels != new.metadata.labels
-
-
-def _counts_otherwise(old: Pod, new: Pod) -> bool:
-    """Whether a change of a placed pod can matter to others; its status cannot."""
-    return old.spec != new.spec or old.metadata.labels != new.metadata.labels or old.deleted != new.deleted
-
-
-def _differs(old: Node, new: Node) -> bool:
-    """Whether a change of a node may make room; heartbeats do not."""
-    return (
-        old.spec != new.spec
-        or old.metadata.labels != new.metadata.labels
-        or old.status.allocatable != new.status.allocatable
-    )

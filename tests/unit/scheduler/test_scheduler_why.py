@@ -239,3 +239,34 @@ def test_the_schedulers_own_file_counts(tmp_path: Path) -> None:
     assert "cordoned" in "\n".join(answer(world, "default", "p", file))  # type: ignore[arg-type]
     file.write_text(yaml.safe_dump({**head, "profiles": [{"plugins": plugins}]}))
     assert "fits on w1" in "\n".join(answer(world, "default", "p", file))  # type: ignore[arg-type]
+
+
+def _member(name: str) -> Json:
+    return pod_json(name, cpu="3", schedulingGroup={"podGroupName": "g"})
+
+
+def _group(least: int) -> Json:
+    return {
+        "metadata": {"name": "g", "namespace": "default"},
+        "spec": {"schedulingPolicy": {"gang": {"minCount": least}}},
+    }
+
+
+def test_a_member_of_a_group_that_is_not_there_in_whole_waits_for_the_others() -> None:
+    world = World(_member("p"), [node_json("w1")], podgroups=[_group(2)])
+    assert world.why().endswith("all at once: it is waiting for 1 more pods of group default/g")
+
+
+def test_why_of_a_member_names_the_one_that_does_not_fit_and_what_would_help() -> None:
+    world = World(_member("p"), [node_json("w1"), node_json("w2")], podgroups=[_group(3)])
+    world.placed = {name: _member(name) for name in ("q", "r")}
+    said = world.why()
+    refusal = "0/2 nodes are available: 2 Insufficient cpu."
+    assert f"all at once: 2 of 3 pods of the group found a place, default/r did not: {refusal}" in said
+    assert "pod default/r has no node" in said
+    assert "Nearest: w" in said
+
+
+def test_why_of_a_member_of_a_group_that_fits() -> None:
+    world = World(_member("p"), [node_json("w1")], podgroups=[_group(1)])
+    assert "all fit: the next attempt places them" in world.why()

@@ -144,6 +144,9 @@ def _check_placement(spec: Json, path: str) -> Errors:
         if name in seen:
             yield duplicate(where, name)
         seen.add(name)
+    if spec.get("schedulingGroup") is not None:
+        group = spec["schedulingGroup"].get("podGroupName") or ""
+        yield from follows(group, f"{path}.schedulingGroup.podGroupName", names.dns1123_subdomain)
     if spec.get("topologySpreadConstraints"):
         yield from check_spread(spec["topologySpreadConstraints"], f"{path}.topologySpreadConstraints")
 

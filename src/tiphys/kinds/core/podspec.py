@@ -61,6 +61,10 @@ class PodOs(Model):
     name: str
 
 
+class PodSchedulingGroup(Model):
+    pod_group_name: str = ""
+
+
 class PodSpec(Model):
     """Missing fields have the values that defaulting gives them."""
 
@@ -103,6 +107,7 @@ class PodSpec(Model):
     readiness_gates: list[PodReadinessGate] = []
     os: PodOs | None = None
     resources: ResourceRequirements = ResourceRequirements()
+    scheduling_group: PodSchedulingGroup | None = None
 
     def all_containers(self) -> Iterator[Container]:
         """Init, regular and ephemeral containers, in this order."""

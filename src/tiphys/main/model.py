@@ -1,0 +1,79 @@
+"""The scheduler's model of a cluster, read over its API: for commands that ask its plugins what they would do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
+
+from tiphys.api.resource import ResourceType
+from tiphys.cli.transport import Transport
+from tiphys.client.client import Listed
+from tiphys.kinds.core.namespace import NAMESPACES
+from tiphys.kinds.core.node import NODES
+from tiphys.kinds.core.pod import PODS, Pod
+from tiphys.kinds.policy.poddisruptionbudget import POD_DISRUPTION_BUDGETS
+from tiphys.kinds.scheduling.podgroup import POD_GROUPS
+from tiphys.scheduler.cluster import Cluster
+from tiphys.scheduler.gang import Gangs
+from tiphys.scheduler.pod import PodInfo
+from tiphys.scheduler.preemption import Preemption, budget_of
+from tiphys.scheduler.profile import Profile
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+@dataclass(slots=True)
+class Model:
+    """`pods` are all there are that have not ended, placed or not."""
+
+    cluster: Cluster = field(default_factory=Cluster)
+    preemption: Preemption = field(default_factory=Preemption)
+    gangs: Gangs = field(default_factory=Gangs)
+    pods: list[Pod] = field(default_factory=list)
+
+
+def read(transport: Transport, profiles: Iterable[Profile]) -> Model:
+    """Raises what the transport does."""
+    model = Model()
+    cluster = model.cluster
+    for namespace in listed(transport, NAMESPACES):
+        cluster.population.set_namespace(namespace.metadata.name, namespace.metadata.labels)
+    for view in dict.fromkeys(view for profile in profiles for plugin in profile.plugins for view in plugin.views):
+        for resource in view.resources:
+            for obj in listed(transport, resource):
+                cluster.view(view).changed(resource, None, obj)
+    for node in listed(transport, NODES):
+        cluster.set_node(node)
+    names = {profile.name for profile in profiles}
+    for pod in listed(transport, PODS):
+        if pod.status.phase == "Succeeded":
+            model.gangs.place(pod)
+        if not pod.finished:
+            model.pods.append(pod)
+            _take_over(pod, model, ours=pod.spec.scheduler_name in names)
+    for budget in listed(transport, POD_DISRUPTION_BUDGETS):
+        model.preemption.set_budget(budget.metadata, budget_of(budget))
+    for group in listed(transport, POD_GROUPS):
+        model.gangs.set_group(None, group)
+    return model
+
+
+def _take_over(pod: Pod, model: Model, *, ours: bool) -> None:
+    info = PodInfo(pod)
+    if pod.spec.node_name:
+        model.cluster.place(info, pod.spec.node_name)
+        model.gangs.place(pod)
+        return
+    if pod.status.nominated_node_name:
+        model.cluster.nominate(info, pod.status.nominated_node_name)
+    if ours and not pod.deleted and not pod.spec.scheduling_gates:
+        model.gangs.add(info)
+
+
+def listed(transport: Transport, resource: ResourceType[T]) -> Iterator[T]:
+    """All objects of a kind, of all namespaces. Raises what the transport does."""
+    data = transport.call("GET", resource.path())
+    yield from msgspec.json.decode(data, type=Listed[resource.model]).items  # type: ignore[name-defined]

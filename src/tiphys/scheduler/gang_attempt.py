@@ -1,0 +1,155 @@
+"""Placing a gang on the model of the cluster: all that have to find a place do, or the model is as it was.
+
+Members look for a place one after the other, each seeing those before it. Nothing here writes to the API server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tiphys.scheduler.cluster import Cluster
+from tiphys.scheduler.gang import Gang
+from tiphys.scheduler.pipeline import Unschedulable, choose
+from tiphys.scheduler.plugin import Plugin
+from tiphys.scheduler.pod import PodInfo
+from tiphys.scheduler.preemption import Candidate, Preemption, helpless
+from tiphys.scheduler.profile import Profile
+
+Profiles = Mapping[str, Profile]
+# The promised rows of pods, by key.
+Promises = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    info: PodInfo
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """`info` is the first member that found no place, `fitted` how many did, out of `wanted`."""
+
+    info: PodInfo
+    found: Unschedulable
+    fitted: int
+    wanted: int
+
+    def __str__(self) -> str:
+        found = f"{self.fitted} of {self.wanted} pods of the group found a place, {self.info.key} did not"
+        return f"{found}: {self.found}"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What preemption makes: where the members go once the victims, each with its node, are gone."""
+
+    placements: tuple[Placement, ...]
+    victims: tuple[Placement, ...]
+
+
+class Trial:
+    """Changes of the model that are taken back, last first, unless they are kept."""
+
+    def __init__(self, cluster: Cluster, profiles: Profiles) -> None:
+        self._cluster, self._profiles = cluster, profiles
+        self.placed: list[Placement] = []
+        self.removed: list[Placement] = []
+        self._held: list[tuple[Plugin, Placement]] = []
+
+    def place(self, info: PodInfo, row: int) -> None:
+        placement = Placement(info, self._cluster.name(row))
+        self._cluster.place(info, placement.node)
+        self.placed.append(placement)
+        for plugin in self._profiles[info.pod.spec.scheduler_name].reserving:
+            plugin.reserve(info, placement.node, self._cluster)
+            self._held.append((plugin, placement))
+
+    def remove(self, info: PodInfo, node: str) -> None:
+        self._cluster.remove_pod(info.key)
+        self.removed.append(Placement(info, node))
+
+    def take_back(self) -> None:
+        while self._held:
+            plugin, each = self._held.pop()
+            plugin.unreserve(each.info, each.node, self._cluster)
+        while self.placed:
+            self._cluster.remove_pod(self.placed.pop().info.key)
+        while self.removed:
+            each = self.removed.pop()
+            self._cluster.place(each.info, each.node)
+
+
+def attempt(gang: Gang, cluster: Cluster, profiles: Profiles, promises: Promises) -> tuple[Placement, ...] | Refused:
+    """Where the members go, counted there and with what plugins reserve; or who did not fit, with nothing changed.
+
+    Raises what plugins raise, with nothing changed either.
+    """
+    trial = Trial(cluster, profiles)
+    refusal: Refused | None = None
+    members, goal = gang.members(), gang.goal
+    try:
+        for index, info in enumerate(members):
+            profile = profiles[info.pod.spec.scheduler_name]
+            found = choose(info, cluster, profile.plugins, promises.get(info.key))
+            if not isinstance(found, Unschedulable):
+                trial.place(info, found)
+                continue
+            if refusal is None:
+                refusal = Refused(info, found, len(trial.placed), goal)
+            if len(trial.placed) + len(members) - index - 1 < goal:
+                break
+    except BaseException:
+        trial.take_back()
+        raise
+    if refusal is not None and len(trial.placed) < goal:
+        trial.take_back()
+        return refusal
+    return tuple(trial.placed)
+
+
+def make_room(gang: Gang, cluster: Cluster, profiles: Profiles, preemption: Preemption) -> Room | str:
+    """Whom to evict so that the whole gang fits, or upstream's words why nobody is; the model stays as it is."""
+    trial = Trial(cluster, profiles)
+    refused: list[tuple[PodInfo, Unschedulable]] = []
+    reasons: list[str] = []
+    try:
+        for info in gang.members():
+            found = choose(info, cluster, profiles[info.pod.spec.scheduler_name].plugins)
+            if isinstance(found, Unschedulable):
+                refused.append((info, found))
+            else:
+                trial.place(info, found)
+        for info, found in refused:
+            if len(trial.placed) >= gang.goal:
+                break
+            reasons += _evict_for(info, found, trial, (cluster, profiles, preemption))
+        if len(trial.placed) < gang.goal:
+            return reasons[0]
+        return Room(tuple(trial.placed), tuple(trial.removed))
+    finally:
+        trial.take_back()
+
+
+def _evict_for(
+    info: PodInfo, found: Unschedulable, trial: Trial, model: tuple[Cluster, Profiles, Preemption]
+) -> Iterator[str]:  # fmt: skip
+    """Make room for one member on the model; why not, if there is none."""
+    cluster, profiles, preemption = model
+    profile = profiles[info.pod.spec.scheduler_name]
+    if found.refusal or not found.nodes or not profile.preempts:
+        yield helpless(found.nodes)
+        return
+    # Those before it may have left room that they made.
+    again = choose(info, cluster, profile.plugins)
+    if not isinstance(again, Unschedulable):
+        trial.place(info, again)
+        return
+    room = preemption.find(info, cluster, profile.plugins)
+    if not isinstance(room, Candidate):
+        yield room
+        return
+    for victim in room.victims:
+        trial.remove(victim, cluster.name(room.row))
+    trial.place(info, room.row)
