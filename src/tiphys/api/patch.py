@@ -1,4 +1,7 @@
-"""JSON patch (RFC 6902) and JSON merge patch (RFC 7386). Pure: a patch never changes or shares what it is given."""
+"""JSON patch (RFC 6902) and JSON merge patch (RFC 7386).
+
+Pure, but for `merge_patch_into`: a patch never changes or shares what it is given.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,12 @@ def clone(value: Any) -> Any:
 
 def merge_patch(obj: Any, patch: Any) -> Any:
     """`obj` with a merge patch applied: null removes a field, objects merge, all else replaces."""
-    return _merge(clone(obj), clone(patch))
+    return merge_patch_into(clone(obj), patch)
+
+
+def merge_patch_into(obj: Any, patch: Any) -> Any:
+    """The same, made of `obj` itself."""
+    return _merge(obj, clone(patch))
 
 
 def _merge(target: Any, patch: Any) -> Any:

@@ -58,6 +58,9 @@ class Strategy:
     `prepare` enforces what the user may not set. `validate` yields what is wrong, in the order of the fields.
     """
 
+    # Whether `default` sets anything in the status.
+    defaults_status = False
+
     def default(self, new: Json) -> None: ...
 
     def prepare(self, new: Json, old: Json | None) -> None: ...

@@ -27,9 +27,14 @@ def strategic_patch(schema: Schema, obj: Json, patch: Any) -> Json:
 
     Raises BadRequest for a patch whose form is wrong, Invalid (422) for an unknown directive.
     """
+    return strategic_patch_into(schema, clone(obj), patch)
+
+
+def strategic_patch_into(schema: Schema, obj: Json, patch: Any) -> Json:
+    """The same, made of `obj` itself."""
     if type(patch) is not dict:
         raise BadRequest("a strategic merge patch must be a JSON object")
-    return _merge_map(schema, clone(obj), clone(patch))
+    return _merge_map(schema, obj, clone(patch))
 
 
 def _merge_map(schema: Schema, original: Json, patch: Json) -> Json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import orjson
@@ -10,7 +11,7 @@ from tiphys.api import errors, patch
 from tiphys.api.apply import apply as server_side_apply
 from tiphys.api.http import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
 from tiphys.api.resource import Json
-from tiphys.api.strategic import strategic_patch
+from tiphys.api.strategic import strategic_patch_into
 from tiphys.server import objects
 from tiphys.server.admission.chain import Shape
 from tiphys.server.call import Call
@@ -30,6 +31,8 @@ class Change:
     creates = False
     # Whether admission was asked before, about the request that this change is a part of.
     admitted = False
+    # Whether what it makes of a valid object is valid and belongs to no manager: the server's own small changes.
+    sound = False
 
     def shape(self, call: Call) -> Shape | None:
         """How admission is shown the object, if not as it is."""
@@ -89,17 +92,24 @@ class Patch(Change):
         if self._media == JSON_PATCH:
             new = patch.json_patch(current, self._body)
         elif self._media == MERGE_PATCH:
-            new = patch.merge_patch(current, self._body)
+            new = patch.merge_patch_into(current, self._body)
         else:
             schema = objects.schema_of(call.resource)
             if call.resource.structural is not None or schema is None:
                 raise errors.UnsupportedMediaType(_unsupported(STRATEGIC_PATCH))
-            new = strategic_patch(schema, current, self._body)
+            new = strategic_patch_into(schema, current, self._body)
         if not isinstance(new, dict) or not isinstance(new.get("metadata"), dict):
             raise errors.Invalid("the patch leaves no object with metadata")
-        new = objects.check_object(call, new)
+        touched = self._touched(call)
+        new = objects.check_object(call, new) if touched is None else objects.check_parts(call, new, touched)
         objects.place(new, call)
         return new
+
+    def _touched(self, call: Call) -> Collection[str] | None:
+        """The fields of the object in which anything may differ from what was shown, which was sound; None for all."""
+        if self._media == JSON_PATCH or call.resource.from_hub is not None or call.resource.structural is not None:
+            return None
+        return None if any(name.startswith("$") for name in self._body) else self._body.keys()
 
 
 class Apply(Change):

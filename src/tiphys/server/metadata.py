@@ -13,6 +13,8 @@ from tiphys.api.errors import FieldError, forbidden, invalid, required
 from tiphys.api.registry import AnyResource
 from tiphys.api.resource import Json
 
+# What is judged here; most updates leave it as it was.
+_JUDGED = ("name", "namespace", "labels", "annotations", "ownerReferences", "finalizers")
 _ORPHAN, _FOREGROUND = "orphan", "foregroundDeletion"
 _STANDARD_FINALIZERS = ("kubernetes", _ORPHAN, _FOREGROUND)
 # Groups of which upstream takes finalizers of any name, as it does of custom resources.
@@ -25,6 +27,8 @@ _ANY_FINALIZER = (
 def check_metadata(obj: Json, old: Json | None, resource: AnyResource) -> Iterator[FieldError]:
     """What is wrong besides the name's own form, which each kind decides."""
     meta = obj["metadata"]
+    if old is not None and all(meta.get(name) == old["metadata"].get(name) for name in _JUDGED):
+        return
     name, finalizers = meta.get("name", ""), meta.get("finalizers") or ()
     if old is not None and old["metadata"].get("deletionTimestamp"):
         yield from _check_new_finalizers(finalizers, old["metadata"].get("finalizers") or ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import orjson
@@ -27,6 +27,7 @@ _YAML = ("application/yaml", APPLY_PATCH, "text/yaml", "application/x-yaml")
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _GENERATED = 5
 _MAX_NAME = 253
+_APART = ("apiVersion", "kind", "metadata", "status")
 _SERVER_SET = ("selfLink", "deletionTimestamp", "deletionGracePeriodSeconds")
 
 
@@ -109,6 +110,17 @@ def check_object(call: Call, obj: Json, problems: list[str] | None = None) -> Js
     return obj
 
 
+def check_parts(call: Call, obj: Json, names: Collection[str]) -> Json:
+    """As `check_object`, in place, where nothing but the named fields may be other than sound."""
+    part = check_object(call, {name: obj[name] for name in names if name in obj})
+    for name in names:
+        if name in part:
+            obj[name] = part[name]
+        else:
+            obj.pop(name, None)
+    return obj
+
+
 def _decode(resource: AnyResource, obj: Json) -> list[str]:
     schema = schema_of(resource)
     return check.decode(schema, obj) if schema is not None else []
@@ -182,6 +194,11 @@ def carry_over(new: Json, old: Json) -> None:
             meta.pop(name, None)
     if not meta.get("generateName") and before.get("generateName"):
         meta["generateName"] = before["generateName"]
+
+
+def only_status(new: Json, old: Json) -> bool:
+    """Whether everything but metadata and status was taken from the old object as it is."""
+    return all(name in old and (name in _APART or value is old[name]) for name, value in new.items())
 
 
 def spec_changed(call: Call, new: Json, old: Json) -> bool:

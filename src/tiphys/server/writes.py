@@ -135,6 +135,8 @@ class Writes:
                     raise stale(call) from None
 
     async def _attempt(self, call: Call, change: Change, entry: Entry) -> Response:
+        if change.sound:
+            return await self._store_change(call, entry, change.apply(call, entry.decode()))
         old = entry.decode()
         # Decoded a second time, so that a change may work in place.
         shown = entry.decode()
@@ -153,7 +155,8 @@ class Writes:
         objects.carry_over(new, old)
         change.confine(call, new, old)
         objects.with_spec(call.hub, new)
-        call.hub.strategy.default(new)
+        if call.hub.strategy.defaults_status or not objects.only_status(new, old):
+            call.hub.strategy.default(new)
         if not change.manages:
             self.manage(call, new, old)
         attributes = self.attributes(call, "UPDATE", new, old)

@@ -157,6 +157,8 @@ COLUMNS = (
 class NodeStrategy(KindStrategy):
     """A node registers itself with its status, so a status sent with the creation stays."""
 
+    defaults_status = True
+
     def default(self, new: Json) -> None:
         new.setdefault("spec", {})
         status = new.get("status")

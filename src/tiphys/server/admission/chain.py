@@ -9,7 +9,7 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-contro
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -19,6 +19,9 @@ import orjson
 from tiphys.api.http import User
 from tiphys.api.registry import AnyResource
 from tiphys.api.resource import Json
+
+# Combinations of operation and resource for which it is kept who is asked.
+_REMEMBERED = 1024
 
 
 class Shape(Protocol):
@@ -133,7 +136,18 @@ class Attributes:
 
 
 class Plugin:
-    """Base of every plugin. Refuse by raising an `ApiError`, as a rule `errors.denied(...)`."""
+    """Base of every plugin. Refuse by raising an `ApiError`, as a rule `errors.denied(...)`.
+
+    It is asked only about `operations` on `resources` (group, plural), their subresources among them; None means all.
+    """
+
+    operations: Collection[str] | None = None
+    resources: Collection[tuple[str, str]] | None = None
+
+    def concerns(self, operation: str, group: str, plural: str) -> bool:
+        if self.operations is not None and operation not in self.operations:
+            return False
+        return self.resources is None or (group, plural) in self.resources
 
     async def admit(self, attributes: Attributes) -> None: ...
 
@@ -145,34 +159,53 @@ class Plugin:
         """After the write, also of a deletion: `stored` tells whether it took place."""
 
 
+class _Links:
+    """What some plugins do, method by method."""
+
+    def __init__(self, plugins: Sequence[Plugin]) -> None:
+        self.admit = [plugin.admit for plugin in plugins if type(plugin).admit is not Plugin.admit]
+        self.validate = [plugin.validate for plugin in plugins if type(plugin).validate is not Plugin.validate]
+        self.reserve = [plugin.reserve for plugin in plugins if type(plugin).reserve is not Plugin.reserve]
+        self.settled = [plugin.settled for plugin in plugins if type(plugin).settled is not Plugin.settled]
+
+
 class Chain:
     def __init__(self, plugins: Sequence[Plugin] = ()) -> None:
-        self._admit = [plugin.admit for plugin in plugins if type(plugin).admit is not Plugin.admit]
-        self._validate = [plugin.validate for plugin in plugins if type(plugin).validate is not Plugin.validate]
-        self._reserve = [plugin.reserve for plugin in plugins if type(plugin).reserve is not Plugin.reserve]
-        self._settled = [plugin.settled for plugin in plugins if type(plugin).settled is not Plugin.settled]
+        self._plugins = tuple(plugins)
+        # By operation, group and plural: most plugins have to do with one or two resources.
+        self._links: dict[tuple[str, str, str], _Links] = {}
+
+    def _of(self, attributes: Attributes) -> _Links:
+        key = attributes.operation, attributes.resource.group, attributes.resource.plural
+        links = self._links.get(key)
+        if links is None:
+            if len(self._links) >= _REMEMBERED:
+                self._links.clear()
+            links = self._links[key] = _Links([plugin for plugin in self._plugins if plugin.concerns(*key)])
+        return links
 
     async def admit(self, attributes: Attributes) -> None:
-        for admit in self._admit:
+        links = self._of(attributes)
+        for admit in links.admit:
             await admit(attributes)
         if attributes.reinvoke:
             attributes.reinvoking = True
-            for admit in self._admit:
+            for admit in links.admit:
                 await admit(attributes)
 
     async def validate(self, attributes: Attributes) -> None:
-        for validate in self._validate:
+        for validate in self._of(attributes).validate:
             await validate(attributes)
 
     @asynccontextmanager
     async def reserved(self, attributes: Attributes) -> AsyncIterator[None]:
         """Hold the reservations around the write; they are given back if it fails."""
-        stored = False
+        stored, links = False, self._of(attributes)
         try:
-            for reserve in self._reserve:
+            for reserve in links.reserve:
                 await reserve(attributes)
             yield
             stored = not attributes.dry_run
         finally:
-            for settled in self._settled:
+            for settled in links.settled:
                 await settled(attributes, stored=stored)

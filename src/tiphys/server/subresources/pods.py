@@ -5,12 +5,13 @@ Source: https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/ an
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import orjson
 
-from tiphys.api import errors
+from tiphys.api import check, errors, facts, names
 from tiphys.api.http import Request, Response
 from tiphys.api.resource import Json
 from tiphys.api.selectors import from_object
@@ -21,6 +22,7 @@ from tiphys.server.call import Call
 from tiphys.server.changes import Change, changer
 
 _SUCCESS = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+_BINDING = "io.k8s.api.core.v1.Binding"
 _BUDGETS = "/registry/policy/poddisruptionbudgets/"
 _TERMINAL = ("Succeeded", "Failed")
 
@@ -66,7 +68,9 @@ def _body(call: Call) -> Json:
 
 
 class _Bind(Change):
-    admitted = True
+    """Writes spec.nodeName and the condition at once."""
+
+    sound = True
 
     def __init__(self, node: str, body: Json, now: str) -> None:
         self._node, self._meta, self._now = node, body.get("metadata") or {}, now
@@ -88,6 +92,7 @@ class _Bind(Change):
         if uid and uid != current["metadata"]["uid"]:
             raise errors.conflict("", "pods/binding", name, f"Precondition failed: UID in precondition: {uid}")
         spec["nodeName"] = self._node
+        current["metadata"]["generation"] = current["metadata"].get("generation", 0) + 1
         for field in ("annotations", "labels"):
             if self._meta.get(field):
                 current["metadata"].setdefault(field, {}).update(self._meta[field])
@@ -96,21 +101,27 @@ class _Bind(Change):
         status["conditions"] = [*others, scheduled]
         return current
 
-    def confine(self, call: Call, new: Json, old: Json) -> None:
-        """A binding writes spec.nodeName and the condition at once."""
-
 
 async def bind(server: ApiServer, call: Call, body: Json) -> Response:
+    if schema := facts.schema(_BINDING):
+        check.decode(schema, body)
     await server.writes.admit_body(call, body)
-    target = body.get("target") or {}
-    node = target.get("name", "")
-    if target.get("kind") not in (None, "", "Node") or not node:
-        problem = errors.required("target.name") if not node else errors.not_supported(
-            "target.kind", target.get("kind"), ["Node", "<empty>"]
-        )  # fmt: skip
-        raise errors.invalid_object("", "Binding", call.target.name, [problem])
-    await server.writes.modify(call, _Bind(node, body, rfc3339(call.now)))
+    problems = list(_check_binding(body))
+    if problems:
+        raise errors.invalid_object("", "Binding", call.target.name, problems)
+    await server.writes.modify(call, _Bind(body["target"]["name"], body, rfc3339(call.now)))
     return Response(201, orjson.dumps(_SUCCESS))
+
+
+def _check_binding(body: Json) -> Iterator[errors.FieldError]:
+    """What is wrong, also with the labels and annotations that the pod will take over."""
+    target, meta = body.get("target") or {}, body["metadata"]
+    if not target.get("name"):
+        yield errors.required("target.name")
+    if target.get("kind") not in (None, "", "Node"):
+        yield errors.not_supported("target.kind", target.get("kind"), ["Node", "<empty>"])
+    yield from names.validate_labels(meta.get("labels") or {}, "metadata.labels")
+    yield from names.validate_annotations(meta.get("annotations") or {}, "metadata.annotations")
 
 
 class _Confined(Change):

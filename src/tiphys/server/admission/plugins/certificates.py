@@ -21,6 +21,9 @@ _CLIENT = "kubernetes.io/kube-apiserver-client"
 
 
 class CertificateRequester(Plugin):
+    operations = ("CREATE",)
+    resources = ((_GROUP, _PLURAL),)
+
     async def admit(self, attributes: Attributes) -> None:
         if attributes.operation == "CREATE" and attributes.is_for(_GROUP, _PLURAL) and attributes.obj is not None:
             spec = attributes.obj.setdefault("spec", {})
@@ -46,12 +49,18 @@ class _Signers(Plugin):
 
 
 class CertificateApproval(_Signers):
+    operations = ("UPDATE",)
+    resources = ((_GROUP, _PLURAL),)
+
     async def validate(self, attributes: Attributes) -> None:
         if attributes.operation == "UPDATE" and attributes.is_for(_GROUP, _PLURAL, "approval"):
             self._require("approve", attributes)
 
 
 class CertificateSigning(_Signers):
+    operations = ("UPDATE",)
+    resources = ((_GROUP, _PLURAL),)
+
     async def validate(self, attributes: Attributes) -> None:
         if attributes.operation != "UPDATE" or not attributes.is_for(_GROUP, _PLURAL, "status"):
             return
@@ -65,6 +74,9 @@ def _failed(status: Json) -> bool:
 
 
 class CertificateSubjectRestriction(Plugin):
+    operations = ("CREATE",)
+    resources = ((_GROUP, _PLURAL),)
+
     async def validate(self, attributes: Attributes) -> None:
         if attributes.operation != "CREATE" or not attributes.is_for(_GROUP, _PLURAL):
             return

@@ -37,6 +37,9 @@ def _default(classes: Collection, annotations: Sequence[str]) -> str:
 
 
 class DefaultStorageClass(Plugin):
+    operations = ("CREATE",)
+    resources = (("", "persistentvolumeclaims"),)
+
     def __init__(self, cache: Cache) -> None:
         self._classes = cache.of(_STORAGE)
 
@@ -52,6 +55,9 @@ class DefaultStorageClass(Plugin):
 
 
 class DefaultIngressClass(Plugin):
+    operations = ("CREATE",)
+    resources = (("networking.k8s.io", "ingresses"),)
+
     def __init__(self, cache: Cache) -> None:
         self._classes = cache.of(_INGRESS)
 
@@ -70,6 +76,9 @@ class DefaultIngressClass(Plugin):
 class StorageObjectInUseProtection(Plugin):
     """A volume or claim does not go while it is used; the protection controllers let it go."""
 
+    operations = ("CREATE",)
+    resources = (("", "persistentvolumes"), ("", "persistentvolumeclaims"))
+
     async def admit(self, attributes: Attributes) -> None:
         if attributes.operation != "CREATE" or attributes.resource.group or attributes.subresource:
             return
@@ -81,6 +90,9 @@ class StorageObjectInUseProtection(Plugin):
 
 
 class PersistentVolumeClaimResize(Plugin):
+    operations = ("UPDATE",)
+    resources = (("", "persistentvolumeclaims"),)
+
     def __init__(self, cache: Cache) -> None:
         self._classes = cache.of(_STORAGE)
 

@@ -25,6 +25,9 @@ class EventLimit:
 
 
 class EventRateLimit(Plugin):
+    operations = ("CREATE", "UPDATE")
+    resources = (("", "events"),)
+
     def __init__(self, limits: Sequence[EventLimit], clock: Clock) -> None:
         self._limits, self._clock = limits, clock
         # By limit and key: what is left, and when it was so.

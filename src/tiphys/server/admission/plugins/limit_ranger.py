@@ -19,6 +19,9 @@ _ANNOTATION = "kubernetes.io/limit-ranger"
 
 
 class LimitRanger(Plugin):
+    operations = ("CREATE", "UPDATE")
+    resources = (("", "pods"), ("", "persistentvolumeclaims"))
+
     def __init__(self, cache: Cache) -> None:
         self._ranges = cache.of(_RANGES)
 

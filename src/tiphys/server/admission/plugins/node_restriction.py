@@ -15,6 +15,8 @@ _NODES, _PREFIX = "system:nodes", "system:node:"
 
 
 class NodeRestriction(Plugin):
+    resources = (("", "pods"), ("", "nodes"))
+
     def __init__(self, cache: Cache) -> None:
         self._pods = cache.of(_PODS)
 
@@ -51,6 +53,9 @@ class NodeRestriction(Plugin):
 
 class TaintNodesByCondition(Plugin):
     """A new node is given no pods before it says that it is ready."""
+
+    operations = ("CREATE",)
+    resources = (("", "nodes"),)
 
     async def admit(self, attributes: Attributes) -> None:
         if attributes.operation == "CREATE" and attributes.is_for("", "nodes") and attributes.obj is not None:

@@ -20,6 +20,9 @@ TOLERATED_SECONDS = 5
 class DefaultTolerationSeconds(Plugin):
     """`not_ready` and `unreachable`: what upstream's --default-{not-ready,unreachable}-toleration-seconds say."""
 
+    operations = ("CREATE",)
+    resources = (("", "pods"),)
+
     def __init__(self, not_ready: int = TOLERATED_SECONDS, unreachable: int = TOLERATED_SECONDS) -> None:
         self._seconds = {"node.kubernetes.io/not-ready": not_ready, "node.kubernetes.io/unreachable": unreachable}
 
@@ -40,6 +43,9 @@ def _covers(toleration: Json, taint: str) -> bool:
 
 
 class Priority(Plugin):
+    operations = ("CREATE",)
+    resources = (("", "pods"),)
+
     def __init__(self, cache: Cache) -> None:
         self._classes = cache.of(_CLASSES)
 
@@ -77,6 +83,8 @@ class Priority(Plugin):
 
 class AlwaysPullImages(Plugin):
     """Nobody runs an image that somebody else has pulled without the right to pull it."""
+
+    resources = (("", "pods"),)
 
     async def admit(self, attributes: Attributes) -> None:
         if not attributes.is_of("", "pods") or attributes.subresource not in ("", "ephemeralcontainers"):

@@ -20,6 +20,8 @@ _ROLES, _BINDINGS = ("roles", "clusterroles"), ("rolebindings", "clusterrolebind
 
 
 class RbacEscalation(Plugin):
+    resources = (*((_GROUP, plural) for plural in (*_ROLES, *_BINDINGS)),)
+
     def __init__(self, cache: Cache, rbac: Rbac, authorizer: Authorizer) -> None:
         self._cache, self._rbac, self._authorizer = cache, rbac, authorizer
 

@@ -15,6 +15,9 @@ _CLASSES = "/registry/node.k8s.io/runtimeclasses/"
 
 
 class RuntimeClass(Plugin):
+    operations = ("CREATE",)
+    resources = (("", "pods"),)
+
     def __init__(self, cache: Cache) -> None:
         self._classes = cache.of(_CLASSES)
 

@@ -17,6 +17,9 @@ _TOPOLOGY = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
 class PodTopologyLabels(Plugin):
     """A pod can learn from its own labels in which zone and region it runs."""
 
+    operations = ("CREATE",)
+    resources = (("", "pods"),)
+
     def __init__(self, cache: Cache) -> None:
         self._nodes = cache.of(_NODES)
 
@@ -39,6 +42,9 @@ class PodTopologyLabels(Plugin):
 class ExtendedResourceToleration(Plugin):
     """Nodes tainted by the name of an extended resource are for those who ask for it. Off by default."""
 
+    operations = ("CREATE",)
+    resources = (("", "pods"),)
+
     async def admit(self, attributes: Attributes) -> None:
         if attributes.operation != "CREATE" or not attributes.is_for("", "pods") or attributes.obj is None:
             return
@@ -55,6 +61,9 @@ class ExtendedResourceToleration(Plugin):
 
 class DenyServiceExternalIPs(Plugin):
     """Nobody takes over an address that is not the cluster's; what there is may stay. Off by default."""
+
+    operations = ("CREATE", "UPDATE")
+    resources = (("", "services"),)
 
     async def validate(self, attributes: Attributes) -> None:
         if attributes.operation not in ("CREATE", "UPDATE") or not attributes.is_for("", "services"):

@@ -21,6 +21,9 @@ _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 
 class ServiceAccount(Plugin):
+    operations = ("CREATE",)
+    resources = (("", "pods"),)
+
     def __init__(self, cache: Cache) -> None:
         self._accounts = cache.of(_ACCOUNTS)
 

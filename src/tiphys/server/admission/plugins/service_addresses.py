@@ -29,6 +29,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ServiceAddresses(Plugin):
+    resources = (("", "services"),)
+
     def __init__(self, cache: Cache, network: Network, ports: range) -> None:
         self._cache, self._network, self._ports = cache, network, ports
         self._taken: dict[int, list[str]] = {}
