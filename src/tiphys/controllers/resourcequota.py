@@ -2,6 +2,10 @@
 
 Admission charges what is created; this controller counts a quota anew when it is made or changed, when an object that
 counts goes or needs less, and, a little later, after any other change, which makes good what a crash left charged.
+
+Admission charges before the object is there, and a count in between misses it: so nothing is given back before the
+quota has been as it is for a while. That holds nobody up: whoever needs what is given back was refused, and a refusal
+changes no quota.
 Source: https://kubernetes.io/docs/concepts/policy/resource-quotas/
 """
 
@@ -16,7 +20,7 @@ import orjson
 from tiphys.api import quota
 from tiphys.api.errors import ApiError, Expired, Gone, NotFound
 from tiphys.api.meta import Key, Object
-from tiphys.api.pod_resources import Amounts, add
+from tiphys.api.pod_resources import Amounts, add, parsed
 from tiphys.api.quantity import ZERO, of
 from tiphys.api.resource import Json, ResourceType
 from tiphys.base.backoff import Backoff
@@ -31,8 +35,8 @@ from tiphys.kinds.core.resourcequota import RESOURCE_QUOTAS, ResourceQuota
 
 _log = Log("resourcequota")
 _BACKOFF = Backoff(0.1, 30.0)
-# Admission charges before the object is there: a count in between would miss it. By then it is there or failed.
-_SETTLED = 5.0
+# By then what was charged is there, or has failed.
+_CHARGED, _SETTLED = 2.0, 5.0
 # A resource that a quota counts and nobody serves may be served later.
 _UNSERVED = 30.0
 Kind = tuple[str, str]
@@ -50,6 +54,8 @@ class ResourceQuotaController:
         self._client = context.client.of(RESOURCE_QUOTAS)
         self._types: dict[Kind, ResourceType[Any]] = {}
         self._later: set[str] = set()
+        # By key, the last resourceVersion that was seen, and when.
+        self._seen: dict[Key, tuple[str, float]] = {}
         self._followed: set[Kind] = set()
         self._stale = asyncio.Event()
 
@@ -63,14 +69,24 @@ class ResourceQuotaController:
         except NotFound:
             return None
         served = await self._served({quota.resources_of(name) for name in found["spec"].get("hard") or ()})
+        recent = _CHARGED - self._quiet(key, found)
         used = await self._used(found, served.values())
-        status = plan(found, used)
+        counted = {name: used.get(name, ZERO) for name in found["spec"].get("hard") or ()}
+        kept = _nothing_less(found, counted) if recent > 0 else counted
+        status = plan(found, kept)
         if status is not None:
             version = found["metadata"]["resourceVersion"]
             patch = {"metadata": {"resourceVersion": version}, "status": status}
             await self._client.patch(known.metadata, patch, subresource="status")
+        if kept != counted:
+            return After(recent)
         missing = any(quota.resources_of(name) not in served for name in found["spec"].get("hard") or ())
         return After(_UNSERVED) if missing else None
+
+    def _quiet(self, key: Key, found: Json) -> float:
+        """For how many seconds a quota has been as it was found; 0 if the informer has not seen that yet."""
+        version, since = self._seen.get(key, ("", 0.0))
+        return self._context.clock.monotonic() - since if version == found["metadata"]["resourceVersion"] else 0.0
 
     async def _served(self, wanted: Iterable[Kind]) -> dict[Kind, ResourceType[Any]]:
         wanted = set(wanted)
@@ -100,7 +116,10 @@ class ResourceQuotaController:
 
     def _quota_changed(self, old: ResourceQuota | None, new: ResourceQuota | None) -> None:
         if new is None:
+            if old is not None:
+                self._seen.pop(old.metadata.key, None)
             return
+        self._seen[new.metadata.key] = new.metadata.resource_version, self._context.clock.monotonic()
         if old is None or old.spec != new.spec or new.status.hard != new.spec.hard:
             self._stale.set()
             self._context.queue.add(new.metadata.key)
@@ -163,6 +182,12 @@ class ResourceQuotaController:
                 _log.warning("watch failed", resource=resource.group_resource, error=str(error))
                 await self._context.clock.sleep(_BACKOFF.delay(failures))
                 failures += 1
+
+
+def _nothing_less(found: Json, used: Amounts) -> Amounts:
+    """What is used, at least as much as the quota says."""
+    known = parsed((found.get("status") or {}).get("used"))
+    return {name: max(amount, known.get(name, ZERO)) for name, amount in used.items()}
 
 
 def plan(found: Json, used: Amounts) -> Json | None:

@@ -24,6 +24,7 @@ def pod(name: str, **spec: Any) -> Any:
 
 async def used(cluster: Any, wanted: Any) -> None:
     async def check() -> bool:
+        await cluster.clock.advance(0.5)
         found = await cluster.get(RESOURCE_QUOTAS, "q")
         return found is not None and (found.get("status") or {}).get("used") == wanted
 
@@ -47,6 +48,23 @@ async def test_a_new_quota_counts_what_is_there_already_and_deletion_gives_back(
     await cluster.delete(CONFIG_MAPS, "m")
     await cluster.delete(PODS, "b", grace=0)
     await used(cluster, {"pods": "0", "requests.cpu": "0", "configmaps": "0"})
+
+
+async def test_what_was_charged_just_now_is_not_given_back(cluster: Any) -> None:
+    """Its object may be about to be stored."""
+    cluster.start(ResourceQuotaController)
+    await quota(cluster, pods="2")
+    await used(cluster, {"pods": "0"})
+    await cluster.create(PODS, pod("a"))
+    await used(cluster, {"pods": "1"})
+    await cluster.clock.advance(60)
+    await cluster.patch(RESOURCE_QUOTAS, "q", {"status": {"used": {"pods": "2"}}}, subresource="status")
+    await cluster.patch(PODS, "a", {"status": {"phase": "Succeeded"}}, subresource="status")
+    for _ in range(3):
+        await cluster.clock.advance(0.5)
+        found = await cluster.get(RESOURCE_QUOTAS, "q")
+        assert found["status"]["used"] == {"pods": "2"}
+    await used(cluster, {"pods": "0"})
 
 
 async def test_a_quota_that_changes_is_counted_anew(cluster: Any) -> None:
