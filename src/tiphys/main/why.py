@@ -119,5 +119,7 @@ def lines(pod: Pod, found: Explanation) -> Iterator[str]:
         yield f"Nearest: {found.nearest.node}"
         for remedy in found.nearest.remedies:
             yield f"  {found.nearest.node} {remedy.cause}; {remedy.change}"
+    elif found.advice:
+        yield f"Smallest change: {found.advice}"
     elif not found.reasons:
         yield "Smallest change: a node that is Ready"

@@ -10,7 +10,8 @@ def is_news(old: Pod | None, new: Pod) -> bool:
     """Whether a change of a pod can matter to where it may go; its conditions cannot."""
     if old is None or old.metadata.uid != new.metadata.uid:
         return True
-    return old.spec != new.spec or old.metadata.labels != new.metadata.labels
+    claims = old.status.resource_claim_statuses != new.status.resource_claim_statuses
+    return claims or old.spec != new.spec or old.metadata.labels != new.metadata.labels
 
 
 def counts_otherwise(old: Pod, new: Pod) -> bool:

@@ -31,7 +31,7 @@ _PREEMPTION = "DefaultPreemption"
 # Upstream plugins whose work is done elsewhere here, or not yet: naming them is no mistake.
 _ELSEWHERE = frozenset({
     "SchedulingGates", "PrioritySort", "DefaultBinder", "VolumeRestrictions", "NodeVolumeLimits",
-    "VolumeBinding", "VolumeZone", "DynamicResources", _PREEMPTION,
+    "VolumeBinding", "VolumeZone", _PREEMPTION,
 })  # fmt: skip
 _POINTS = {"filter": "filters", "score": "scores"}
 

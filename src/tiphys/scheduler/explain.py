@@ -19,7 +19,7 @@ from tiphys.scheduler.plugin import Plugin
 from tiphys.scheduler.pod import PodInfo
 from tiphys.scheduler.preemption import Candidate, Preemption
 from tiphys.scheduler.profile import Profile
-from tiphys.scheduler.remedies import FINDERS, Remedy
+from tiphys.scheduler.remedies import ADVISERS, FINDERS, Remedy
 
 _LOOKED_AT, _STEPS = 30, 5
 Gone = list[tuple[PodInfo, str]]
@@ -40,21 +40,25 @@ class Miss:
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """`verdict` is upstream's sentence; `node` is the one that takes the pod if one does, `room` says where preemption
-    would make some."""
+    would make some, `advice` what is missing where no node was looked at."""
 
     verdict: str
     node: str = ""
     reasons: dict[str, int] = field(default_factory=dict)
     nearest: Miss | None = None
     room: str = ""
+    advice: str = ""
 
 
 def explain(info: PodInfo, cluster: Cluster, profile: Profile, preemption: Preemption) -> Explanation:
     found = choose(info, cluster, profile.plugins)
     if not isinstance(found, Unschedulable):
         return Explanation("", node=cluster.name(found))
+    if found.refusal:
+        advisers = (ADVISERS[name] for name in found.plugins if name in ADVISERS)
+        return Explanation(str(found), advice=", ".join(adviser(info, cluster) for adviser in advisers))
     verdict, room = str(found), ""
-    if found.nodes and profile.preempts and not found.refusal:
+    if found.nodes and profile.preempts:
         made = preemption.find(info, cluster, profile.plugins)
         if isinstance(made, Candidate):
             names = ", ".join(victim.key for victim in made.victims)

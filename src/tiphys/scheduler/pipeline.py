@@ -14,6 +14,7 @@ import numpy as np
 
 from tiphys.scheduler.cluster import Cluster, Mask
 from tiphys.scheduler.plugin import Plugin
+from tiphys.scheduler.plugins.dynamic_resources import DynamicResources
 from tiphys.scheduler.plugins.image_locality import ImageLocality
 from tiphys.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from tiphys.scheduler.plugins.node_affinity import NodeAffinity
@@ -35,6 +36,7 @@ DEFAULT: tuple[Plugin, ...] = (
     NodeResourcesFit(),
     PodTopologySpread(),
     InterPodAffinity(),
+    DynamicResources(),
     NodeResourcesBalancedAllocation(),
     ImageLocality(),
 )

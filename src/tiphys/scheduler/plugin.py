@@ -7,6 +7,9 @@ Source: https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-frame
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+
+from msgspec import Struct
 
 from tiphys.client.client import Client
 from tiphys.kinds.core.node import Node
@@ -18,8 +21,8 @@ from tiphys.scheduler.view import View
 NODE_ADDED, NODE_CHANGED, POD_REMOVED, POD_CHANGED = "node added", "node changed", "pod removed", "pod changed"
 POD_PLACED, NAMESPACE_CHANGED = "pod placed", "namespace changed"
 NODE_REMOVED = "node removed"
-# The node or the pod to which it happened.
-Subject = Node | PodInfo | None
+# The node, the pod or the object of a view's kind to which it happened.
+Subject = Node | PodInfo | Struct | None
 
 
 class Plugin:
@@ -34,6 +37,10 @@ class Plugin:
     retry_on: frozenset[str] = frozenset({NODE_ADDED, NODE_CHANGED})
     views: tuple[type[View], ...] = ()
 
+    def pre_enqueue(self, info: PodInfo, cluster: Cluster) -> bool:
+        """Whether the pod may be tried. If not it waits for an event of `retry_on`, and nobody is told of it."""
+        return True
+
     def refuse(self, info: PodInfo, cluster: Cluster) -> str | None:
         """Why the pod goes nowhere for now, whatever the nodes (upstream's PreFilter); None if that is not so."""
         return None
@@ -42,9 +49,12 @@ class Plugin:
         """True for each row where the pod may go; None if the plugin has nothing against any."""
         return None
 
-    def helps(self, info: PodInfo, event: str, subject: Node | PodInfo) -> bool:
+    def helps(self, info: PodInfo, event: str, subject: Any) -> bool:
         """Whether an event of `retry_on` may make a pod fit that was refused (upstream's queueing hint)."""
         return True
+
+    async def post_filter(self, info: PodInfo, cluster: Cluster, client: Client) -> None:
+        """The plugin refused the pod: write what may help it. Raises ApiError and Unreachable, which do no harm."""
 
     def lasting(self, info: PodInfo, cluster: Cluster) -> Mask | None:
         """As `filter`, but False only where it would refuse even if all other pods of the node went."""

@@ -17,11 +17,15 @@ class Profile:
     name: str = NAME
     plugins: tuple[Plugin, ...] = DEFAULT
     preempts: bool = True
-    # Those that have something to do when a pod has got a node, and before it is bound.
+    # Those that have a say whether a pod is tried, and something to do when it is refused, has got a node, is bound.
+    gating: tuple[Plugin, ...] = field(init=False)
+    helping: tuple[Plugin, ...] = field(init=False)
     reserving: tuple[Plugin, ...] = field(init=False)
     binding: tuple[Plugin, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "gating", _overriding("pre_enqueue", self.plugins))
+        object.__setattr__(self, "helping", _overriding("post_filter", self.plugins))
         object.__setattr__(self, "reserving", _overriding("reserve", self.plugins))
         object.__setattr__(self, "binding", _overriding("pre_bind", self.plugins))
 

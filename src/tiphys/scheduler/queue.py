@@ -105,6 +105,11 @@ class SchedulingQueue:
         self._set_aside(entry, retry_on).plugins = plugins
         self._later(entry.key, _ANYWAY_SECONDS)
 
+    def holds(self, entry: Entry, retry_on: frozenset[str], plugins: Sequence[Plugin]) -> None:
+        """Set aside what is not to be tried yet: it has not failed, and goes on at once when it may."""
+        self._keep(Waiting(entry, retry_on, self._clock.monotonic(), plugins))
+        self._later(entry.key, _ANYWAY_SECONDS)
+
     def back_off(self, entry: Entry) -> None:
         """Try again in a while: the attempt failed for a reason that is not the pod's."""
         waiting = self._set_aside(entry, frozenset())
@@ -113,12 +118,15 @@ class SchedulingQueue:
     def _set_aside(self, entry: Entry, retry_on: frozenset[str]) -> Waiting:
         failures = self._failures.get(entry.key, 0)
         self._failures[entry.key] = failures + 1
-        self._ready.pop(entry.key, None)
-        self._stop_waiting(entry.key)
-        waiting = Waiting(entry, retry_on, self._clock.monotonic() + _BACKOFF.delay(failures))
-        self._waiting[entry.key] = waiting
-        for event in retry_on:
-            self._hoping.setdefault(event, {})[entry.key] = waiting
+        return self._keep(Waiting(entry, retry_on, self._clock.monotonic() + _BACKOFF.delay(failures)))
+
+    def _keep(self, waiting: Waiting) -> Waiting:
+        key = waiting.entry.key
+        self._ready.pop(key, None)
+        self._stop_waiting(key)
+        self._waiting[key] = waiting
+        for event in waiting.retry_on:
+            self._hoping.setdefault(event, {})[key] = waiting
         return waiting
 
     def activate(self, key: str) -> None:

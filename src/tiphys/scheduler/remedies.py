@@ -15,6 +15,7 @@ from tiphys.kinds.core.affinity import NodeSelectorTerm, Toleration
 from tiphys.kinds.core.node import Node
 from tiphys.kinds.core.pod import Pod
 from tiphys.scheduler.cluster import Cluster
+from tiphys.scheduler.devices import advice
 from tiphys.scheduler.matching import Term
 from tiphys.scheduler.plugins.node_affinity import term_matches
 from tiphys.scheduler.plugins.node_ports import clash
@@ -234,7 +235,17 @@ def _around(cluster: Cluster, row: int, term: Term) -> list[PodInfo]:
     return [pod for other in rows for pod in cluster.pods(int(other))]
 
 
+def devices(info: PodInfo, cluster: Cluster, row: int) -> Iterator[Remedy]:
+    """Not tried out: claims are freed by who ends the pods that use them."""
+    for cause, change in advice.of_node(info, cluster, row):
+        yield Remedy(cause, change, _EVICT)
+
+
 FINDERS: Mapping[str, Finder] = {
     "NodeResourcesFit": resources, "NodeUnschedulable": cordoned, "TaintToleration": taints,
     "NodeAffinity": node_labels, "NodePorts": ports, "PodTopologySpread": spreading, "InterPodAffinity": neighbours,
+    "DynamicResources": devices,
 }  # fmt: skip
+
+# What would have to be there for a pod that a plugin refuses whatever the node; "" where nobody knows.
+ADVISERS: Mapping[str, Callable[[PodInfo, Cluster], str]] = {"DynamicResources": advice.of_refusal}

@@ -115,6 +115,11 @@ class Scheduler:
         promise = self._cluster.withdraw(info.key)
         promised = promise.row if promise is not None else None
         try:
+            gate = next((each for each in profile.gating if not each.pre_enqueue(info, self._cluster)), None)
+            if gate is not None:
+                self._queue.holds(info, gate.retry_on, (gate,))
+                self._slots.release()
+                return
             found = choose(info, self._cluster, profile.plugins, promised)
         except Exception as error:  # noqa: BLE001 - a plugin of the user's may raise anything; the others' pods go on
             self._failed(info, current, error)
@@ -143,6 +148,9 @@ class Scheduler:
         refusing = tuple(each for each in profile.plugins if each.name in found.plugins)
         events = frozenset().union(*(each.retry_on for each in refusing), {plugin.NODE_ADDED})
         self._queue.waits(info, events, refusing)
+        for each in profile.helping:
+            if each in refusing:
+                supervisor.once(f"{each.name} for {info.key}", self._help(info, each))
         room = self._make_room(info, profile, found, promised) if profile.preempts and found.nodes else ""
         if isinstance(room, Candidate):
             node = self._cluster.name(room.row)
@@ -164,6 +172,12 @@ class Scheduler:
         if found.refusal:
             return helpless(found.nodes)
         return self._preemption.find(info, self._cluster, profile.plugins)
+
+    async def _help(self, info: PodInfo, refusing: plugin.Plugin) -> None:
+        try:
+            await refusing.post_filter(info, self._cluster, self._client)
+        except (ApiError, Unreachable) as error:
+            _log.warning("not helped", pod=info.key, plugin=refusing.name, error=str(error))
 
     async def _preempt(self, info: PodInfo, pod: Pod, room: Candidate, why: str) -> None:
         node = self._cluster.name(room.row)
@@ -208,7 +222,7 @@ class Scheduler:
     def _on_viewed(self, view: View, resource: ResourceType[Any], old: Any | None, new: Any | None) -> None:
         event = view.changed(resource, old, new)
         if event is not None:
-            self._queue.happened(event)
+            self._queue.happened(event, new if new is not None else old)
 
     def _on_node(self, old: Node | None, new: Node | None) -> None:
         if new is None:

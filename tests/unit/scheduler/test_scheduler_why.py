@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
+from device_objects import claim_json, class_json, device, exactly, slice_json
 from scheduler_objects import Json, container, node_json, pod_json
 
 from tiphys.kinds.core.node import Node
@@ -270,3 +271,51 @@ def test_why_of_a_member_names_the_one_that_does_not_fit_and_what_would_help() -
 def test_why_of_a_member_of_a_group_that_fits() -> None:
     world = World(_member("p"), [node_json("w1")], podgroups=[_group(1)])
     assert "all fit: the next attempt places them" in world.why()
+
+
+def with_devices(*claims: Json, devices: int = 1, **more: list[Json]) -> World:
+    """A node with so many devices, and a pod that uses the claim `mine`."""
+    for claim in claims:
+        claim["metadata"]["uid"] = claim["metadata"]["name"]
+    lists = {
+        "resourceclaims": list(claims), "deviceclasses": [class_json()],
+        "resourceslices": [slice_json("w1", [device(f"gpu{n}") for n in range(devices)])] if devices else [],
+    }  # fmt: skip
+    pod = pod_json("p", resourceClaims=[{"name": "c", "resourceClaimName": "mine"}])
+    return World(pod, [node_json("w1")], **{**lists, **more})
+
+
+def allocated(name: str, user: str, node: str = "w1") -> Json:
+    only = {"key": "metadata.name", "operator": "In", "values": [node]}
+    result = {"request": "r", "driver": "gpu.example.com", "pool": node, "device": "gpu0"}
+    selector = {"nodeSelectorTerms": [{"matchFields": [only]}]}
+    status = {
+        "allocation": {"devices": {"results": [result]}, "nodeSelector": selector},
+        "reservedFor": [{"resource": "pods", "name": user, "uid": user}],
+    }  # fmt: skip
+    return {**claim_json(name), "status": status}
+
+
+@pytest.mark.parametrize(
+    ("world", "expected"),
+    [
+        (with_devices(), "Smallest change: a ResourceClaim mine in the namespace default"),
+        (with_devices(claim_json("mine"), deviceclasses=[]), "Smallest change: a DeviceClass gpu"),
+        (with_devices(claim_json("mine"), devices=0), "w1 has no devices, request r asks for 1 device of class gpu"),
+        (
+            with_devices(claim_json("mine", exactly("r", "false"))),
+            "w1 has 0 that request r selects, it asks for 1 device of class gpu; selectors or tolerations",
+        ),
+        (
+            with_devices(allocated("other", "trainer"), claim_json("mine")),
+            "w1 has 1 of 1 device of class gpu in use; the end of default/trainer would free one",
+        ),
+        (
+            with_devices(allocated("mine", "trainer", node="w2")),
+            "w1 does not reach the devices that claim default/mine has got; a claim of its own, or the end of the pods",
+        ),
+        (with_devices(claim_json("mine")), "pod default/p fits on w1"),
+    ],
+)
+def test_what_keeps_a_pod_from_its_devices(world: World, expected: str) -> None:
+    assert expected in world.why()

@@ -75,6 +75,13 @@ class PodIp(Model):
     ip: str
 
 
+class PodResourceClaimStatus(Model):
+    """The claim that was made from a template; of no name where none is needed."""
+
+    name: str
+    resource_claim_name: str | None = None
+
+
 class PodStatus(Model):
     phase: str = ""
     conditions: list[PodCondition] = []
@@ -91,6 +98,7 @@ class PodStatus(Model):
     init_container_statuses: list[ContainerStatus] = []
     container_statuses: list[ContainerStatus] = []
     ephemeral_container_statuses: list[ContainerStatus] = []
+    resource_claim_statuses: list[PodResourceClaimStatus] = []
 
     def condition(self, type_: str) -> PodCondition | None:
         return next((condition for condition in self.conditions if condition.type == type_), None)

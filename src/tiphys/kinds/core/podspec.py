@@ -65,6 +65,14 @@ class PodSchedulingGroup(Model):
     pod_group_name: str = ""
 
 
+class PodResourceClaim(Model):
+    """A claim by its name, or by the template that one is made from for this pod."""
+
+    name: str
+    resource_claim_name: str = ""
+    resource_claim_template_name: str = ""
+
+
 class PodSpec(Model):
     """Missing fields have the values that defaulting gives them."""
 
@@ -108,6 +116,7 @@ class PodSpec(Model):
     os: PodOs | None = None
     resources: ResourceRequirements = ResourceRequirements()
     scheduling_group: PodSchedulingGroup | None = None
+    resource_claims: list[PodResourceClaim] = []
 
     def all_containers(self) -> Iterator[Container]:
         """Init, regular and ephemeral containers, in this order."""

@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tiphys.api.errors import FieldError, invalid
+from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json
 from tiphys.kinds.core.resource_validation import is_extended
 from tiphys.kinds.declare import declare
 from tiphys.kinds.resource.checks import MAX_SELECTORS, check_configuration, check_list, check_selector
+from tiphys.kinds.resource.requests import ClassConfiguration, DeviceSelector
 from tiphys.kinds.strategy import KindStrategy
 
 _MAX_CONFIGS = 32
+
+
+class DeviceClassSpec(Model):
+    selectors: list[DeviceSelector] = []
+    config: list[ClassConfiguration] = []
+
+
+class DeviceClass(Model):
+    metadata: ObjectMeta = ObjectMeta()
+    spec: DeviceClassSpec = DeviceClassSpec()
 
 
 class DeviceClassStrategy(KindStrategy):
@@ -25,7 +37,7 @@ class DeviceClassStrategy(KindStrategy):
 
 
 DEVICE_CLASSES = declare(
-    group="resource.k8s.io", version="v1", kind="DeviceClass", plural="deviceclasses",
+    DeviceClass, group="resource.k8s.io", version="v1", kind="DeviceClass", plural="deviceclasses",
     namespaced=False,
     strategy=DeviceClassStrategy(),
 )  # fmt: skip

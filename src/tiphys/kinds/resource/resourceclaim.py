@@ -5,14 +5,61 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tiphys.api.errors import FieldError
+from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json
 from tiphys.kinds.checks import immutable
 from tiphys.kinds.columns import AGE, NAME, column
+from tiphys.kinds.core.affinity import NodeSelector
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import dig, put_text
 from tiphys.kinds.resource.claim_status import check_status
 from tiphys.kinds.resource.claim_validation import check_claim, request_names
+from tiphys.kinds.resource.requests import ResourceClaimSpec
 from tiphys.kinds.strategy import StatusStrategy
+
+# So many pods can share a claim.
+MOST_CONSUMERS = 256
+# Keeps a claim whose devices are in use from going.
+FINALIZER = "resource.kubernetes.io/delete-protection"
+
+
+class Consumer(Model):
+    """Whom a claim is reserved for: `resource` is pods where nothing else is meant."""
+
+    resource: str
+    name: str
+    uid: str
+    api_group: str = ""
+
+
+class AllocatedDevice(Model):
+    request: str
+    driver: str
+    pool: str
+    device: str
+    admin_access: bool = False
+    share_id: str = ""
+    consumed_capacity: dict[str, str] = {}
+
+
+class DeviceAllocation(Model):
+    results: list[AllocatedDevice] = []
+
+
+class Allocation(Model):
+    devices: DeviceAllocation = DeviceAllocation()
+    node_selector: NodeSelector | None = None
+
+
+class ResourceClaimStatus(Model):
+    allocation: Allocation | None = None
+    reserved_for: list[Consumer] = []
+
+
+class ResourceClaim(Model):
+    metadata: ObjectMeta = ObjectMeta()
+    spec: ResourceClaimSpec = ResourceClaimSpec()
+    status: ResourceClaimStatus = ResourceClaimStatus()
 
 
 class ResourceClaimStrategy(StatusStrategy):
@@ -52,7 +99,7 @@ def _state(obj: Json) -> str:
 
 
 RESOURCE_CLAIMS = declare(
-    group="resource.k8s.io", version="v1", kind="ResourceClaim", plural="resourceclaims",
+    ResourceClaim, group="resource.k8s.io", version="v1", kind="ResourceClaim", plural="resourceclaims",
     status=True,
     columns=(NAME, column("State", _state), AGE), strategy=ResourceClaimStrategy(),
 )  # fmt: skip

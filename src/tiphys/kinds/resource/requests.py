@@ -1,0 +1,80 @@
+"""What a claim asks for, as components read it: the models that ResourceClaims, their templates and classes share.
+
+Source: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/resource-claim-v1/
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiphys.api.meta import Model
+
+ALL = "All"
+
+
+class CelSelector(Model):
+    expression: str = ""
+
+
+class DeviceSelector(Model):
+    cel: CelSelector = CelSelector()
+
+
+class DeviceToleration(Model):
+    """Without a key it tolerates every taint, without an effect every effect."""
+
+    key: str = ""
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""
+    toleration_seconds: int | None = None
+
+
+class CapacityRequirements(Model):
+    requests: dict[str, str] = {}
+
+
+class DeviceRequest(Model):
+    """`exactly`, or one of the alternatives of `firstAvailable`, which have names of their own."""
+
+    name: str = ""
+    device_class_name: str = ""
+    selectors: list[DeviceSelector] = []
+    allocation_mode: str = "ExactCount"
+    count: int = 1
+    admin_access: bool = False
+    tolerations: list[DeviceToleration] = []
+    capacity: CapacityRequirements | None = None
+
+
+class NamedRequest(Model):
+    name: str
+    exactly: DeviceRequest | None = None
+    first_available: list[DeviceRequest] = []
+
+
+class DeviceConstraint(Model):
+    requests: list[str] = []
+    match_attribute: str | None = None
+    distinct_attribute: str | None = None
+
+
+class ClassConfiguration(Model):
+    """`opaque` is the driver's own."""
+
+    opaque: dict[str, Any] | None = None
+
+
+class ClaimConfiguration(Model):
+    requests: list[str] = []
+    opaque: dict[str, Any] | None = None
+
+
+class DeviceClaim(Model):
+    requests: list[NamedRequest] = []
+    constraints: list[DeviceConstraint] = []
+    config: list[ClaimConfiguration] = []
+
+
+class ResourceClaimSpec(Model):
+    devices: DeviceClaim = DeviceClaim()

@@ -1,0 +1,210 @@
+"""What the scheduler knows of claims, classes and devices: a model without I/O, fed with every change.
+
+A device counts as in use from the moment it is reserved: the claim is `pending` until its own status says so. What was
+sent to the API server stays reserved whatever becomes of the pod, as long as nobody knows that it was not written.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from tiphys.api.meta import ObjectMeta
+from tiphys.api.quantity import parse
+from tiphys.api.resource import Json, ResourceType
+from tiphys.kinds.core.pod import Pod
+from tiphys.kinds.core.podspec import PodResourceClaim
+from tiphys.kinds.resource.deviceclass import DEVICE_CLASSES, DeviceClass
+from tiphys.kinds.resource.resourceclaim import RESOURCE_CLAIMS, Allocation, ResourceClaim
+from tiphys.kinds.resource.resourceslice import RESOURCE_SLICES
+from tiphys.scheduler.devices.allocator import Usage
+from tiphys.scheduler.devices.capacity import Amounts
+from tiphys.scheduler.devices.inventory import DeviceId, Inventory
+from tiphys.scheduler.devices.shapes import Shape
+from tiphys.scheduler.devices.wanted import wanted
+from tiphys.scheduler.view import View
+
+# What may make a refused pod fit.
+CLAIM_CHANGED, DEVICES_FREED = "resource claim changed", "devices freed"
+CLASS_CHANGED, SLICE_CHANGED = "device class changed", "resource slice changed"
+_SHAPES = 256
+Held = tuple[tuple[DeviceId, Amounts | None], ...]
+
+
+class Unavailable(Exception):
+    """A claim of a pod that cannot be had for now, in upstream's words."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """An allocation that the claim's status does not show yet.
+
+    `pods` are the keys of those that it is reserved for, each of which writes it; `sent` counts the writes that are not
+    known to have failed.
+    """
+
+    status: Json
+    allocation: Allocation
+    pods: set[str]
+    sent: int = 0
+
+
+class Devices(View):
+    resources = (RESOURCE_CLAIMS, DEVICE_CLASSES, RESOURCE_SLICES)
+
+    def __init__(self) -> None:
+        self.claims: dict[str, ResourceClaim] = {}
+        self.classes: dict[str, DeviceClass] = {}
+        self.inventory, self.used = Inventory(), Usage()
+        # By the claim's UID.
+        self.pending: dict[str, Pending] = {}
+        self._held: dict[str, Held] = {}
+        self._specs: dict[str, bytes] = {}
+        self._shapes: OrderedDict[tuple[bytes, ...], Shape] = OrderedDict()
+
+    def changed(self, resource: ResourceType[Any], old: Any | None, new: Any | None) -> str | None:
+        if resource is RESOURCE_SLICES:
+            self.inventory.set_slice(old, new)
+            return SLICE_CHANGED if new is not None else None
+        if resource is DEVICE_CLASSES:
+            self._shapes.clear()
+            if new is None:
+                self.classes.pop(old.metadata.name, None)  # type: ignore[union-attr]
+                return None
+            self.classes[new.metadata.name] = new
+            return CLASS_CHANGED
+        return self._claim_changed(old, new)
+
+    def of(self, pod: Pod) -> list[ResourceClaim]:
+        """The pod's claims, without those that it needs not. Raises Unavailable."""
+        return [claim for each in pod.spec.resource_claims if (claim := self._claim(pod, each)) is not None]
+
+    def waits_for_template(self, pod: Pod) -> bool:
+        """Whether a claim that is made for the pod is not there yet."""
+        for each in pod.spec.resource_claims:
+            if each.resource_claim_template_name:
+                name = _generated(pod, each)
+                if name is None or (name and f"{pod.metadata.namespace}/{name}" not in self.claims):
+                    return True
+        return False
+
+    def allocation(self, claim: ResourceClaim) -> Allocation | None:
+        """What the claim has got, or is getting."""
+        pending = self.pending.get(claim.metadata.uid)
+        if claim.status.allocation is None and pending is not None:
+            return pending.allocation
+        return claim.status.allocation
+
+    def shape(self, claims: Sequence[ResourceClaim]) -> Shape:
+        """Of claims to be allocated, all whose classes there are."""
+        key = tuple(self._spec(claim) for claim in claims)
+        known = self._shapes.get(key)
+        if known is None:
+            known = self._shapes[key] = Shape([wanted(claim.spec, self.classes) for claim in claims])
+            if len(self._shapes) > _SHAPES:
+                self._shapes.popitem(last=False)
+        self._shapes.move_to_end(key)
+        return known
+
+    def reserve(self, claim: ResourceClaim, pod: str, status: Json) -> None:
+        """The pod's claim gets this allocation (as its status will have it): nobody else gets these devices."""
+        made = msgspec.convert(status, Allocation)
+        self.pending[claim.metadata.uid] = Pending(status, made, {pod})
+        self._hold(claim.metadata.uid, tuple(_held(made)))
+
+    def join(self, claim: ResourceClaim, pod: str) -> None:
+        """The pod too uses the claim, which may be getting its devices for another."""
+        pending = self.pending.get(claim.metadata.uid)
+        if pending is not None:
+            pending.pods.add(pod)
+
+    def unreserve(self, pod: str) -> None:
+        """Give back what was reserved for the pod of this key, unless others use it or it may have been written."""
+        for uid, pending in list(self.pending.items()):
+            pending.pods.discard(pod)
+            if not pending.pods and not pending.sent:
+                del self.pending[uid]
+                self._hold(uid, ())
+
+    def _claim(self, pod: Pod, use: PodResourceClaim) -> ResourceClaim | None:
+        name: str | None = use.resource_claim_name
+        if use.resource_claim_template_name:
+            name = _generated(pod, use)
+            if name is None:
+                raise Unavailable(f'pod "{pod.metadata.key}": ResourceClaim not created yet')
+            if not name:
+                return None
+        key = f"{pod.metadata.namespace}/{name}"
+        claim = self.claims.get(key)
+        if claim is None:
+            raise Unavailable(f'could not find ResourceClaim "{key}"')
+        if claim.metadata.deletion_timestamp is not None:
+            raise Unavailable(f'resourceclaim "{name}" is being deleted')
+        if use.resource_claim_template_name and not _owns(pod.metadata, claim.metadata):
+            what = f"was not created for pod {pod.metadata.key} (pod is not owner)"
+            raise Unavailable(f"ResourceClaim {key} {what}")
+        return claim
+
+    def _claim_changed(self, old: ResourceClaim | None, new: ResourceClaim | None) -> str | None:
+        freed = False
+        if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+            self.claims.pop(old.metadata.key, None)
+            self.pending.pop(old.metadata.uid, None)
+            self._specs.pop(old.metadata.uid, None)
+            freed = self._hold(old.metadata.uid, ())
+        if new is None:
+            return DEVICES_FREED if freed else None
+        self.claims[new.metadata.key] = new
+        if new.status.allocation is not None:
+            self.pending.pop(new.metadata.uid, None)
+            freed |= self._hold(new.metadata.uid, tuple(_held(new.status.allocation)))
+        elif new.metadata.uid not in self.pending:
+            freed |= self._hold(new.metadata.uid, ())
+        return DEVICES_FREED if freed else CLAIM_CHANGED
+
+    def _hold(self, uid: str, devices: Held) -> bool:
+        """What the claim holds from now on; whether it held something else."""
+        before = self._held.pop(uid, ())
+        if devices:
+            self._held[uid] = devices
+        if before == devices:
+            return False
+        for held, sign in ((before, -1), (devices, 1)):
+            for device, amounts in held:
+                self.used.count(device, amounts, sign)
+        for pool in {device[:2] for held in (before, devices) for device, _ in held}:
+            known = self.inventory.pools.get(pool)
+            if known is not None:
+                for shape in self._shapes.values():
+                    shape.changed(known)
+        return bool(before)
+
+    def _spec(self, claim: ResourceClaim) -> bytes:
+        uid = claim.metadata.uid
+        if uid not in self._specs:
+            self._specs[uid] = msgspec.json.encode(claim.spec)
+        return self._specs[uid]
+
+
+def _generated(pod: Pod, use: PodResourceClaim) -> str | None:
+    """The name of the claim that was made from a template, "" if none is needed; None if there is none yet."""
+    for status in pod.status.resource_claim_statuses:
+        if status.name == use.name:
+            return status.resource_claim_name or ""
+    return None
+
+
+def _owns(pod: ObjectMeta, claim: ObjectMeta) -> bool:
+    return claim.controller is not None and claim.controller.uid == pod.uid
+
+
+def _held(allocation: Allocation) -> Iterator[tuple[DeviceId, Amounts | None]]:
+    """Admin access takes nothing from others."""
+    for each in allocation.devices.results:
+        if not each.admin_access:
+            amounts = {name: parse(value).nanos for name, value in each.consumed_capacity.items()}
+            yield (each.driver, each.pool, each.device), amounts if each.share_id else None

@@ -1,0 +1,105 @@
+"""What claims ask for, with the classes looked up: the input of the allocator.
+
+`asks` are in the order of the claim; each request is a list of alternatives, most of them of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tiphys.api.quantity import parse
+from tiphys.kinds.resource.deviceclass import DeviceClass
+from tiphys.kinds.resource.requests import ALL, DeviceConstraint, DeviceRequest, DeviceToleration, ResourceClaimSpec
+from tiphys.kinds.resource.resourceslice import DeviceTaint
+from tiphys.scheduler.devices.inventory import Device
+from tiphys.scheduler.devices.selectors import matches
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Ask:
+    """One request, or one alternative of it. `selectors` are (whose, number there, expression), the class's first."""
+
+    request: str
+    alternative: str
+    class_: str
+    selectors: tuple[tuple[str, int, str], ...]
+    count: int
+    all: bool
+    admin: bool
+    tolerations: tuple[DeviceToleration, ...]
+    capacity: Mapping[str, int]
+
+    @property
+    def name(self) -> str:
+        return f"{self.request}/{self.alternative}" if self.alternative else self.request
+
+    def selects(self, device: Device) -> bool | str:
+        """Whether it is one of the devices asked for; text is an error of a selector."""
+        for whose, number, expression in self.selectors:
+            found = matches(expression, device)
+            if isinstance(found, str):
+                return f"{whose}: selector #{number} on device {'/'.join(device.id)}: {found}"
+            if not found:
+                return False
+        return self._tolerates(device) and self._has_capacity(device) and not device.spec.binding_conditions
+
+    def _tolerates(self, device: Device) -> bool:
+        return all(
+            taint.effect not in ("NoSchedule", "NoExecute") or any(_tolerates(each, taint) for each in self.tolerations)
+            for taint in device.taints
+        )
+
+    def _has_capacity(self, device: Device) -> bool:
+        for name, value in self.capacity.items():
+            there = device.capacity(name)
+            if there is None or there < value:
+                return False
+        return True
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Wanted:
+    """A claim's requests and constraints."""
+
+    requests: tuple[tuple[Ask, ...], ...]
+    constraints: tuple[DeviceConstraint, ...]
+
+
+def wanted(spec: ResourceClaimSpec, classes: Mapping[str, DeviceClass]) -> Wanted:
+    """Every class that is named must be in `classes`."""
+    requests = []
+    for request in spec.devices.requests:
+        choices = [(request.exactly, "")] if request.exactly else [(c, c.name) for c in request.first_available]
+        requests.append(tuple(_ask(request.name, name, choice, classes) for choice, name in choices))
+    return Wanted(tuple(requests), tuple(spec.devices.constraints))
+
+
+def class_names(spec: ResourceClaimSpec) -> list[tuple[str, str]]:
+    """(request or request/alternative, class) for each that the claim names."""
+    found = []
+    for request in spec.devices.requests:
+        if request.exactly is not None:
+            found.append((request.name, request.exactly.device_class_name))
+        found += [(f"{request.name}/{each.name}", each.device_class_name) for each in request.first_available]
+    return found
+
+
+def _ask(request: str, alternative: str, choice: DeviceRequest, classes: Mapping[str, DeviceClass]) -> Ask:
+    name = choice.device_class_name
+    selectors = [(f"class {name}", n, each.cel.expression) for n, each in enumerate(classes[name].spec.selectors)]
+    own = f"request {request}/{alternative}" if alternative else f"request {request}"
+    selectors += [(own, n, each.cel.expression) for n, each in enumerate(choice.selectors)]
+    requested = choice.capacity.requests if choice.capacity is not None else {}
+    return Ask(
+        request, alternative, name, tuple(selectors), choice.count, choice.allocation_mode == ALL, choice.admin_access,
+        tuple(choice.tolerations), {name: parse(value).nanos for name, value in requested.items()},
+    )  # fmt: skip
+
+
+def _tolerates(toleration: DeviceToleration, taint: DeviceTaint) -> bool:
+    if toleration.effect and toleration.effect != taint.effect:
+        return False
+    if toleration.key and toleration.key != taint.key:
+        return False
+    return toleration.operator == "Exists" or toleration.value == taint.value

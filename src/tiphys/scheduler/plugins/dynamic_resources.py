@@ -1,0 +1,201 @@
+"""DynamicResources: pods whose claims ask for devices go where there are such, and get them for themselves.
+
+Source: https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tiphys.api.errors import ApiError, Conflict
+from tiphys.client.client import Client
+from tiphys.kinds.core.affinity import NodeSelector
+from tiphys.kinds.resource.resourceclaim import FINALIZER, MOST_CONSUMERS, RESOURCE_CLAIMS, ResourceClaim
+from tiphys.scheduler.cluster import Cluster, Mask
+from tiphys.scheduler.devices.results import allocation
+from tiphys.scheduler.devices.view import (
+    CLAIM_CHANGED,
+    CLASS_CHANGED,
+    DEVICES_FREED,
+    SLICE_CHANGED,
+    Devices,
+    Unavailable,
+)
+from tiphys.scheduler.devices.wanted import class_names
+from tiphys.scheduler.plugin import NODE_ADDED, NODE_CHANGED, POD_REMOVED, Plugin
+from tiphys.scheduler.plugins.node_affinity import term_matches
+from tiphys.scheduler.pod import PodInfo
+
+ELSEWHERE = "resourceclaim not available on the node"
+
+
+class DynamicResources(Plugin):
+    name = "DynamicResources"
+    retry_on = frozenset({
+        NODE_ADDED, NODE_CHANGED, POD_REMOVED, CLAIM_CHANGED, DEVICES_FREED, CLASS_CHANGED, SLICE_CHANGED,
+    })  # fmt: skip
+    views = (Devices,)
+
+    def pre_enqueue(self, info: PodInfo, cluster: Cluster) -> bool:
+        return not info.pod.spec.resource_claims or not cluster.view(Devices).waits_for_template(info.pod)
+
+    def refuse(self, info: PodInfo, cluster: Cluster) -> str | None:
+        if not info.pod.spec.resource_claims:
+            return None
+        view = cluster.view(Devices)
+        try:
+            claims = view.of(info.pod)
+        except Unavailable as unavailable:
+            return str(unavailable)
+        return next((why for claim in claims if (why := _hindrance(claim, info, view)) is not None), None)
+
+    def filter(self, info: PodInfo, cluster: Cluster) -> Mask | None:
+        if not info.pod.spec.resource_claims:
+            return None
+        view = cluster.view(Devices)
+        allocated, missing = _sorted(info, view)
+        mask = _reached(allocated, cluster)
+        return mask & view.shape(missing).mask(cluster, view.inventory, view.used) if missing else mask
+
+    def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
+        view = cluster.view(Devices)
+        allocated, missing = _sorted(info, view)
+        elsewhere = refused & ~_reached(allocated, cluster)
+        if elsewhere.any():
+            yield ELSEWHERE, int(elsewhere.sum())
+        rest = refused & ~elsewhere
+        if rest.any():
+            yield from view.shape(missing).reasons(rest).items()
+
+    def helps(self, info: PodInfo, event: str, subject: Any) -> bool:
+        """A claim's change helps the pods that use it, unless devices were freed."""
+        if event == POD_REMOVED:
+            # One that is not bound after all, perhaps.
+            return bool(subject.pod.spec.resource_claims)
+        if event != CLAIM_CHANGED:
+            return True
+        meta, pod = subject.metadata, info.pod
+        names = {each.resource_claim_name for each in pod.spec.resource_claims}
+        names |= {each.resource_claim_name or "" for each in pod.status.resource_claim_statuses}
+        return bool(meta.namespace == pod.metadata.namespace and meta.name in names)
+
+    def reserve(self, info: PodInfo, node: str, cluster: Cluster) -> None:
+        row = cluster.row(node)
+        if not info.pod.spec.resource_claims or row is None:
+            return
+        view = cluster.view(Devices)
+        allocated, missing = _sorted(info, view)
+        for claim in allocated:
+            view.join(claim, info.key)
+        grants = view.shape(missing).grants(row, view.used) if missing else None
+        for claim, granted in zip(missing, grants or (), strict=False):
+            view.reserve(claim, info.key, allocation(claim.spec, granted, view.classes, node))
+
+    def unreserve(self, info: PodInfo, node: str, cluster: Cluster) -> None:
+        cluster.view(Devices).unreserve(info.key)
+
+    async def pre_bind(self, info: PodInfo, node: str, cluster: Cluster, client: Client) -> None:
+        view = cluster.view(Devices)
+        for claim in _known(info, view):
+            if not _reserved(claim, info):
+                await _write(claim, info, view, client)
+
+    async def post_filter(self, info: PodInfo, cluster: Cluster, client: Client) -> None:
+        """Have a claim allocated anew that nobody else uses and that is out of reach for some nodes."""
+        view = cluster.view(Devices)
+        for claim in _known(info, view):
+            if claim.metadata.uid in view.pending:
+                continue
+            others = any(each.uid != info.pod.metadata.uid for each in claim.status.reserved_for)
+            if claim.status.allocation is None or others or _reached([claim], cluster)[cluster.live].all():
+                continue
+            meta = claim.metadata
+            patch = {
+                "metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version},
+                "status": {"allocation": None, "reservedFor": None},
+            }  # fmt: skip
+            await client.of(RESOURCE_CLAIMS).patch(meta, patch, subresource="status")
+            return
+
+
+def _hindrance(claim: ResourceClaim, info: PodInfo, view: Devices) -> str | None:
+    """Why no node would do because of the claim."""
+    pending = view.pending.get(claim.metadata.uid)
+    joining = pending.pods - {info.key} if pending is not None else ()
+    if len(claim.status.reserved_for) + len(joining) >= MOST_CONSUMERS and not _reserved(claim, info):
+        return "resourceclaim in use"
+    if claim.status.allocation is not None or pending is not None:
+        return None
+    for request, name in class_names(claim.spec):
+        if name not in view.classes:
+            return f"request {request}: device class {name} does not exist"
+    return None
+
+
+def _known(info: PodInfo, view: Devices) -> list[ResourceClaim]:
+    """The pod's claims, none if one of them is not to be had."""
+    try:
+        return view.of(info.pod) if info.pod.spec.resource_claims else []
+    except Unavailable:
+        return []
+
+
+def _sorted(info: PodInfo, view: Devices) -> tuple[list[ResourceClaim], list[ResourceClaim]]:
+    """The pod's claims that have something, and those that are to get it."""
+    claims = _known(info, view)
+    allocated = [claim for claim in claims if view.allocation(claim) is not None]
+    return allocated, [claim for claim in claims if view.allocation(claim) is None]
+
+
+def _reserved(claim: ResourceClaim, info: PodInfo) -> bool:
+    return any(each.uid == info.pod.metadata.uid for each in claim.status.reserved_for)
+
+
+def _reached(claims: list[ResourceClaim], cluster: Cluster) -> Mask:
+    """The rows from which all these claims' devices are reached."""
+    mask: Mask = np.ones(len(cluster.rows), np.bool_)
+    for claim in claims:
+        found = cluster.view(Devices).allocation(claim)
+        if found is not None and found.node_selector is not None:
+            mask &= _selected(found.node_selector, cluster)
+    return mask
+
+
+def _selected(selector: NodeSelector, cluster: Cluster) -> Mask:
+    terms = selector.node_selector_terms
+    if len(terms) == 1 and len(terms[0].match_fields) == 1 and not terms[0].match_expressions:
+        mask = np.zeros(len(cluster.rows), np.bool_)
+        rows = (cluster.row(name) for name in terms[0].match_fields[0].values)
+        mask[[row for row in rows if row is not None]] = True
+        return mask
+    key = ("devices", msgspec.json.encode(selector))
+    return cluster.where(key, lambda node: any(term_matches(term, node) for term in terms))
+
+
+async def _write(claim: ResourceClaim, info: PodInfo, view: Devices, client: Client) -> None:
+    """Reserve the claim for the pod, with its allocation if it had none. Raises ApiError and Unreachable."""
+    meta, claims = claim.metadata, client.of(RESOURCE_CLAIMS)
+    pod = info.pod.metadata
+    status: dict[str, Any] = {"reservedFor": [{"resource": "pods", "name": pod.name, "uid": pod.uid}]}
+    patch = {"metadata": {"uid": meta.uid}, "status": status}
+    pending = view.pending.get(meta.uid) if claim.status.allocation is None else None
+    if pending is not None:
+        if FINALIZER not in meta.finalizers:
+            finalizers = {"metadata": {"uid": meta.uid, "finalizers": [FINALIZER]}}
+            await claims.patch(meta, finalizers, kind="strategic")
+        # Of several pods that use the claim any may be the first; what they write is the same.
+        status["allocation"] = pending.status
+        pending.sent += 1
+    elif claim.status.allocation is None:
+        raise Conflict(f"resource claim {meta.key} has no allocation for pod {info.key}")
+    try:
+        await claims.patch(meta, patch, kind="strategic", subresource="status")
+    except ApiError as error:
+        if pending is not None and error.code < 500:
+            # Surely not written.
+            pending.sent -= 1
+        raise
