@@ -21,6 +21,7 @@ import uvloop
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tiphys.api.http import User
+from tiphys.base import collector
 from tiphys.base.clock import SystemClock
 from tiphys.base.tasks import Supervisor
 from tiphys.client.client import Client
@@ -71,6 +72,7 @@ async def measure(spec: Callable[[], Json], nodes: int, pods: int, where: Path) 
         for informer in informers:
             supervisor.start(informer.resource.plural, informer.run)
         await informers.synced()
+        collector.settle()
         started = time.perf_counter()
         supervisor.start("scheduler", scheduler.run)
         await done.wait()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -139,7 +138,7 @@ def _begin(pidfile: Path, level: str) -> None:
 def _loop(body: Coroutine[Any, Any, None]) -> None:
     import uvloop
 
-    # What the imports made lives as long as the process; the collector need not look at it again.
-    gc.collect()
-    gc.freeze()
+    from tiphys.base import collector
+
+    collector.settle()
     uvloop.run(body)

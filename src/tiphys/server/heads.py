@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from operator import attrgetter
 from sys import intern
 from typing import Any
 
@@ -20,8 +20,9 @@ from tiphys.api.resource import Json, TextAt
 # By the name of a selectable field, how it is read.
 Readers = Mapping[str, Callable[[Json], str]]
 _Tree = dict[str, "_Tree"]
-# Where one value is: the names of attributes, one below the other.
-_Way = tuple[str, ...]
+
+
+_META = {"name": str | None, "namespace": str | None, "labels": dict[str, str] | None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,40 +36,47 @@ class Head:
 
 
 class Heads:
-    """Reads the heads of one kind of objects."""
+    """Reads the heads of one kind of objects. `names` tells at which place a field's value is."""
 
     def __init__(self, readers: Readers) -> None:
-        self.names = {name: place for place, name in enumerate(readers)}
-        self._readers = tuple(readers.values())
-        texts = [each for each in self._readers if isinstance(each, TextAt)]
-        self._texts = texts if len(texts) == len(self._readers) else None
-        paths = [path for each in texts for path in (each.path, each.otherwise) if path]
-        self._decoder = _decoder(paths if self._texts is not None else [])
-        self._ways = {path: _way(path) for path in paths}
+        unique = tuple(dict.fromkeys(readers.values()))
+        self.names = {name: unique.index(reader) for name, reader in readers.items()}
+        self._readers = unique
+        texts = [each for each in unique if isinstance(each, TextAt)]
+        plain = len(texts) == len(unique)
+        paths = [path for each in texts for path in (each.path, each.otherwise) if path] if plain else []
+        self._decoder = _decoder(paths)
+        self._get = _getter([each.path for each in texts]) if plain else None
+        # Those that need more than the text that is there, by their place.
+        self._odd = [
+            (place, each, _getter([each.otherwise]) if each.otherwise else None)
+            for place, each in enumerate(texts)
+            if each != TextAt(each.path)
+        ]
 
     def read(self, data: bytes) -> Head:
         found = self._decoder.decode(data)
         meta = found.f_metadata
-        if self._texts is None:
+        return Head(meta.f_name or "", meta.f_namespace or "", meta.f_labels or {}, self._values(found, data))
+
+    def _values(self, found: Any, data: bytes) -> tuple[str, ...]:
+        if self._get is None:
             obj = orjson.loads(data)
-            values = tuple(intern(read(obj)) for read in self._readers)
-        else:
-            values = tuple(intern(self._text(each, found)) for each in self._texts)
-        return Head(meta.f_name or "", meta.f_namespace or "", meta.f_labels or {}, values)
-
-    def _text(self, reader: TextAt, found: Any) -> str:
-        value = reduce(_below, self._ways[reader.path], found)
-        if not value and reader.otherwise:
-            value = reduce(_below, self._ways[reader.otherwise], found)
-        return reader.show(value)
+            return tuple(intern(read(obj)) for read in self._readers)
+        values = list(self._get(found))
+        for place, reader, otherwise in self._odd:
+            value = values[place]
+            values[place] = reader.show(otherwise(found)[0] if otherwise is not None and not value else value)
+        return tuple([intern(v) if type(v) is str else "" if v is None else str(v) for v in values])
 
 
-def _below(found: Any, name: str) -> Any:
-    return getattr(found, name, None)
-
-
-def _way(path: Sequence[str]) -> _Way:
-    return tuple(f"f_{name}" for name in path)
+def _getter(paths: Sequence[Sequence[str]]) -> Callable[[Any], tuple[Any, ...]]:
+    """Of all the paths at once."""
+    ways = [".".join(f"f_{name}" for name in path) for path in paths]
+    if not ways:
+        return lambda found: ()
+    get = attrgetter(*ways)
+    return get if len(ways) > 1 else lambda found: (get(found),)
 
 
 def _decoder(paths: Sequence[Sequence[str]]) -> msgspec.json.Decoder[Any]:
@@ -78,22 +86,22 @@ def _decoder(paths: Sequence[Sequence[str]]) -> msgspec.json.Decoder[Any]:
         here = tree
         for name in path:
             here = here.setdefault(name, {})
-    meta = {"name": str | None, "namespace": str | None, "labels": dict[str, str] | None}
-    known = [(f"f_{name}", kind, None) for name, kind in meta.items()]
-    known += [(f"f_{name}", _struct(below), None) for name, below in tree.pop("metadata").items() if name not in meta]
-    fields = [("f_metadata", _defined("Metadata", known)), *((f"f_{n}", _struct(t), None) for n, t in tree.items())]
-    return msgspec.json.Decoder(_defined("Object", fields))
+    below = tree.pop("metadata")
+    meta = [_field(name, below.get(name, {})) for name in below if name not in _META]
+    meta += [(f"f_{name}", kind, None) for name, kind in _META.items()]
+    return msgspec.json.Decoder(_struct([("f_metadata", _struct(meta)), *(_field(*part) for part in tree.items())]))
 
 
-def _struct(tree: _Tree) -> Any:
-    """The type of what is decoded: a struct where something is below, else whatever there is."""
+def _field(name: str, tree: _Tree) -> tuple[str, Any, Any]:
+    """A field of a struct: whatever there is, or where something is below it a struct, empty where there is none."""
     if not tree:
-        return Any
-    return _defined("Part", [(f"f_{name}", _struct(below), None) for name, below in tree.items()]) | None
+        return f"f_{name}", Any, None
+    made = _struct([_field(*part) for part in tree.items()])
+    return f"f_{name}", made, msgspec.field(default_factory=made)
 
 
-def _defined(name: str, fields: Sequence[Any]) -> Any:
-    return msgspec.defstruct(name, fields, rename=lambda field: field.removeprefix("f_"), gc=False)
+def _struct(fields: Sequence[Any]) -> Any:
+    return msgspec.defstruct("Part", fields, rename=lambda field: field.removeprefix("f_"), gc=False)
 
 
 # Of objects that nobody selects by fields of their own.
