@@ -27,7 +27,7 @@ from tiphys.client.client import Client
 from tiphys.client.transport import Unreachable
 
 _log = Log("events")
-_QUEUE = 1000
+_QUEUE = 10_000
 _REMEMBERED = 4096
 _SAME_SECONDS = 600.0
 _MAX_MESSAGE = 1024

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 from tiphys.api.quantity import parse
 from tiphys.api.selectors import LabelSelector
+from tiphys.base.lazy import lazy
 from tiphys.kinds.core.container import Container
 from tiphys.kinds.core.pod import Pod
 from tiphys.scheduler.matching import Spread, Terms, spread_of, terms_of
@@ -97,7 +97,7 @@ class PodInfo:
     def priority(self) -> int:
         return self.pod.spec.priority
 
-    @cached_property
+    @lazy
     def _amounts(self) -> tuple[Amounts, tuple[int, int], Shape]:
         """Requests, what scoring counts, and the shape: worked out once for all pods of equal containers."""
         spec = self.pod.spec
@@ -129,25 +129,25 @@ class PodInfo:
         """The requests, to tell pods apart by."""
         return self._amounts[2]
 
-    @cached_property
+    @lazy
     def group(self) -> Group:
         """Namespace, labels, and whether it is being deleted: what selectors tell pods apart by."""
         meta = self.pod.metadata
         return meta.namespace, frozenset(meta.labels.items()), self.pod.deleted
 
-    @cached_property
+    @lazy
     def terms(self) -> Terms:
         return terms_of(self.pod)
 
-    @cached_property
+    @lazy
     def spread(self) -> tuple[Spread, ...]:
         return spread_of(self.pod)
 
-    @cached_property
+    @lazy
     def kinship(self) -> LabelSelector | None:
         return self.kin(self.pod) if self.kin is not None else None
 
-    @cached_property
+    @lazy
     def ports(self) -> tuple[HostPort, ...]:
         """(address, protocol, port) for each host port wanted for as long as the pod runs."""
         spec = self.pod.spec
