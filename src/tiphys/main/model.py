@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from tiphys.kinds.core.pod import PODS, Pod
 from tiphys.kinds.policy.poddisruptionbudget import POD_DISRUPTION_BUDGETS
 from tiphys.kinds.scheduling.podgroup import POD_GROUPS
 from tiphys.scheduler.cluster import Cluster
+from tiphys.scheduler.fairness import FairSort
 from tiphys.scheduler.gang import Gangs
 from tiphys.scheduler.pod import PodInfo
 from tiphys.scheduler.preemption import Preemption, budget_of
@@ -34,11 +35,19 @@ class Model:
     gangs: Gangs = field(default_factory=Gangs)
     pods: list[Pod] = field(default_factory=list)
 
+    def waiting(self) -> list[PodInfo]:
+        """The pods that are to be tried: that have no node and were not refused."""
+        pods = (pod for pod in self.pods if not pod.spec.node_name and not pod.spec.scheduling_gates)
+        return [PodInfo(pod) for pod in pods if pod.status.condition("PodScheduled") is None]
 
-def read(transport: Transport, profiles: Iterable[Profile]) -> Model:
+
+def read(transport: Transport, profiles: Collection[Profile]) -> Model:
     """Raises what the transport does."""
     model = Model()
     cluster = model.cluster
+    for fairness in (profile.fairness for profile in profiles if profile.fairness is not None):
+        # Before there are pods, which it counts.
+        FairSort(fairness, cluster)
     for namespace in listed(transport, NAMESPACES):
         cluster.population.set_namespace(namespace.metadata.name, namespace.metadata.labels)
     for view in dict.fromkeys(view for profile in profiles for plugin in profile.plugins for view in plugin.views):

@@ -79,6 +79,7 @@ def _explained(transport: Transport, pod: Pod, file: Path | None) -> Iterator[st
     from tiphys.scheduler import config
     from tiphys.scheduler.explain import explain as look
     from tiphys.scheduler.explain import explain_gang
+    from tiphys.scheduler.fairness import turn
     from tiphys.scheduler.pod import PodInfo
 
     profiles = {profile.name: profile for profile in (config.profiles(file) if file else config.default())}
@@ -87,13 +88,17 @@ def _explained(transport: Transport, pod: Pod, file: Path | None) -> Iterator[st
         yield f'pod {pod.metadata.key} waits for the scheduler "{pod.spec.scheduler_name}", which is none of ours'
         yield f"Smallest change: a pod with schedulerName {' or '.join(profiles)}"
         return
-    model = read(transport, profiles.values())
+    model = read(transport, list(profiles.values()))
     gang = model.gangs.of(pod.metadata.key)
     if gang is not None and gang.together:
         yield from _of_gang(pod, gang, explain_gang(gang, model.cluster, profiles, model.preemption))
         return
     model.cluster.withdraw(pod.metadata.key)
-    yield from lines(pod, look(PodInfo(pod), model.cluster, profile, model.preemption))
+    found = look(PodInfo(pod), model.cluster, profile, model.preemption)
+    if found.node and profile.fairness is not None and (before := turn(PodInfo(pod), model.waiting(), model.cluster)):
+        yield f"pod {pod.metadata.key} fits on {found.node} and waits for its turn: {before}"
+        return
+    yield from lines(pod, found)
 
 
 def _of_gang(pod: Pod, gang: Gang, found: GangExplanation) -> Iterator[str]:

@@ -87,6 +87,8 @@ class Cluster:
         # Moves whenever what a row has changes.
         self.versions = np.zeros(0, np.int64)
         self.generation = 0
+        # Moves whenever what there is in all changes.
+        self.capacity = 0
         self._row_of: dict[str, int] = {}
         self._free: list[int] = []
         self._placed: dict[str, Placed] = {}
@@ -139,8 +141,11 @@ class Cluster:
         self.images.set_row(row, node.status.images)
         amounts = {name: amount(name, text) for name, text in node.status.allocatable.items()}
         columns = [self._column(name) for name in amounts]
-        self.allocatable[row] = 0
-        self.allocatable[row, columns] = list(amounts.values())
+        room = np.zeros(len(self.columns), np.int64)
+        room[columns] = list(amounts.values())
+        if (room != self.allocatable[row]).any():
+            self.allocatable[row] = room
+            self.capacity += 1
 
     def remove_node(self, name: str) -> list[PodInfo]:
         """Forget a node; the pods that counted on it, which its return would make count again."""
@@ -148,6 +153,7 @@ class Cluster:
         if row is None:
             return []
         self.live[row] = False
+        self.capacity += 1
         for matrix in (self.allocatable, self.requested, self.scored):
             matrix[row] = 0
         entry = self.rows[row]

@@ -17,6 +17,8 @@ import msgspec
 
 from tiphys.kinds.core.affinity import NodeAffinity as Affinity
 from tiphys.kinds.core.affinity import TopologySpreadConstraint
+from tiphys.scheduler.fairness import NAME as FAIRNESS
+from tiphys.scheduler.fairness import Fairness
 from tiphys.scheduler.pipeline import DEFAULT
 from tiphys.scheduler.plugin import Plugin
 from tiphys.scheduler.plugins.inter_pod_affinity import InterPodAffinity
@@ -27,10 +29,10 @@ from tiphys.scheduler.profile import NAME, Profile
 
 Json = Mapping[str, Any]
 API, KIND, GROUP = "kubescheduler.config.k8s.io/v1", "KubeSchedulerConfiguration", "tiphys.scheduler"
-_PREEMPTION = "DefaultPreemption"
+_PREEMPTION, _SORT = "DefaultPreemption", "PrioritySort"
 # Upstream plugins whose work is done elsewhere here, or not yet: naming them is no mistake.
 _ELSEWHERE = frozenset({
-    "SchedulingGates", "PrioritySort", "DefaultBinder", "VolumeRestrictions", "NodeVolumeLimits",
+    "SchedulingGates", _SORT, FAIRNESS, "DefaultBinder", "VolumeRestrictions", "NodeVolumeLimits",
     "VolumeBinding", "VolumeZone", _PREEMPTION,
 })  # fmt: skip
 _POINTS = {"filter": "filters", "score": "scores"}
@@ -81,6 +83,10 @@ def load(data: Json) -> tuple[Profile, ...]:
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f'profiles: two have the schedulerName "{name}"')
+    if any(profile.fairness != made[0].fairness for profile in made):
+        raise ConfigError(
+            "profiles: all must have the same queueSort, and the same pluginConfig for it: one queue it is"
+        )
     return made
 
 
@@ -100,7 +106,23 @@ def _profile(data: Json, where: str) -> Profile:
         for attribute, value in settings.items():
             setattr(plugin, attribute, value)
         plugins.append(plugin)
-    return Profile(data.get("schedulerName") or NAME, tuple(plugins), _PREEMPTION in chosen)
+    fairness = _fairness(data, arguments.get(FAIRNESS) or {}, where)
+    return Profile(data.get("schedulerName") or NAME, tuple(plugins), _PREEMPTION in chosen, fairness)
+
+
+def _fairness(data: Json, arguments: Json, where: str) -> Fairness | None:
+    """What orders the queue if it is not PrioritySort."""
+    enabled = ((data.get("plugins") or {}).get("queueSort") or {}).get("enabled") or ()
+    names = [each.get("name", "") for each in enabled] or [_SORT]
+    if len(names) > 1 or names[0] not in (_SORT, FAIRNESS):
+        raise ConfigError(f"{where}.plugins.queueSort.enabled: must be one of {_SORT} and {FAIRNESS}")
+    if names[0] == _SORT:
+        return None
+    weights = arguments.get("weights") or {}
+    for queue, weight in weights.items():
+        if not isinstance(weight, int | float) or weight <= 0:
+            raise ConfigError(f"{where}.pluginConfig[{FAIRNESS}].args.weights: {queue}: must be a number above 0")
+    return Fairness({str(queue): float(weight) for queue, weight in weights.items()})
 
 
 def _chosen(points: Json, makers: Mapping[str, Plugin], where: str) -> dict[str, dict[str, Any]]:

@@ -86,6 +86,10 @@ class Gang:
         return sorted(self.pending.values(), key=lambda info: (-info.priority, *(-amount for amount in info.scored)))
 
 
+# What is queued and tried as one.
+Entry = PodInfo | Gang
+
+
 def gang_key(pod: Pod) -> str:
     """The key of the gang that a pod belongs to, empty if to none."""
     group = pod.spec.scheduling_group

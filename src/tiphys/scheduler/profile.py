@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tiphys.scheduler.fairness import Fairness
 from tiphys.scheduler.pipeline import DEFAULT
 from tiphys.scheduler.plugin import Plugin
 
@@ -12,11 +13,12 @@ NAME = "default-scheduler"
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """`preempts` tells whether room is made for pods by evicting others."""
+    """`preempts` tells whether room is made for pods by evicting others, `fairness` whether queues take turns."""
 
     name: str = NAME
     plugins: tuple[Plugin, ...] = DEFAULT
     preempts: bool = True
+    fairness: Fairness | None = None
     # Those that have a say whether a pod is tried, and something to do when it is refused, has got a node, is bound.
     gating: tuple[Plugin, ...] = field(init=False)
     helping: tuple[Plugin, ...] = field(init=False)

@@ -10,7 +10,6 @@ Source: https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-frame
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +17,12 @@ from dataclasses import dataclass
 from tiphys.base.backoff import Backoff
 from tiphys.base.clock import Clock
 from tiphys.client.timers import Timers
-from tiphys.scheduler.gang import Gang
+from tiphys.scheduler.gang import Entry, Gang
+from tiphys.scheduler.order import Order, PrioritySort
 from tiphys.scheduler.plugin import Plugin, Subject
-from tiphys.scheduler.pod import PodInfo
 
 _BACKOFF = Backoff(initial=1.0, maximum=10.0)
 _ANYWAY_SECONDS = 300.0
-Entry = PodInfo | Gang
 
 
 @dataclass(slots=True)
@@ -49,12 +47,12 @@ class Waiting:
 
 
 class SchedulingQueue:
-    """Highest priority first, then first come. Keys are "namespace/name" for pods."""
+    """The `order` is PrioritySort if none is given. Keys are "namespace/name" for pods."""
 
-    def __init__(self, clock: Clock, timers: Timers) -> None:
+    def __init__(self, clock: Clock, timers: Timers, order: Order | None = None) -> None:
         self._clock, self._timers = clock, timers
-        self._heap: list[tuple[int, int, str]] = []
-        # With the place in the heap that counts: what was removed leaves its old one behind.
+        self._sorted = order or PrioritySort()
+        # With the place in the order that counts: what was removed leaves its old one behind.
         self._ready: dict[str, tuple[int, Entry]] = {}
         self._waiting: dict[str, Waiting] = {}
         # The same by event: most events are nothing to most pods.
@@ -75,7 +73,7 @@ class SchedulingQueue:
         self._stop_waiting(entry.key)
         place = next(self._order)
         self._ready[entry.key] = (place, entry)
-        heapq.heappush(self._heap, (-entry.priority, place, entry.key))
+        self._sorted.push(place, entry)
         self._woken.set()
 
     def add_again(self, entry: Entry) -> None:
@@ -145,8 +143,8 @@ class SchedulingQueue:
 
     async def pop(self) -> Entry:
         while True:
-            while self._heap:
-                _, place, key = heapq.heappop(self._heap)
+            while (following := self._sorted.pop()) is not None:
+                place, key = following
                 known = self._ready.get(key)
                 if known is not None and known[0] == place:
                     del self._ready[key]

@@ -31,6 +31,7 @@ from tiphys.scheduler.actions import Actions
 from tiphys.scheduler.binding import ATTEMPTS, Bindings
 from tiphys.scheduler.changes import counts_otherwise, differs, is_news
 from tiphys.scheduler.cluster import Cluster
+from tiphys.scheduler.fairness import FairSort
 from tiphys.scheduler.gang import Gang
 from tiphys.scheduler.gang_scheduling import GangScheduling
 from tiphys.scheduler.gang_writes import Scheduling
@@ -62,8 +63,11 @@ class Scheduler:
         self._kin = Kin(informers)
         self._client = client
         self._timers = Timers(clock)
-        self._queue = SchedulingQueue(clock, self._timers)
         self._cluster = Cluster()
+        # All profiles have the same: there is one queue.
+        fairness = next(iter(self._profiles.values())).fairness
+        order = FairSort(fairness, self._cluster) if fairness is not None else None
+        self._queue = SchedulingQueue(clock, self._timers, order)
         self._preemption = Preemption()
         self._actions = Actions(client, clock)
         self._slots = asyncio.Semaphore(_BINDINGS)

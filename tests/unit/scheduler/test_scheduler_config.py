@@ -12,6 +12,7 @@ from scheduler_objects import Json, cluster, info, node
 
 from tiphys.scheduler import config
 from tiphys.scheduler.config import ConfigError, load
+from tiphys.scheduler.fairness import Fairness
 from tiphys.scheduler.pipeline import DEFAULT, Unschedulable, choose
 from tiphys.scheduler.plugin import Plugin
 from tiphys.scheduler.plugins.node_resources_fit import NodeResourcesFit, strategy
@@ -153,3 +154,31 @@ def test_the_file_of_the_page_is_understood(rack_limit: type[Plugin]) -> None:
     assert (first.name, second.name) == ("default-scheduler", "bin-packing")
     assert "RackLimit" in names(first)
     assert "RackLimit" not in names(second)
+
+
+FAIR = {"queueSort": {"enabled": [{"name": "DominantResourceFairness"}], "disabled": [{"name": "*"}]}}
+
+
+def fair(**weights: Any) -> Json:
+    arguments = {"name": "DominantResourceFairness", "args": {"weights": weights}}
+    return {"plugins": FAIR, "pluginConfig": [arguments]}
+
+
+def test_queues_take_turns_if_the_file_says_so() -> None:
+    (made,) = load(file(fair(batch=2)))
+    assert made.fairness == Fairness({"batch": 2.0})
+    (made,) = load(file({"plugins": {"queueSort": {"enabled": [{"name": "PrioritySort"}]}}}))
+    assert made.fairness is None
+
+
+@pytest.mark.parametrize(
+    ("profiles", "words"),
+    [
+        ([fair(batch=0)], "weights: batch: must be a number above 0"),
+        ([{"plugins": {"queueSort": {"enabled": [{"name": "NodeName"}]}}}], "queueSort.enabled: must be one of"),
+        ([fair(), {"schedulerName": "other"}], "all must have the same queueSort"),
+    ],
+)
+def test_a_queue_sort_that_makes_no_sense(profiles: list[Json], words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        load(file(*profiles))

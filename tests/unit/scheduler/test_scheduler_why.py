@@ -16,6 +16,7 @@ from tiphys.kinds.core.node import Node
 from tiphys.kinds.core.pod import Pod
 from tiphys.main.why import answer
 from tiphys.scheduler.cluster import Cluster
+from tiphys.scheduler.config import API, KIND
 from tiphys.scheduler.pipeline import choose
 from tiphys.scheduler.pod import PodInfo
 
@@ -319,3 +320,17 @@ def allocated(name: str, user: str, node: str = "w1") -> Json:
 )
 def test_what_keeps_a_pod_from_its_devices(world: World, expected: str) -> None:
     assert expected in world.why()
+
+
+def test_a_pod_that_would_fit_waits_for_its_turn(tmp_path: Path) -> None:
+    file = tmp_path / "scheduler.yaml"
+    fair = {"queueSort": {"enabled": [{"name": "DominantResourceFairness"}]}}
+    file.write_text(yaml.safe_dump({"apiVersion": API, "kind": KIND, "profiles": [{"plugins": fair}]}))
+    running, rival = pod_json("mine", cpu="2"), pod_json("theirs", namespace="other")
+    world = World(pod_json("p", cpu="1"), [node_json("w1")], {"w1": running})
+    world.placed["theirs"] = rival
+    said = "\n".join(answer(world, "default", "p", file))  # type: ignore[arg-type]
+    assert said == (
+        "pod default/p fits on w1 and waits for its turn: its queue default has 50% of cpu; "
+        "before it come 1 of queue other (nothing)"
+    )
