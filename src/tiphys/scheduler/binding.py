@@ -1,14 +1,17 @@
-"""Pods between the decision and the binding: they count on their node, and plugins hold things for them there."""
+"""Pods between the decision and the binding: they count on their node, and plugins hold and write things for them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tiphys.api.errors import ApiError
 from tiphys.base.log import Log
 from tiphys.base.metrics import Counter
 from tiphys.client.client import Client
+from tiphys.client.transport import Unreachable
 from tiphys.scheduler.actions import Actions
 from tiphys.scheduler.cluster import Cluster
+from tiphys.scheduler.plugin import Plugin
 from tiphys.scheduler.pod import PodInfo
 from tiphys.scheduler.profile import Profile
 
@@ -48,6 +51,13 @@ class Bindings:
             info, node = self._assumed.pop(key)
             for plugin in self._profile(info).reserving:
                 plugin.unreserve(info, node, self._cluster)
+
+    async def help(self, info: PodInfo, refusing: Plugin) -> None:
+        """Have a plugin that refused a pod write what may help it."""
+        try:
+            await refusing.post_filter(info, self._cluster, self._client)
+        except (ApiError, Unreachable) as error:
+            _log.warning("not helped", pod=info.key, plugin=refusing.name, error=str(error))
 
     async def prepare(self, info: PodInfo, node: str) -> None:
         """Write what has to be there first. Raises ApiError and Unreachable."""

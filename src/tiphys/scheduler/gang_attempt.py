@@ -91,8 +91,7 @@ def attempt(gang: Gang, cluster: Cluster, profiles: Profiles, promises: Promises
     members, goal = gang.members(), gang.goal
     try:
         for index, info in enumerate(members):
-            profile = profiles[info.pod.spec.scheduler_name]
-            found = choose(info, cluster, profile.plugins, promises.get(info.key))
+            found = _look(info, cluster, profiles, promises.get(info.key))
             if not isinstance(found, Unschedulable):
                 trial.place(info, found)
                 continue
@@ -109,6 +108,15 @@ def attempt(gang: Gang, cluster: Cluster, profiles: Profiles, promises: Promises
     return tuple(trial.placed)
 
 
+def _look(info: PodInfo, cluster: Cluster, profiles: Profiles, promised: int | None = None) -> int | Unschedulable:
+    """The row where one member fits by itself, if it may be tried."""
+    profile = profiles[info.pod.spec.scheduler_name]
+    for plugin in profile.gating:
+        if not plugin.pre_enqueue(info, cluster):
+            return Unschedulable(len(cluster), {}, frozenset({plugin.name}), f"waiting for what {plugin.name} needs")
+    return choose(info, cluster, profile.plugins, promised)
+
+
 def make_room(gang: Gang, cluster: Cluster, profiles: Profiles, preemption: Preemption) -> Room | str:
     """Whom to evict so that the whole gang fits, or upstream's words why nobody is; the model stays as it is."""
     trial = Trial(cluster, profiles)
@@ -116,7 +124,7 @@ def make_room(gang: Gang, cluster: Cluster, profiles: Profiles, preemption: Pree
     reasons: list[str] = []
     try:
         for info in gang.members():
-            found = choose(info, cluster, profiles[info.pod.spec.scheduler_name].plugins)
+            found = _look(info, cluster, profiles)
             if isinstance(found, Unschedulable):
                 refused.append((info, found))
             else:
@@ -142,7 +150,7 @@ def _evict_for(
         yield helpless(found.nodes)
         return
     # Those before it may have left room that they made.
-    again = choose(info, cluster, profile.plugins)
+    again = _look(info, cluster, profiles)
     if not isinstance(again, Unschedulable):
         trial.place(info, again)
         return

@@ -129,6 +129,9 @@ class GangScheduling:
         self._on.queue.waits(gang, frozenset().union(*(each.retry_on for each in plugins), {plugin.NODE_ADDED}))
         for info in waiting:
             ATTEMPTS.inc("unschedulable", info.pod.spec.scheduler_name)
+        for helping in self._on.profiles[found.info.pod.spec.scheduler_name].helping:
+            if helping.name in found.found.plugins:
+                supervisor.once(f"{helping.name} for {found.info.key}", self._on.bindings.help(found.info, helping))
         if self._is_under_way(gang, promised):
             self._promise(Placement(gang.pending[key], self._on.cluster.name(row)) for key, row in promised.items())
             room: Room | str = UNDER_WAY

@@ -7,18 +7,15 @@ without waiting for the API server. A binding that fails takes the assumption ba
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
 
 from tiphys.api.errors import ApiError
-from tiphys.api.resource import ResourceType
 from tiphys.base.clock import Clock
 from tiphys.base.log import Log
 from tiphys.base.metrics import Gauge
 from tiphys.base.tasks import Supervisor
 from tiphys.client.client import Client
-from tiphys.client.informer import Informer, Informers
+from tiphys.client.informer import Informers
 from tiphys.client.timers import Timers
 from tiphys.client.transport import Unreachable
 from tiphys.kinds.core.namespace import NAMESPACES, Namespace
@@ -41,7 +38,7 @@ from tiphys.scheduler.pod import PodInfo
 from tiphys.scheduler.preemption import UNDER_WAY, Candidate, Preemption, budget_of, helpless
 from tiphys.scheduler.profile import Profile
 from tiphys.scheduler.queue import SchedulingQueue
-from tiphys.scheduler.view import View
+from tiphys.scheduler.viewing import feed
 
 _log = Log("scheduler")
 _PENDING = Gauge("scheduler_pending_pods", "Pods that have no node yet.")
@@ -76,7 +73,12 @@ class Scheduler:
         self._gangs = GangScheduling(self._shared(), self._groups)
         # Pods whose node is not known yet, by the node's name.
         self._homeless: dict[str, dict[str, PodInfo]] = {}
-        self._fed = [*self._feed_views(informers), *self._kin.informers, self._groups, self._spaces]
+        self._fed = [
+            *feed(self._cluster, self._profiles.values(), informers, self._queue.happened),
+            *self._kin.informers,
+            self._groups,
+            self._spaces,
+        ]
         self._fed += [self._budgets, self._nodes, self._pods]
         self._spaces.add_handler(self._on_namespace)
         self._budgets.add_handler(self._on_budget)
@@ -154,7 +156,7 @@ class Scheduler:
         self._queue.waits(info, events, refusing)
         for each in profile.helping:
             if each in refusing:
-                supervisor.once(f"{each.name} for {info.key}", self._help(info, each))
+                supervisor.once(f"{each.name} for {info.key}", self._bindings.help(info, each))
         room = self._make_room(info, profile, found, promised) if profile.preempts and found.nodes else ""
         if isinstance(room, Candidate):
             node = self._cluster.name(room.row)
@@ -176,12 +178,6 @@ class Scheduler:
         if found.refusal:
             return helpless(found.nodes)
         return self._preemption.find(info, self._cluster, profile.plugins)
-
-    async def _help(self, info: PodInfo, refusing: plugin.Plugin) -> None:
-        try:
-            await refusing.post_filter(info, self._cluster, self._client)
-        except (ApiError, Unreachable) as error:
-            _log.warning("not helped", pod=info.key, plugin=refusing.name, error=str(error))
 
     async def _preempt(self, info: PodInfo, pod: Pod, room: Candidate, why: str) -> None:
         node = self._cluster.name(room.row)
@@ -212,21 +208,6 @@ class Scheduler:
                 self._queue.back_off(info)
         finally:
             self._slots.release()
-
-    def _feed_views(self, informers: Informers) -> Iterator[Informer[Any]]:
-        """Have informers tell the plugins' views what changes; those informers."""
-        plugins = (each for profile in self._profiles.values() for each in profile.plugins)
-        for kind in dict.fromkeys(kind for each in plugins for kind in each.views):
-            view = self._cluster.view(kind)
-            for resource in kind.resources:
-                informer = informers.of(resource)
-                informer.add_handler(partial(self._on_viewed, view, resource))
-                yield informer
-
-    def _on_viewed(self, view: View, resource: ResourceType[Any], old: Any | None, new: Any | None) -> None:
-        event = view.changed(resource, old, new)
-        if event is not None:
-            self._queue.happened(event, new if new is not None else old)
 
     def _on_node(self, old: Node | None, new: Node | None) -> None:
         if new is None:

@@ -16,6 +16,7 @@ from tiphys.api.resource import ResourceType
 from tiphys.client.client import Client
 from tiphys.kinds.core.configmap import CONFIG_MAPS
 from tiphys.scheduler.cluster import Cluster
+from tiphys.scheduler.gang import LABEL, MIN_AVAILABLE
 from tiphys.scheduler.pipeline import DEFAULT
 from tiphys.scheduler.plugin import Plugin
 from tiphys.scheduler.pod import PodInfo
@@ -95,3 +96,19 @@ async def test_what_was_held_is_given_back_if_the_pod_is_not_bound(licensed: Sch
     await licensed.until(lambda: not refusals, "the binding was tried")
     await licensed.clock.advance(60)
     assert await licensed.bound("p") == "a"
+
+
+async def test_what_was_held_for_a_gang_is_given_back_if_one_gets_nothing(licensed: Scheduled) -> None:
+    await licensed.node("a")
+    await _grant(licensed, "one")
+    labels = {LABEL: "pair", MIN_AVAILABLE: "2"}
+    for name in ("p0", "p1"):
+        await licensed.pod(name, labels=labels)
+    refusal = "0/1 nodes are available: no licence is free."
+    await licensed.refused("p0", f"1 of 2 pods of the group found a place, default/p1 did not: {refusal}")
+    await licensed.pod("alone")
+    assert await licensed.bound("alone") == "a"
+    await licensed.clock.advance(60)
+    for name in ("two", "three"):
+        await _grant(licensed, name)
+    assert [await licensed.bound("p0"), await licensed.bound("p1")] == ["a", "a"]
