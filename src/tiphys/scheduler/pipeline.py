@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tiphys.scheduler.cluster import Cluster, Mask
+from tiphys.scheduler.cluster import Cluster, Mask, Scores
 from tiphys.scheduler.plugin import Plugin
 from tiphys.scheduler.plugins.dynamic_resources import DynamicResources
 from tiphys.scheduler.plugins.image_locality import ImageLocality
@@ -71,17 +71,18 @@ def choose(
     for plugin in plugins:
         if plugin.filters and (refusal := plugin.refuse(info, cluster)) is not None:
             return Unschedulable(len(cluster), {}, frozenset({plugin.name}), refusal)
-    left = cluster.live.copy()
+    left, count = cluster.live, len(cluster)
     refusals: list[tuple[Plugin, Mask]] = []
     for plugin in plugins:
         mask = plugin.filter(info, cluster) if plugin.filters else None
         if mask is None:
             continue
-        refused = left & ~mask
-        if refused.any():
-            refusals.append((plugin, refused))
-            left &= mask
-    if not left.any():
+        passed = left & mask
+        number = int(np.count_nonzero(passed))
+        if number != count:
+            refusals.append((plugin, left & ~mask))
+            left, count = passed, number
+    if not count:
         return _explain(info, cluster, refusals)
     if promised is not None and left[promised]:
         return promised
@@ -89,12 +90,18 @@ def choose(
 
 
 def _best(info: PodInfo, cluster: Cluster, plugins: Sequence[Plugin], left: Mask) -> int:
-    total = np.where(left, 0.0, -np.inf)
+    total: Scores | None = None
     for plugin in plugins:
         scores = plugin.score_among(info, cluster, left) if plugin.scores else None
         if scores is not None:
-            total += plugin.weight * np.floor(scores)
-    best = np.flatnonzero(total == total.max())
+            marks = scores if plugin.whole else np.floor(scores)
+            marks = marks if plugin.weight == 1.0 else marks * plugin.weight
+            total = marks if total is None else total + marks
+    if total is None:
+        best = np.flatnonzero(left)
+    else:
+        total = np.where(left, total, -np.inf)
+        best = np.flatnonzero(total == total.max())
     # Not always the first, or every scheduler fills the same node; nothing secret hangs on it.
     return int(best[random.randrange(len(best))])  # noqa: S311
 

@@ -28,12 +28,14 @@ Subject = Node | PodInfo | Struct | None
 class Plugin:
     """`name` is upstream's. `weight` multiplies the scores. `retry_on` names what may make a refused pod fit.
 
-    A profile may switch off that an instance `filters` or `scores`. `views` are what it asks `cluster.view` for.
+    A profile may switch off that an instance `filters` or `scores`. Only whole points count: `whole` tells that its
+    scores have none but these. `views` are what it asks `cluster.view` for.
     """
 
     name = ""
     weight = 1.0
     filters = scores = True
+    whole = False
     retry_on: frozenset[str] = frozenset({NODE_ADDED, NODE_CHANGED})
     views: tuple[type[View], ...] = ()
 

@@ -247,7 +247,7 @@ class TestBalancedAllocation:
             NodeResourcesBalancedAllocation(), info(cpu="1", memory="1Gi"),
             node("even", cpu="2", memory="2Gi"), node("odd", cpu="2", memory="4Gi"),
         )  # fmt: skip
-        assert found == {"even": 100.0, "odd": 87.5}
+        assert found == {"even": 100.0, "odd": 87.0}
 
     def test_a_pod_that_requests_nothing_does_not_care(self) -> None:
         assert scores(NodeResourcesBalancedAllocation(), info(), node("a")) is None

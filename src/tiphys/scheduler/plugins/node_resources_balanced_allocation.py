@@ -11,6 +11,7 @@ from tiphys.scheduler.pod import CPU, MEMORY, PodInfo
 
 class NodeResourcesBalancedAllocation(Plugin):
     name = "NodeResourcesBalancedAllocation"
+    whole = True
 
     def score(self, info: PodInfo, cluster: Cluster) -> Scores | None:
         wanted = info.requests.get(CPU, 0), info.requests.get(MEMORY, 0)
@@ -26,5 +27,5 @@ def _balance(wanted: tuple[int, int], cluster: Cluster, rows: Rows) -> Scores:
         for column, value in enumerate(wanted)
     )
     # The standard deviation of two fractions is half their distance.
-    balance: Scores = 100.0 - np.abs(cpu - memory) * 50.0
+    balance: Scores = np.floor(100.0 - np.abs(cpu - memory) * 50.0)
     return balance

@@ -53,6 +53,7 @@ def strategy(settings: Mapping[str, Any]) -> Strategy:
 
 class NodeResourcesFit(Plugin):
     name = "NodeResourcesFit"
+    whole = True
     retry_on = frozenset({NODE_ADDED, NODE_CHANGED, POD_REMOVED, POD_CHANGED})
 
     def __init__(self, strategy: Strategy | None = None, ignored: frozenset[str] = frozenset()) -> None:
@@ -106,8 +107,7 @@ def _free(info: PodInfo, cluster: Cluster, rows: Rows) -> Scores:
     for column, wanted in enumerate(info.scored):
         used = (cluster.scored[rows, column] + wanted) / np.maximum(cluster.allocatable[rows, column], 1)
         free += np.maximum(1.0 - used, 0.0)
-    free *= 50.0
-    return free
+    return np.floor(free * 50.0)
 
 
 def _shaped(strategy: Strategy, info: PodInfo, cluster: Cluster, rows: Rows) -> Scores:
@@ -126,7 +126,7 @@ def _shaped(strategy: Strategy, info: PodInfo, cluster: Cluster, rows: Rows) -> 
         scores = np.where(percent > 100, strategy.full, np.interp(percent, across, up))
         total += np.where(room > 0, scores * weight, 0.0)
         weights += np.where(room > 0, weight, 0)
-    return total / np.maximum(weights, 1)
+    return np.floor(total / np.maximum(weights, 1))
 
 
 def _short(cluster: Cluster, info: PodInfo, name: str, rows: Rows = _ALL) -> Mask:
