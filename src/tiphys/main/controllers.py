@@ -30,6 +30,7 @@ from tiphys.controllers.pod_gc import PodGarbageCollector
 from tiphys.controllers.protection import PvcProtectionController, PvProtectionController
 from tiphys.controllers.replicaset import ReplicaSetController
 from tiphys.controllers.replicationcontroller import ReplicationControllerController
+from tiphys.controllers.resourceclaim import ResourceClaimController
 from tiphys.controllers.resourcequota import ResourceQuotaController
 from tiphys.controllers.root_ca import RootCaPublisher
 from tiphys.controllers.serviceaccount import ServiceAccountController
@@ -90,6 +91,7 @@ def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Con
     add(TaintEvictionController)
     add(PodGarbageCollector)
     add(ResourceQuotaController)
+    add(ResourceClaimController)
     add(PvcProtectionController)
     add(PvProtectionController)
     add(GarbageCollector)

@@ -254,6 +254,14 @@ _CONTROLLERS: dict[str, Sequence[str]] = {
         f"{_READ} | core | pods",
     ),
     "pv-protection-controller": (f"{_READ} patch update | core | persistentvolumes",),
+    "resource-claim-controller": (
+        f"{_READ} | core | pods",
+        "update patch | core | pods/status",
+        "update | core | pods/finalizers",
+        f"create delete {_READ} update patch | resource.k8s.io | resourceclaims",
+        f"{_READ} | resource.k8s.io | resourceclaimtemplates",
+        "update patch | resource.k8s.io | resourceclaims/status",
+    ),
     "generic-garbage-collector": ("delete get list patch watch | * | *",),
     "certificatesigningrequest-approving-controller": (
         f"{_READ} | {_CSR}",

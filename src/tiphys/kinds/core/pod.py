@@ -15,7 +15,7 @@ from tiphys.kinds.core.pod_status import check_status_update
 from tiphys.kinds.core.pod_update import check_pod_update
 from tiphys.kinds.core.pod_validation import check_pod
 from tiphys.kinds.core.pod_warnings import pod_warnings
-from tiphys.kinds.core.podspec import PodSpec
+from tiphys.kinds.core.podspec import PodResourceClaim, PodSpec
 from tiphys.kinds.core.qos import qos_class
 from tiphys.kinds.declare import READ_WRITE, declare
 from tiphys.kinds.fields import dig, flag_at, text_at
@@ -122,6 +122,13 @@ class Pod(Model):
     @property
     def deleted(self) -> bool:
         return self.metadata.deletion_timestamp is not None
+
+    def claim_name(self, use: PodResourceClaim) -> str | None:
+        """The name of a ResourceClaim, "" if none is needed; None if none was made of the template yet."""
+        if not use.resource_claim_template_name:
+            return use.resource_claim_name
+        made = (each for each in self.status.resource_claim_statuses if each.name == use.name)
+        return next((each.resource_claim_name or "" for each in made), None)
 
 
 # What a pod says of itself while gates hold it; the scheduler writes its own once they are gone.

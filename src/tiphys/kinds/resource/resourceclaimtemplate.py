@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from tiphys.api import names
 from tiphys.api.errors import FieldError
+from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json
 from tiphys.kinds.checks import immutable
 from tiphys.kinds.declare import declare
@@ -13,6 +15,13 @@ from tiphys.kinds.fields import dig
 from tiphys.kinds.resource.claim_validation import check_claim
 from tiphys.kinds.resource.resourceclaim import default_claim
 from tiphys.kinds.strategy import KindStrategy
+
+
+class ResourceClaimTemplate(Model):
+    """`spec` has the `metadata` and the `spec` of the claims to be, as they were written."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: dict[str, Any] = {}
 
 
 class ResourceClaimTemplateStrategy(KindStrategy):
@@ -30,6 +39,7 @@ class ResourceClaimTemplateStrategy(KindStrategy):
 
 
 RESOURCE_CLAIM_TEMPLATES = declare(
+    ResourceClaimTemplate,
     group="resource.k8s.io", version="v1", kind="ResourceClaimTemplate", plural="resourceclaimtemplates",
     strategy=ResourceClaimTemplateStrategy(),
 )  # fmt: skip

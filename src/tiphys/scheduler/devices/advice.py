@@ -19,9 +19,8 @@ def of_refusal(info: PodInfo, cluster: Cluster) -> str:
     """What would have to be there for any node to do; "" if it is not the claims."""
     view, pod = cluster.view(Devices), info.pod
     for each in pod.spec.resource_claims:
-        status = next((s for s in pod.status.resource_claim_statuses if s.name == each.name), None)
-        name = each.resource_claim_name or (status.resource_claim_name if status is not None else None)
-        if each.resource_claim_template_name and status is None:
+        name = pod.claim_name(each)
+        if name is None:
             return f"a ResourceClaimTemplate {each.resource_claim_template_name}, of which the pod's claim is made"
         if name and f"{pod.metadata.namespace}/{name}" not in view.claims:
             return f"a ResourceClaim {name} in the namespace {pod.metadata.namespace}"

@@ -87,7 +87,7 @@ class Devices(View):
         """Whether a claim that is made for the pod is not there yet."""
         for each in pod.spec.resource_claims:
             if each.resource_claim_template_name:
-                name = _generated(pod, each)
+                name = pod.claim_name(each)
                 if name is None or (name and f"{pod.metadata.namespace}/{name}" not in self.claims):
                     return True
         return False
@@ -131,13 +131,11 @@ class Devices(View):
                 self._hold(uid, ())
 
     def _claim(self, pod: Pod, use: PodResourceClaim) -> ResourceClaim | None:
-        name: str | None = use.resource_claim_name
-        if use.resource_claim_template_name:
-            name = _generated(pod, use)
-            if name is None:
-                raise Unavailable(f'pod "{pod.metadata.key}": ResourceClaim not created yet')
-            if not name:
-                return None
+        name = pod.claim_name(use)
+        if name is None:
+            raise Unavailable(f'pod "{pod.metadata.key}": ResourceClaim not created yet')
+        if not name:
+            return None
         key = f"{pod.metadata.namespace}/{name}"
         claim = self.claims.get(key)
         if claim is None:
@@ -188,14 +186,6 @@ class Devices(View):
         if uid not in self._specs:
             self._specs[uid] = msgspec.json.encode(claim.spec)
         return self._specs[uid]
-
-
-def _generated(pod: Pod, use: PodResourceClaim) -> str | None:
-    """The name of the claim that was made from a template, "" if none is needed; None if there is none yet."""
-    for status in pod.status.resource_claim_statuses:
-        if status.name == use.name:
-            return status.resource_claim_name or ""
-    return None
 
 
 def _owns(pod: ObjectMeta, claim: ObjectMeta) -> bool:

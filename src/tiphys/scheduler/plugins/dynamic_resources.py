@@ -79,8 +79,7 @@ class DynamicResources(Plugin):
         if event != CLAIM_CHANGED:
             return True
         meta, pod = subject.metadata, info.pod
-        names = {each.resource_claim_name for each in pod.spec.resource_claims}
-        names |= {each.resource_claim_name or "" for each in pod.status.resource_claim_statuses}
+        names = {pod.claim_name(each) for each in pod.spec.resource_claims}
         return bool(meta.namespace == pod.metadata.namespace and meta.name in names)
 
     def reserve(self, info: PodInfo, node: str, cluster: Cluster) -> None:
