@@ -34,23 +34,31 @@ class CapacityRequirements(Model):
     requests: dict[str, str] = {}
 
 
-class DeviceRequest(Model):
-    """`exactly`, or one of the alternatives of `firstAvailable`, which have names of their own."""
+class DeviceChoice(Model):
+    """What a request and an alternative of one have in common."""
 
-    name: str = ""
     device_class_name: str = ""
     selectors: list[DeviceSelector] = []
     allocation_mode: str = "ExactCount"
     count: int = 1
-    admin_access: bool = False
     tolerations: list[DeviceToleration] = []
     capacity: CapacityRequirements | None = None
 
 
-class NamedRequest(Model):
+class ExactDeviceRequest(DeviceChoice):
+    admin_access: bool = False
+
+
+class DeviceSubRequest(DeviceChoice):
+    name: str = ""
+
+
+class DeviceRequest(Model):
+    """`exactly`, or one of the alternatives of `first_available`, which have names of their own."""
+
     name: str
-    exactly: DeviceRequest | None = None
-    first_available: list[DeviceRequest] = []
+    exactly: ExactDeviceRequest | None = None
+    first_available: list[DeviceSubRequest] = []
 
 
 class DeviceConstraint(Model):
@@ -71,7 +79,7 @@ class ClaimConfiguration(Model):
 
 
 class DeviceClaim(Model):
-    requests: list[NamedRequest] = []
+    requests: list[DeviceRequest] = []
     constraints: list[DeviceConstraint] = []
     config: list[ClaimConfiguration] = []
 

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 from tiphys.api.quantity import parse
 from tiphys.kinds.resource.deviceclass import DeviceClass
-from tiphys.kinds.resource.requests import ALL, DeviceConstraint, DeviceRequest, DeviceToleration, ResourceClaimSpec
+from tiphys.kinds.resource.requests import (
+    ALL,
+    DeviceConstraint,
+    DeviceSubRequest,
+    DeviceToleration,
+    ExactDeviceRequest,
+    ResourceClaimSpec,
+)
 from tiphys.kinds.resource.resourceslice import DeviceTaint
 from tiphys.scheduler.devices.inventory import Device
 from tiphys.scheduler.devices.selectors import matches
@@ -70,8 +77,8 @@ def wanted(spec: ResourceClaimSpec, classes: Mapping[str, DeviceClass]) -> Wante
     """Every class that is named must be in `classes`."""
     requests = []
     for request in spec.devices.requests:
-        choices = [(request.exactly, "")] if request.exactly else [(c, c.name) for c in request.first_available]
-        requests.append(tuple(_ask(request.name, name, choice, classes) for choice, name in choices))
+        choices = [request.exactly] if request.exactly is not None else request.first_available
+        requests.append(tuple(_ask(request.name, choice, classes) for choice in choices))
     return Wanted(tuple(requests), tuple(spec.devices.constraints))
 
 
@@ -85,14 +92,19 @@ def class_names(spec: ResourceClaimSpec) -> list[tuple[str, str]]:
     return found
 
 
-def _ask(request: str, alternative: str, choice: DeviceRequest, classes: Mapping[str, DeviceClass]) -> Ask:
+def _ask(request: str, choice: ExactDeviceRequest | DeviceSubRequest, classes: Mapping[str, DeviceClass]) -> Ask:
+    alternative, admin = "", False
+    if isinstance(choice, DeviceSubRequest):
+        alternative = choice.name
+    else:
+        admin = choice.admin_access
     name = choice.device_class_name
     selectors = [(f"class {name}", n, each.cel.expression) for n, each in enumerate(classes[name].spec.selectors)]
     own = f"request {request}/{alternative}" if alternative else f"request {request}"
     selectors += [(own, n, each.cel.expression) for n, each in enumerate(choice.selectors)]
     requested = choice.capacity.requests if choice.capacity is not None else {}
     return Ask(
-        request, alternative, name, tuple(selectors), choice.count, choice.allocation_mode == ALL, choice.admin_access,
+        request, alternative, name, tuple(selectors), choice.count, choice.allocation_mode == ALL, admin,
         tuple(choice.tolerations), {name: parse(value).nanos for name, value in requested.items()},
     )  # fmt: skip
 
