@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from tiphys.api.errors import ApiError
 from tiphys.client.transport import Unreachable
@@ -85,7 +86,9 @@ class Actions:
             await self._use.objects.acquire(pod)
             self.tokens_due = await self._use.tokens.fetch(pod)
             lookup = self._use.objects.lookup(pod.metadata.namespace)
-            inputs = Inputs(lookup, self.facts(None, pod), lambda projection: self._use.tokens.get(pod, projection))
+            persistent = await self._use.claims.resolve(pod)
+            tokens = partial(self._use.tokens.get, pod)
+            inputs = Inputs(lookup, self.facts(None, pod), tokens, persistent)
             self.paths = await self._use.host.volumes(pod, inputs)
         except (VolumeError, ApiError, Unreachable, OSError) as error:
             self.events(pod).pod_event("FailedMount", str(error), "Warning")
@@ -223,6 +226,7 @@ class Actions:
         await self._use.host.remove(pod)
         uid = str(pod.metadata.uid)
         self._use.objects.release(uid)
+        self._use.claims.release(uid)
         self._use.tokens.release(uid)
         self._use.images.release(uid)
         self._use.statuses.forget(uid)

@@ -20,9 +20,11 @@ from tiphys.client.events import EventRecorder
 from tiphys.client.informer import Informer
 from tiphys.client.timers import Timers
 from tiphys.kinds.core.node import NODES, Node
+from tiphys.kinds.core.persistentvolume import PERSISTENT_VOLUMES, PersistentVolume
 from tiphys.kinds.core.pod import PODS, Pod
 from tiphys.kinds.core.service import SERVICES, Service
 from tiphys.kinds.node.runtimeclass import RUNTIME_CLASSES
+from tiphys.kinds.storage.local import NODE
 from tiphys.kubelet import environment
 from tiphys.kubelet.config import KubeletConfig
 from tiphys.kubelet.handlers import Handlers
@@ -34,6 +36,8 @@ from tiphys.kubelet.runtime import Runtime, RuntimeFault
 from tiphys.kubelet.services import Services
 from tiphys.kubelet.shutdown import within
 from tiphys.kubelet.status_writer import StatusWriter
+from tiphys.kubelet.volumes.claims import Claims
+from tiphys.kubelet.volumes.local import LocalVolumes
 from tiphys.kubelet.volumes.objects import Objects
 from tiphys.kubelet.volumes.tokens import ServiceAccountTokens
 
@@ -125,6 +129,7 @@ class Kubelet:
         statuses = StatusWriter(self._client, timers)
         statuses.start(supervisor)
         self.pods.start(await self._shared(supervisor, timers, statuses))
+        self._keep_volumes(supervisor, timers)
         pods: Informer[Pod] = Informer(
             self._client, PODS, clock=self._clock, checkpoint=self._checkpoint,
             fieldSelector=f"spec.nodeName={self.config.node_name}",
@@ -137,6 +142,15 @@ class Kubelet:
         supervisor.once("orphans", self._compare(pods))
         supervisor.start("runtime events", self.pods.follow_runtime)
         await self.pods.relist()
+
+    def _keep_volumes(self, supervisor: Supervisor, timers: Timers) -> None:
+        """Remove volumes that were made for claims here, once they are wanted no more."""
+        informer: Informer[PersistentVolume] = Informer(
+            self._client, PERSISTENT_VOLUMES, clock=self._clock, labelSelector=f"{NODE}={self.config.node_name}"
+        )
+        directory = None if self.config.simulated else self.config.volumes
+        supervisor.start("local volumes", LocalVolumes(self._client, informer, timers, directory).run)
+        supervisor.start("local volumes informer", informer.run)
 
     async def _compare(self, pods: Informer[Pod]) -> None:
         # Known from a checkpoint is not enough to call any other pod unwanted.
@@ -155,11 +169,11 @@ class Kubelet:
             name = "containerd"
         tokens = ServiceAccountTokens(self._client, clock, self._checkpoint)
         await tokens.restore()
+        objects = Objects(self._client, supervisor, clock, self.pods.objects_changed, checkpoint=self._checkpoint)
         return Services(
             config, self.runtime, name, NoHost() if config.simulated else LinuxHost(config, clock),
-            Objects(self._client, supervisor, clock, self.pods.objects_changed, checkpoint=self._checkpoint),
-            tokens, Images(self.runtime, clock), self.handlers, statuses,
-            self.recorder, clock, timers, supervisor, self._variables, self.reporter.allocatable,
+            objects, Claims(objects, lambda: self.reporter.node), tokens, Images(self.runtime, clock), self.handlers,
+            statuses, self.recorder, clock, timers, supervisor, self._variables, self.reporter.allocatable,
             self.reporter.machine.memory, self._node_labels, self._handler_of,
         )  # fmt: skip
 

@@ -50,3 +50,8 @@ class KubeletConfig:
     provider_id: str = ""
     # A simulated node has no host: no files, cgroups or processes of its own.
     simulated: bool = False
+
+    @property
+    def volumes(self) -> Path:
+        """The directory of volumes that are made for claims: beside `root`, for they outlive all pods."""
+        return self.root.parent / "volumes"

@@ -103,10 +103,12 @@ class NodeReporter:
             return await self._nodes.create(wanted)
         except AlreadyExists:
             node = await self._nodes.get(self._config.node_name)
+        held = {"labels": node.metadata.labels, "annotations": node.metadata.annotations}
         missing = {
-            key: value for key, value in wanted["metadata"]["labels"].items() if node.metadata.labels.get(key) != value
+            field: {key: value for key, value in wanted["metadata"][field].items() if present.get(key) != value}
+            for field, present in held.items()
         }
-        return await self._nodes.patch(node.metadata, {"metadata": {"labels": missing}}) if missing else node
+        return await self._nodes.patch(node.metadata, {"metadata": missing}) if any(missing.values()) else node
 
     async def report(self) -> None:
         """Tell the status when it changes, and now and then although it did not."""

@@ -13,6 +13,7 @@ from tiphys.api import quantity
 from tiphys.api.resource import Json
 from tiphys.api.time import rfc3339
 from tiphys.kinds.core.node import Node
+from tiphys.kinds.storage.local import DIRECTORY
 from tiphys.kubelet.config import KubeletConfig
 from tiphys.kubelet.node_facts import Machine, Pressure
 from tiphys.kubelet.runtime import Image, RuntimeInfo
@@ -67,7 +68,9 @@ def registration(config: KubeletConfig, machine: Machine) -> Json:
         "apiVersion": "v1", "kind": "Node", "spec": spec,
         "metadata": {
             "name": config.node_name, "labels": labels(config, machine),
-            "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
+            "annotations": {
+                "volumes.kubernetes.io/controller-managed-attach-detach": "true", DIRECTORY: str(config.volumes),
+            },
         },
     }  # fmt: skip
 

@@ -64,7 +64,7 @@ class Given:
 class LinuxHost:
     def __init__(self, config: KubeletConfig, clock: Clock) -> None:
         self._config, self._clock = config, clock
-        self._volumes = Volumes(config.root, config.run)
+        self._volumes = Volumes(config.root, config.run, config.volumes)
         self._cgroups = Cgroups(config.cgroup_root) if config.cgroup_root else None
 
     def cgroup(self, pod: Pod) -> str:

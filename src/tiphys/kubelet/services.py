@@ -15,6 +15,7 @@ from tiphys.kubelet.images import Images
 from tiphys.kubelet.pod_host import PodHost
 from tiphys.kubelet.runtime import Runtime
 from tiphys.kubelet.status_writer import StatusWriter
+from tiphys.kubelet.volumes.claims import Claims
 from tiphys.kubelet.volumes.objects import Objects
 from tiphys.kubelet.volumes.tokens import ServiceAccountTokens
 
@@ -28,6 +29,7 @@ class Services:
     runtime_name: str
     host: PodHost
     objects: Objects
+    claims: Claims
     tokens: ServiceAccountTokens
     images: Images
     handlers: Handlers

@@ -224,6 +224,7 @@ class PodWorker:
                 case steps.Release():
                     await self._use.host.release(self.pod)
                     self._use.objects.release(self.uid)
+                    self._use.claims.release(self.uid)
                     await self._go(Phase.TERMINATED, self._end)
                 case steps.CreateSandbox():
                     self._spawn(_SANDBOX, self._create_sandbox(step.attempt))

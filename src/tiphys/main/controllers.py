@@ -21,11 +21,14 @@ from tiphys.controllers.disruption_budget import DisruptionController
 from tiphys.controllers.endpoints import EndpointsController
 from tiphys.controllers.endpointslice import EndpointSliceController
 from tiphys.controllers.endpointslicemirroring import EndpointSliceMirroringController
+from tiphys.controllers.ephemeral_volume import EphemeralVolumeController
 from tiphys.controllers.garbage_collector import GarbageCollector
 from tiphys.controllers.job import JobController
+from tiphys.controllers.local_provisioner import LocalProvisioner
 from tiphys.controllers.namespace import NamespaceController
 from tiphys.controllers.node_ipam import NodeIpam
 from tiphys.controllers.node_lifecycle import NodeLifecycleController
+from tiphys.controllers.persistentvolume import PersistentVolumeBinder
 from tiphys.controllers.pod_gc import PodGarbageCollector
 from tiphys.controllers.protection import PvcProtectionController, PvProtectionController
 from tiphys.controllers.replicaset import ReplicaSetController
@@ -92,6 +95,9 @@ def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Con
     add(PodGarbageCollector)
     add(ResourceQuotaController)
     add(ResourceClaimController)
+    add(PersistentVolumeBinder)
+    add(LocalProvisioner)
+    add(EphemeralVolumeController)
     add(PvcProtectionController)
     add(PvProtectionController)
     add(GarbageCollector)

@@ -28,6 +28,10 @@ class Actions:
         self._groups = client.of(POD_GROUPS)
         self._recorders: dict[str, EventRecorder] = {}
 
+    @property
+    def client(self) -> Client:
+        return self._all
+
     def recorder(self, profile: str) -> EventRecorder:
         """Events of each profile come from a component of its name."""
         if profile not in self._recorders:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from tiphys.api.errors import ApiError
 from tiphys.base.log import Log
 from tiphys.base.metrics import Counter
-from tiphys.client.client import Client
 from tiphys.client.transport import Unreachable
 from tiphys.scheduler.actions import Actions
 from tiphys.scheduler.cluster import Cluster
@@ -22,9 +22,12 @@ ATTEMPTS = Counter("scheduler_schedule_attempts_total", "Attempts to schedule po
 class Bindings:
     """Keys are "namespace/name"."""
 
-    def __init__(self, cluster: Cluster, profiles: Mapping[str, Profile], client: Client, actions: Actions) -> None:
+    def __init__(
+        self, cluster: Cluster, profiles: Mapping[str, Profile], actions: Actions, slots: asyncio.Semaphore
+    ) -> None:  # fmt: skip
+        """`slots` bound the writes under way."""
         self._cluster, self._profiles = cluster, profiles
-        self._client, self._actions = client, actions
+        self._actions, self._slots = actions, slots
         self._assumed: dict[str, tuple[PodInfo, str]] = {}
 
     def __contains__(self, key: str) -> bool:
@@ -55,14 +58,25 @@ class Bindings:
     async def help(self, info: PodInfo, refusing: Plugin) -> None:
         """Have a plugin that refused a pod write what may help it."""
         try:
-            await refusing.post_filter(info, self._cluster, self._client)
+            await refusing.post_filter(info, self._cluster, self._actions.client)
         except (ApiError, Unreachable) as error:
             _log.warning("not helped", pod=info.key, plugin=refusing.name, error=str(error))
 
     async def prepare(self, info: PodInfo, node: str) -> None:
-        """Write what has to be there first. Raises ApiError and Unreachable."""
-        for plugin in self._profile(info).binding:
-            await plugin.pre_bind(info, node, self._cluster, self._client)
+        """Write what has to be there first. Raises ApiError and Unreachable.
+
+        The caller has a slot, which others may have meanwhile: a plugin may wait long for what it wrote to happen.
+        """
+        plugins = self._profile(info).binding
+        busy = [plugin for plugin in plugins if plugin.pre_flight(info, node, self._cluster)]
+        if not busy:
+            return
+        self._slots.release()
+        try:
+            for plugin in busy:
+                await plugin.pre_bind(info, node, self._cluster, self._actions.client)
+        finally:
+            await self._slots.acquire()
 
     async def bind(self, info: PodInfo, node: str) -> None:
         """Raises ApiError and Unreachable."""

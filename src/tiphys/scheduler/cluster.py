@@ -8,7 +8,7 @@ count. What plugins derive from node labels or taints they cache by `generation`
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -44,10 +44,22 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Domains:
-    """The values of one node label: `ids` numbers them row by row from 1, 0 is a node without; `size` counts the 0."""
+    """The values of one node label: `ids` numbers them row by row from 1, 0 is a node without; `size` counts the 0.
+
+    `numbers` has the number of each value.
+    """
 
     ids: Ids
     size: int
+    numbers: Mapping[str, int] = field(default_factory=dict)
+
+    def having(self, values: Iterable[str]) -> Mask:
+        """The nodes with one of these values."""
+        mask = np.zeros(len(self.ids), np.bool_)
+        for value in values:
+            if value in self.numbers:
+                mask |= self.ids == self.numbers[value]
+        return mask
 
     def sums(self, weights: npt.NDArray[Any]) -> Scores:
         """By id, the sum of what each row has."""
@@ -301,7 +313,7 @@ class Cluster:
             value = node.metadata.labels.get(label)
             if value is not None:
                 ids[row] = numbers.setdefault(value, len(numbers) + 1)
-        made = Domains(ids, len(numbers) + 1)
+        made = Domains(ids, len(numbers) + 1, numbers)
         self._domains[label] = (self.generation, made)
         return made
 

@@ -33,7 +33,7 @@ _PREEMPTION, _SORT = "DefaultPreemption", "PrioritySort"
 # Upstream plugins whose work is done elsewhere here, or not yet: naming them is no mistake.
 _ELSEWHERE = frozenset({
     "SchedulingGates", _SORT, FAIRNESS, "DefaultBinder", "VolumeRestrictions", "NodeVolumeLimits",
-    "VolumeBinding", "VolumeZone", _PREEMPTION,
+    "VolumeZone", _PREEMPTION,
 })  # fmt: skip
 _POINTS = {"filter": "filters", "score": "scores"}
 

@@ -25,6 +25,7 @@ from tiphys.scheduler.plugins.node_resources_fit import NodeResourcesFit
 from tiphys.scheduler.plugins.node_unschedulable import NodeUnschedulable
 from tiphys.scheduler.plugins.pod_topology_spread import PodTopologySpread
 from tiphys.scheduler.plugins.taint_toleration import TaintToleration
+from tiphys.scheduler.plugins.volume_binding import VolumeBinding
 from tiphys.scheduler.pod import PodInfo
 
 DEFAULT: tuple[Plugin, ...] = (
@@ -34,6 +35,7 @@ DEFAULT: tuple[Plugin, ...] = (
     NodeAffinity(),
     NodePorts(),
     NodeResourcesFit(),
+    VolumeBinding(),
     PodTopologySpread(),
     InterPodAffinity(),
     DynamicResources(),

@@ -52,7 +52,10 @@ class Plugin:
         return None
 
     def helps(self, info: PodInfo, event: str, subject: Any) -> bool:
-        """Whether an event of `retry_on` may make a pod fit that was refused (upstream's queueing hint)."""
+        """Whether an event of `retry_on` may make a pod fit that was refused (upstream's queueing hint).
+
+        `subject` is the node or pod to which it happened; for events of a view, the object that changed.
+        """
         return True
 
     async def post_filter(self, info: PodInfo, cluster: Cluster, client: Client) -> None:
@@ -80,5 +83,12 @@ class Plugin:
     def unreserve(self, info: PodInfo, node: str, cluster: Cluster) -> None:
         """It does not, after all: give back what `reserve` held."""
 
+    def pre_flight(self, info: PodInfo, node: str, cluster: Cluster) -> bool:
+        """Whether `pre_bind` has anything to do for the pod (upstream's PreBindPreFlight)."""
+        return True
+
     async def pre_bind(self, info: PodInfo, node: str, cluster: Cluster, client: Client) -> None:
-        """Write what has to be there before the pod is bound. Raises ApiError and Unreachable: it is then not bound."""
+        """Write what has to be there before the pod is bound, and wait for it: that holds up no other pod.
+
+        Raises ApiError and Unreachable: the pod is then not bound.
+        """

@@ -10,6 +10,7 @@ from tiphys.api.selectors import LabelSelector
 from tiphys.base.lazy import lazy
 from tiphys.kinds.core.container import Container
 from tiphys.kinds.core.pod import Pod
+from tiphys.kinds.core.volume_binding import names_of
 from tiphys.scheduler.matching import Spread, Terms, spread_of, terms_of
 
 CPU, MEMORY, EPHEMERAL, PODS = "cpu", "memory", "ephemeral-storage", "pods"
@@ -146,6 +147,12 @@ class PodInfo:
     @lazy
     def kinship(self) -> LabelSelector | None:
         return self.kin(self.pod) if self.kin is not None else None
+
+    @lazy
+    def claims(self) -> tuple[tuple[str, bool], ...]:
+        """(key of a PersistentVolumeClaim, whether it is an ephemeral volume's) for each that the pod uses."""
+        namespace = self.pod.metadata.namespace
+        return tuple((f"{namespace}/{name}", owned) for name, owned in names_of(self.pod))
 
     @lazy
     def ports(self) -> tuple[HostPort, ...]:

@@ -13,11 +13,11 @@ from msgspec.structs import replace
 
 from tiphys.kinds.core.affinity import NodeSelectorTerm, Toleration
 from tiphys.kinds.core.node import Node
+from tiphys.kinds.core.node_selector import term_matches
 from tiphys.kinds.core.pod import Pod
 from tiphys.scheduler.cluster import Cluster
 from tiphys.scheduler.devices import advice
 from tiphys.scheduler.matching import Term
-from tiphys.scheduler.plugins.node_affinity import term_matches
 from tiphys.scheduler.plugins.node_ports import clash
 from tiphys.scheduler.plugins.taint_toleration import HARD, untolerated
 from tiphys.scheduler.pod import CPU, EPHEMERAL, MEMORY, PODS, PodInfo

@@ -68,7 +68,7 @@ class Scheduler:
         self._preemption = Preemption()
         self._actions = Actions(client, clock)
         self._slots = asyncio.Semaphore(_BINDINGS)
-        self._bindings = Bindings(self._cluster, self._profiles, client, self._actions)
+        self._bindings = Bindings(self._cluster, self._profiles, self._actions, self._slots)
         self._groups = informers.of(POD_GROUPS)
         self._gangs = GangScheduling(self._shared(), self._groups)
         # Pods whose node is not known yet, by the node's name.

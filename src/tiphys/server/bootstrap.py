@@ -24,11 +24,19 @@ _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _SYSTEM_CLASSES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 _TRIES, _AGAIN = 6, Backoff(0.02, 1.0)
+_STORAGE_CLASS: Json = {
+    "metadata": {"name": "local", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+    "provisioner": "tiphys.dev/local", "reclaimPolicy": "Delete", "volumeBindingMode": "WaitForFirstConsumer",
+    "allowVolumeExpansion": True,
+}  # fmt: skip
 AUTO_UPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 
 
 async def bootstrap(transport: Transport, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> None:
     """`transport` must be a superuser's."""
+    if not await _exists(transport, f"/api/v1/namespaces/{_NAMESPACES[1]}"):
+        # Before the first namespace of a new cluster and never again: whoever deletes the class does not get it back.
+        await _create(transport, "/apis/storage.k8s.io/v1/storageclasses", _STORAGE_CLASS)
     await _create_all(transport, (("/api/v1/namespaces", _named(name)) for name in _NAMESPACES))
     await asyncio.gather(
         _create_all(transport, _classes()),
@@ -37,6 +45,14 @@ async def bootstrap(transport: Transport, network: ipaddress.IPv4Network | ipadd
         _reconcile(transport, "clusterrolebindings", policy.cluster_role_bindings()),
         _create_all(transport, policy.namespaced()),
     )
+
+
+async def _exists(transport: Transport, path: str) -> bool:
+    try:
+        await transport.send("GET", path)
+    except errors.NotFound:
+        return False
+    return True
 
 
 async def publish_endpoints(transport: Transport, servers: Sequence[str]) -> None:

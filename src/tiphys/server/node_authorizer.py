@@ -1,7 +1,7 @@
 """The Node authorizer: a kubelet may read what its own pods need, and nothing else of its kind.
 
-Secrets, ConfigMaps, claims and volumes are readable by a node exactly while a pod on it refers to them; what every
-node may do besides comes from here too, since upstream binds no role to `system:nodes`.
+Secrets, ConfigMaps, claims and their volumes are readable by a node exactly while a pod on it refers to them; what
+every node may do besides comes from here too, since upstream binds no role to `system:nodes`.
 Source: https://kubernetes.io/docs/reference/access-authn-authz/node/
 """
 
@@ -18,7 +18,10 @@ from tiphys.server.route import Target
 
 NODES, PREFIX = "system:nodes", "system:node:"
 _PODS = "/registry/core/pods/"
+_CLAIMS, _VOLUMES = "/registry/core/persistentvolumeclaims/", "/registry/core/persistentvolumes/"
 _REFERRED = ("secrets", "configmaps", "persistentvolumeclaims")
+# The label of volumes that are directories of a node, which its kubelet lets go.
+LOCAL = "tiphys.dev/node"
 
 
 def _rule(verbs: str, group: str, resources: str) -> Rule:
@@ -52,7 +55,7 @@ _READ = ("get", "list", "watch")
 
 class NodeAuthorizer:
     def __init__(self, cache: Cache) -> None:
-        self._pods = cache.of(_PODS)
+        self._pods, self._claims, self._volumes = cache.of(_PODS), cache.of(_CLAIMS), cache.of(_VOLUMES)
         self._seen = -1
         self._referred: dict[str, set[tuple[str, str, str]]] = {}
 
@@ -62,11 +65,31 @@ class NodeAuthorizer:
         node = user.name[len(PREFIX) :]
         if not target.group and target.resource in _REFERRED:
             return target.verb in _READ and self._refers(node, target.resource, target.namespace, target.name)
+        if not target.group and target.resource == "persistentvolumes" and not target.subresource:
+            return self._may_touch(node, target)
         if target.resource == "leases":
             return _LEASE.allows(target) and (target.verb == "create" or target.name == node)
         if _TOKEN.allows(target):
             return self._refers(node, "serviceaccounts", target.namespace, target.name)
         return any(rule.allows(target) for rule in _RULES)
+
+    def _may_touch(self, node: str, target: Target) -> bool:
+        """Whether a volume is the node's own, or used by a pod there."""
+        if target.name:
+            entry = self._volumes.items.get(f"{_VOLUMES}{target.name}")
+            own = entry is not None and entry.labels.get(LOCAL) == node
+            if target.verb == "patch":
+                return own
+            return target.verb in _READ and (own or self._uses(node, entry))
+        return target.verb in ("list", "watch") and target.labels == f"{LOCAL}={node}"
+
+    def _uses(self, node: str, entry: Entry | None) -> bool:
+        reference = (entry.decode()["spec"].get("claimRef") or {}) if entry is not None else {}
+        namespace, name = reference.get("namespace", ""), reference.get("name", "")
+        claim = self._claims.items.get(f"{_CLAIMS}{namespace}/{name}")
+        if entry is None or claim is None or claim.decode()["spec"].get("volumeName") != entry.name:
+            return False
+        return self._refers(node, "persistentvolumeclaims", namespace, name)
 
     def _refers(self, node: str, plural: str, namespace: str, name: str) -> bool:
         if self._seen != self._pods.changed:
@@ -93,6 +116,8 @@ def _references(pod: Json) -> Iterator[str]:
         yield f"secrets/{secret.get('name', '')}"
     for volume in spec.get("volumes") or ():
         yield from _of_source(volume)
+        if volume.get("ephemeral"):
+            yield f"persistentvolumeclaims/{pod['metadata']['name']}-{volume['name']}"
         for source in (volume.get("projected") or {}).get("sources") or ():
             yield from _of_source(source)
     for field in ("containers", "initContainers", "ephemeralContainers"):

@@ -124,6 +124,10 @@ _ROLES: dict[str, Sequence[str]] = {
         "create | authentication.k8s.io | tokenreviews",
         "create | authorization.k8s.io | subjectaccessreviews",
     ),
+    "system:volume-scheduler": (
+        f"{_READ} patch update | core | persistentvolumeclaims persistentvolumes",
+        f"{_READ} | storage.k8s.io | storageclasses",
+    ),
     "system:kube-controller-manager": (
         *_EVENTS,
         "create | coordination.k8s.io | leases",
@@ -165,6 +169,7 @@ _BINDINGS = {
     "tiphys:get-nodes": ("Group system:bootstrappers",),
     "tiphys:control-plane-joiner": ("Group system:bootstrappers:tiphys:control-plane",),
     "system:kube-scheduler": ("User system:kube-scheduler",),
+    "system:volume-scheduler": ("User system:kube-scheduler",),
     "system:kube-controller-manager": ("User system:kube-controller-manager",),
 }
 # What each controller does besides telling events; it reads through the shared informers.
@@ -249,6 +254,24 @@ _CONTROLLERS: dict[str, Sequence[str]] = {
     "node-ipam-controller": (f"{_READ} patch update | core | nodes",),
     "pod-garbage-collector": ("get | core | nodes", "delete | core | pods", "patch | core | pods/status"),
     "resourcequota-controller": ("get list watch | * | *", "patch update | core | resourcequotas/status"),
+    "persistent-volume-binder": (
+        f"create delete {_READ} update | core | persistentvolumes",
+        "patch update | core | persistentvolumes persistentvolumes/status",
+        f"{_READ} patch update | core | persistentvolumeclaims",
+        "patch update | core | persistentvolumeclaims/status",
+        f"{_READ} | storage.k8s.io | storageclasses",
+        "get | core | nodes",
+    ),
+    "local-provisioner": (
+        f"create delete {_READ} patch | core | persistentvolumes",
+        f"{_READ} patch | core | persistentvolumeclaims",
+        "patch | core | persistentvolumeclaims/status",
+    ),
+    "ephemeral-volume-controller": (
+        f"{_READ} | core | pods",
+        "update | core | pods/finalizers",
+        f"create {_READ} | core | persistentvolumeclaims",
+    ),
     "pvc-protection-controller": (
         f"{_READ} patch update | core | persistentvolumeclaims",
         f"{_READ} | core | pods",

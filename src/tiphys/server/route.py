@@ -28,6 +28,8 @@ class Target:
     subresource: str = ""
     # What follows a subresource, as in .../proxy/metrics.
     tail: str = ""
+    # The label selector that a list or watch is confined to.
+    labels: str = ""
 
     @property
     def is_resource(self) -> bool:
@@ -60,7 +62,7 @@ def target_of(request: Request) -> Target:
         target.namespace = target.name
     target.verb = target.verb or _verb(request, target)
     if target.verb in ("list", "watch") and not target.name:
-        target.name = _selected_name(request)
+        target.name, target.labels = _selected_name(request), request.param("labelSelector")
     return target
 
 

@@ -49,7 +49,7 @@ def inputs(data: dict[str, dict[str, bytes]]) -> Inputs:
 
 
 async def test_volumes_are_made_kept_current_and_taken_away(tmp_path: Path) -> None:
-    volumes = Volumes(tmp_path / "root", tmp_path / "run")
+    volumes = Volumes(tmp_path / "root", tmp_path / "run", tmp_path / "volumes")
     one = pod({"name": "c", "configMap": {"name": "conf"}}, {"name": "e", "emptyDir": {}})
     paths = await volumes.prepare(one, inputs({"conf": {"k": b"1"}}))
     Path(paths["e"], "kept").touch()
@@ -63,13 +63,13 @@ async def test_volumes_are_made_kept_current_and_taken_away(tmp_path: Path) -> N
 
 
 async def test_a_missing_source_names_volume_and_object(tmp_path: Path) -> None:
-    volumes = Volumes(tmp_path / "root", tmp_path / "run")
+    volumes = Volumes(tmp_path / "root", tmp_path / "run", tmp_path / "volumes")
     with pytest.raises(VolumeError, match=r'volume "c" : configmap "conf" not found'):
         await volumes.prepare(pod({"name": "c", "configMap": {"name": "conf"}}), inputs({}))
 
 
 async def test_host_paths_are_checked(tmp_path: Path) -> None:
-    volumes = Volumes(tmp_path / "root", tmp_path / "run")
+    volumes = Volumes(tmp_path / "root", tmp_path / "run", tmp_path / "volumes")
     (tmp_path / "file").touch()
     wrong = pod({"name": "h", "hostPath": {"path": str(tmp_path / "file"), "type": "Directory"}})
     with pytest.raises(VolumeError, match="is not a directory"):
@@ -80,7 +80,7 @@ async def test_host_paths_are_checked(tmp_path: Path) -> None:
 
 
 async def test_a_sub_path_may_not_climb(tmp_path: Path) -> None:
-    volumes = Volumes(tmp_path / "root", tmp_path / "run")
+    volumes = Volumes(tmp_path / "root", tmp_path / "run", tmp_path / "volumes")
     one = pod({"name": "e", "emptyDir": {}}, mounts=[{"name": "e", "mountPath": "/m", "subPath": "../../x"}])
     paths = await volumes.prepare(one, inputs({}))
     with pytest.raises(VolumeError, match="subPath"):

@@ -66,7 +66,7 @@ def test_without_preemption() -> None:
 
 
 def test_upstreams_other_plugins_may_be_named() -> None:
-    assert names(profile(multiPoint={"disabled": [{"name": "VolumeBinding"}]})) == [p.name for p in DEFAULT]
+    assert names(profile(multiPoint={"disabled": [{"name": "DefaultBinder"}]})) == [p.name for p in DEFAULT]
 
 
 @pytest.mark.parametrize(

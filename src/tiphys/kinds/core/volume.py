@@ -6,6 +6,7 @@ Of sources that nothing here mounts only the CSI and claim ones are read; a Volu
 from __future__ import annotations
 
 from tiphys.api.meta import Model, ObjectMeta
+from tiphys.kinds.core.affinity import LabelSelector
 from tiphys.kinds.core.container import ObjectFieldSelector, ResourceFieldSelector, ResourceRequirements
 
 
@@ -129,6 +130,7 @@ class ClaimSpec(Model):
     """The spec of a PersistentVolumeClaim."""
 
     access_modes: list[str] = []
+    selector: LabelSelector | None = None
     resources: ResourceRequirements = ResourceRequirements()
     storage_class_name: str | None = None
     volume_attributes_class_name: str | None = None

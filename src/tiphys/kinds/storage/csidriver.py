@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tiphys.api.errors import FieldError, duplicate, invalid, not_supported
+from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json
 from tiphys.kinds.checks import IMMUTABLE, immutable, one_of
 from tiphys.kinds.columns import AGE, NAME, NONE, UNSET, column, flag, joined
 from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import dig, put_default, put_text
 from tiphys.kinds.strategy import KindStrategy
+
+
+class CsiDriverSpec(Model):
+    storage_capacity: bool = False
+
+
+class CsiDriver(Model):
+    metadata: ObjectMeta = ObjectMeta()
+    spec: CsiDriverSpec = CsiDriverSpec()
+
 
 _FLAGS = {
     "attachRequired": True, "podInfoOnMount": False, "storageCapacity": False, "requiresRepublish": False,
@@ -66,7 +77,7 @@ def _check_tokens(tokens: Iterable[Json]) -> Iterator[FieldError]:
 
 
 CSI_DRIVERS = declare(
-    group="storage.k8s.io", version="v1", kind="CSIDriver", plural="csidrivers", unconditional_update=False,
+    CsiDriver, group="storage.k8s.io", version="v1", kind="CSIDriver", plural="csidrivers", unconditional_update=False,
     namespaced=False,
     columns=(
         NAME, flag("AttachRequired", "spec", "attachRequired"), flag("PodInfoOnMount", "spec", "podInfoOnMount"),

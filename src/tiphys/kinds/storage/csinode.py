@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tiphys.api import names
 from tiphys.api.errors import FieldError, duplicate, invalid, required
+from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json
 from tiphys.kinds.checks import IMMUTABLE, follows, non_negative
 from tiphys.kinds.columns import AGE, NAME, column
@@ -15,6 +16,24 @@ from tiphys.kinds.fields import dig
 from tiphys.kinds.strategy import KindStrategy
 
 _MAX_NODE_ID = 256
+
+
+class NodeResources(Model):
+    count: int | None = None
+
+
+class NodeDriver(Model):
+    name: str
+    allocatable: NodeResources | None = None
+
+
+class CsiNodeSpec(Model):
+    drivers: list[NodeDriver] = []
+
+
+class CsiNode(Model):
+    metadata: ObjectMeta = ObjectMeta()
+    spec: CsiNodeSpec = CsiNodeSpec()
 
 
 class CsiNodeStrategy(KindStrategy):
@@ -60,7 +79,7 @@ def _lasting(driver: Json) -> Json:
 
 
 CSI_NODES = declare(
-    group="storage.k8s.io", version="v1", kind="CSINode", plural="csinodes", unconditional_update=False,
+    CsiNode, group="storage.k8s.io", version="v1", kind="CSINode", plural="csinodes", unconditional_update=False,
     namespaced=False,
     columns=(NAME, column("Drivers", lambda obj: len(dig(obj, "spec", "drivers") or ()), "integer"), AGE),
     strategy=CsiNodeStrategy(),

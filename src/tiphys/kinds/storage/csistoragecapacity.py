@@ -6,12 +6,24 @@ from collections.abc import Iterator
 
 from tiphys.api import names, quantity
 from tiphys.api.errors import FieldError, invalid
+from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json
 from tiphys.kinds.checks import NON_NEGATIVE, follows, immutable, label_selector
 from tiphys.kinds.columns import AGE, NAME, at
+from tiphys.kinds.core.affinity import LabelSelector
 from tiphys.kinds.core.node_labels import label_selector_warnings
 from tiphys.kinds.declare import declare
 from tiphys.kinds.strategy import KindStrategy
+
+
+class CsiStorageCapacity(Model):
+    """How much of a class a driver can make on the nodes that `node_topology` selects."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    node_topology: LabelSelector | None = None
+    storage_class_name: str = ""
+    capacity: str | None = None
+    maximum_volume_size: str | None = None
 
 
 class CsiStorageCapacityStrategy(KindStrategy):
@@ -30,7 +42,7 @@ class CsiStorageCapacityStrategy(KindStrategy):
 
 
 CSI_STORAGE_CAPACITIES = declare(
-    group="storage.k8s.io", version="v1", kind="CSIStorageCapacity", plural="csistoragecapacities",
+    CsiStorageCapacity, group="storage.k8s.io", version="v1", kind="CSIStorageCapacity", plural="csistoragecapacities",
     unconditional_update=False,
     columns=(NAME, at("StorageClassName", "storageClassName"), at("Capacity", "capacity"), AGE),
     strategy=CsiStorageCapacityStrategy(),

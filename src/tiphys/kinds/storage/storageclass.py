@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tiphys.api import names
 from tiphys.api.errors import FieldError, duplicate, forbidden, required
@@ -17,6 +17,20 @@ from tiphys.kinds.storage.parameters import check_parameters, check_provisioner
 from tiphys.kinds.strategy import KindStrategy
 
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+# The binding mode in which a claim waits until a pod that uses it has a node.
+DELAYED = "WaitForFirstConsumer"
+# Of classes whose volumes are directories on nodes, made by the nodes' own kubelets.
+LOCAL_PROVISIONER = "tiphys.dev/local"
+NO_PROVISIONER = "kubernetes.io/no-provisioner"
+
+
+class TopologyRequirement(Model):
+    key: str
+    values: list[str] = []
+
+
+class TopologyTerm(Model):
+    match_label_expressions: list[TopologyRequirement] = []
 
 
 class StorageClass(Model):
@@ -27,10 +41,17 @@ class StorageClass(Model):
     mount_options: list[str] = []
     allow_volume_expansion: bool = False
     volume_binding_mode: str = "Immediate"
+    allowed_topologies: list[TopologyTerm] = []
 
     @property
     def default(self) -> bool:
         return self.metadata.annotations.get(DEFAULT_CLASS) == "true"
+
+
+def default_class(classes: Iterable[StorageClass]) -> StorageClass | None:
+    """The class that is marked as default; of several the newest."""
+    marked = sorted((each for each in classes if each.default), key=lambda each: each.metadata.name)
+    return max(marked, key=lambda each: each.metadata.creation_timestamp, default=None)
 
 
 class StorageClassStrategy(KindStrategy):

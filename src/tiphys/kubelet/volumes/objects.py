@@ -1,4 +1,4 @@
-"""The ConfigMaps and Secrets that pods on this node use: one watch for each, for as long as a pod names it."""
+"""The ConfigMaps, Secrets, claims and volumes that pods on this node use: one watch for each, while a pod names it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from tiphys.client.checkpoint import Checkpoint
 from tiphys.client.client import Client
 from tiphys.client.informer import Informer
 from tiphys.kinds.core.configmap import CONFIG_MAPS, ConfigMap
+from tiphys.kinds.core.persistentvolume import PERSISTENT_VOLUMES
+from tiphys.kinds.core.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIMS
 from tiphys.kinds.core.pod import Pod
 from tiphys.kinds.core.secret import SECRETS, Secret
 from tiphys.kubelet.environment import Lookup
 from tiphys.kubelet.volumes.payload import references
 
-_RESOURCES = {"configmap": CONFIG_MAPS, "secret": SECRETS}
+_RESOURCES = {
+    "configmap": CONFIG_MAPS, "secret": SECRETS, "persistentvolumeclaim": PERSISTENT_VOLUME_CLAIMS,
+    "persistentvolume": PERSISTENT_VOLUMES,
+}  # fmt: skip
 Reference = tuple[str, str, str]
 
 
@@ -48,6 +53,19 @@ class Objects:
             watched.users.add(uid)
         for watched in wanted:
             await watched.informer.synced.wait()
+
+    async def acquire_one(self, uid: str, reference: Reference) -> Any | None:
+        """Watch one more object for a pod; its present state."""
+        watched = self._watch(reference)
+        watched.users.add(uid)
+        await watched.informer.synced.wait()
+        return self.get(reference)
+
+    def get(self, reference: Reference) -> Any | None:
+        """An object that is watched, if it is there; the reference is (kind, namespace, name)."""
+        watched = self._watched.get(reference)
+        _, namespace, name = reference
+        return watched.informer.get(f"{namespace}/{name}" if namespace else name) if watched is not None else None
 
     def _watch(self, reference: Reference) -> _Watched:
         if reference in self._watched:
@@ -79,8 +97,7 @@ class Objects:
 
     def lookup(self, namespace: str) -> Lookup:
         def look(kind: str, name: str) -> Mapping[str, bytes] | None:
-            watched = self._watched.get((kind, namespace, name))
-            found = watched.informer.get(f"{namespace}/{name}") if watched is not None else None
+            found = self.get((kind, namespace, name))
             if isinstance(found, ConfigMap):
                 return {**{key: value.encode() for key, value in found.data.items()}, **found.binary_data}
             return found.data if isinstance(found, Secret) else None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tiphys.kinds.core.pod import Pod
 from tiphys.kinds.core.volume import DownwardApiFile, KeyToPath, ServiceAccountTokenProjection, Volume
+from tiphys.kinds.core.volume_binding import names_of
 from tiphys.kubelet.environment import Lookup
 from tiphys.kubelet.fields import Facts, field_value, resource_value
 
@@ -37,8 +38,9 @@ def is_payload(volume: Volume) -> bool:
 
 
 def references(pod: Pod) -> set[tuple[str, str]]:
-    """The ConfigMaps and Secrets, as (kind, name), that the pod's volumes and environment name."""
+    """The ConfigMaps, Secrets and claims, as (kind, name), that the pod's volumes and environment name."""
     found: set[tuple[str, str]] = set()
+    found |= {("persistentvolumeclaim", name) for name, _ in names_of(pod)}
     for volume in pod.spec.volumes:
         if volume.config_map is not None:
             found.add(("configmap", volume.config_map.name))

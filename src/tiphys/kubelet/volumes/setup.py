@@ -12,11 +12,12 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tiphys.api import quantity
 from tiphys.kinds.core.container import Container, VolumeMount
+from tiphys.kinds.core.persistentvolume import PersistentVolume
 from tiphys.kinds.core.pod import Pod
 from tiphys.kinds.core.volume import EmptyDirVolume, HostPathVolume, Volume
 from tiphys.kubelet.environment import Lookup, expand
@@ -24,6 +25,7 @@ from tiphys.kubelet.fields import BadField, Facts
 from tiphys.kubelet.runtime import Mount
 from tiphys.kubelet.volumes import atomic, payload
 from tiphys.kubelet.volumes.payload import Payload, Tokens
+from tiphys.kubelet.volumes.persistent import NotMounted, PersistentVolumes
 from tiphys.node import mounts
 
 
@@ -33,18 +35,20 @@ class VolumeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What payloads are made from."""
+    """What payloads are made from, and the PersistentVolumes behind the pod's claims by the name of its volume."""
 
     lookup: Lookup
     facts: Facts
     tokens: Tokens
+    persistent: Mapping[str, PersistentVolume] = field(default_factory=dict)
 
 
 class Volumes:
-    """`root` holds pods' directories on disk, `run` what stays in memory."""
+    """`root` holds pods' directories on disk, `run` what stays in memory, `local` volumes made for claims."""
 
-    def __init__(self, root: Path, run: Path) -> None:
+    def __init__(self, root: Path, run: Path, local: Path) -> None:
         self._root, self._run = root / "pods", run / "volumes"
+        self._persistent = PersistentVolumes(local, _host_path)
         self._written: dict[tuple[str, str], str] = {}
 
     def pod_directory(self, uid: str) -> Path:
@@ -59,7 +63,7 @@ class Volumes:
         for volume in pod.spec.volumes:
             try:
                 found[volume.name] = self._one(pod, volume, inputs)
-            except (payload.MissingObject, BadField, atomic.BadPath, OSError) as error:
+            except (payload.MissingObject, BadField, atomic.BadPath, NotMounted, OSError) as error:
                 raise VolumeError(f'MountVolume.SetUp failed for volume "{volume.name}" : {error}') from error
         return found
 
@@ -70,6 +74,9 @@ class Volumes:
             return self._empty_dir(pod, volume.name, volume.empty_dir)
         if volume.host_path is not None:
             return _host_path(volume.host_path)
+        if volume.name in inputs.persistent:
+            read_only = volume.name in read_only_claims(pod)
+            return self._persistent.mount(pod, inputs.persistent[volume.name], read_only=read_only)
         raise VolumeError(f'volume "{volume.name}": this node has no plugin for its source')
 
     def _payload(self, pod: Pod, volume: Volume, inputs: Inputs) -> str:
@@ -120,7 +127,8 @@ class Volumes:
         if part:
             path = self._sub_path(pod, container, position, path, part)
         inside = mount.mount_path if mount.mount_path.startswith("/") else "/" + mount.mount_path
-        return Mount(inside, path, mount.read_only, mount.mount_propagation or "None")
+        read_only = mount.read_only or mount.name in read_only_claims(pod)
+        return Mount(inside, path, read_only, mount.mount_propagation or "None")
 
     def _sub_path(self, pod: Pod, container: Container, position: int, volume: str, part: str) -> str:
         """Bind a part of a volume where nothing in the volume can be changed to lead elsewhere."""
@@ -155,6 +163,7 @@ class Volumes:
     def _release(self, uid: str) -> None:
         for key in [key for key in self._written if key[0] == uid]:
             del self._written[key]
+        self._persistent.release(uid)
         directory = self._root / uid
         mounts.unmount_below(str(directory))
         shutil.rmtree(directory, ignore_errors=True)
@@ -163,6 +172,12 @@ class Volumes:
     def known(self) -> set[str]:
         """The uids that have something here, also from before a restart."""
         return {name for place in (self._root, self._run) if place.is_dir() for name in os.listdir(place)}
+
+
+def read_only_claims(pod: Pod) -> frozenset[str]:
+    """The pod's volumes whose claims it uses read-only."""
+    claims = ((volume.name, volume.persistent_volume_claim) for volume in pod.spec.volumes)
+    return frozenset(name for name, claim in claims if claim is not None and claim.read_only)
 
 
 def _digest(content: Payload) -> str:

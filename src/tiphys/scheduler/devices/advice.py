@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tiphys.kinds.core.node_selector import term_matches
 from tiphys.kinds.resource.resourceclaim import MOST_CONSUMERS, ResourceClaim
 from tiphys.scheduler.cluster import Cluster
 from tiphys.scheduler.devices.inventory import ANYWHERE, Device, Part
 from tiphys.scheduler.devices.view import Devices, Unavailable
 from tiphys.scheduler.devices.wanted import Ask, class_names, wanted
-from tiphys.scheduler.plugins.node_affinity import term_matches
 from tiphys.scheduler.pod import PodInfo
 
 _NAMED = 3

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tiphys.kinds.core.node_selector import term_matches
 from tiphys.scheduler.cluster import Cluster, Ids, Mask
 from tiphys.scheduler.devices.allocator import Grant, Refused, Usage, allocate
 from tiphys.scheduler.devices.inventory import ANYWHERE, Inventory, Part, Pool
 from tiphys.scheduler.devices.wanted import Wanted
-from tiphys.scheduler.plugins.node_affinity import term_matches
 
 
 class Shape:

@@ -14,6 +14,7 @@ import numpy as np
 from tiphys.api.errors import ApiError, Conflict
 from tiphys.client.client import Client
 from tiphys.kinds.core.affinity import NodeSelector
+from tiphys.kinds.core.node_selector import term_matches
 from tiphys.kinds.resource.resourceclaim import FINALIZER, MOST_CONSUMERS, RESOURCE_CLAIMS, ResourceClaim
 from tiphys.scheduler.cluster import Cluster, Mask
 from tiphys.scheduler.devices.results import allocation
@@ -27,7 +28,6 @@ from tiphys.scheduler.devices.view import (
 )
 from tiphys.scheduler.devices.wanted import class_names
 from tiphys.scheduler.plugin import NODE_ADDED, NODE_CHANGED, POD_REMOVED, Plugin
-from tiphys.scheduler.plugins.node_affinity import term_matches
 from tiphys.scheduler.pod import PodInfo
 
 ELSEWHERE = "resourceclaim not available on the node"
@@ -96,6 +96,9 @@ class DynamicResources(Plugin):
 
     def unreserve(self, info: PodInfo, node: str, cluster: Cluster) -> None:
         cluster.view(Devices).unreserve(info.key)
+
+    def pre_flight(self, info: PodInfo, node: str, cluster: Cluster) -> bool:
+        return bool(info.pod.spec.resource_claims)
 
     async def pre_bind(self, info: PodInfo, node: str, cluster: Cluster, client: Client) -> None:
         view = cluster.view(Devices)

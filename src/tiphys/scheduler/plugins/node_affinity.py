@@ -5,56 +5,20 @@ Source: https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
-from tiphys.kinds.core.affinity import LabelSelectorRequirement, NodeSelectorTerm
 from tiphys.kinds.core.affinity import NodeAffinity as Affinity
+from tiphys.kinds.core.affinity import NodeSelectorTerm
 from tiphys.kinds.core.node import Node
+from tiphys.kinds.core.node_selector import term_matches
 from tiphys.scheduler.cluster import Cluster, Mask, Scores
 from tiphys.scheduler.plugin import Plugin
 from tiphys.scheduler.pod import PodInfo
 
-# What upstream reads as a number; Python would take 1_000 for one too.
-_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 
-
-def term_matches(term: NodeSelectorTerm, node: Node) -> bool:
-    """An empty term matches nothing."""
-    if not term.match_expressions and not term.match_fields:
-        return False
-    fields = {"metadata.name": node.metadata.name}
-    return all(_holds(r, node.metadata.labels) for r in term.match_expressions) and all(
-        _holds(r, fields) for r in term.match_fields
-    )
-
-
-def _holds(requirement: LabelSelectorRequirement, labels: Mapping[str, str]) -> bool:
-    value = labels.get(requirement.key)
-    match requirement.operator:
-        case "In":
-            return value in requirement.values
-        case "NotIn":
-            return value not in requirement.values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt" | "Lt":
-            return _compares(requirement, value)
-    return False
-
-
-def _compares(requirement: LabelSelectorRequirement, value: str | None) -> bool:
-    if not (value and _INTEGER.fullmatch(value) and requirement.values and _INTEGER.fullmatch(requirement.values[0])):
-        return False
-    left, right = int(value), int(requirement.values[0])
-    return left > right if requirement.operator == "Gt" else left < right
-
-
-def _key(term: NodeSelectorTerm) -> tuple[object, ...]:
+def term_key(term: NodeSelectorTerm) -> tuple[object, ...]:
     return tuple(
         tuple((r.key, r.operator, tuple(r.values)) for r in rules)
         for rules in (term.match_expressions, term.match_fields)
@@ -93,7 +57,7 @@ class NodeAffinity(Plugin):
         return mask
 
     def _term(self, term: NodeSelectorTerm, cluster: Cluster) -> Mask:
-        return cluster.where((self.name, "term", _key(term)), lambda node: term_matches(term, node))
+        return cluster.where((self.name, "term", term_key(term)), lambda node: term_matches(term, node))
 
     def helps(self, info: PodInfo, event: str, subject: Node | PodInfo) -> bool:
         if not isinstance(subject, Node):

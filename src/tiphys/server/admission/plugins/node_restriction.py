@@ -6,6 +6,7 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-contro
 from __future__ import annotations
 
 from tiphys.api import errors
+from tiphys.api.resource import Json
 from tiphys.server.admission.chain import Attributes, Plugin
 from tiphys.server.cache import Cache
 
@@ -32,6 +33,8 @@ class NodeRestriction(Plugin):
             return
         node = user.name[len(_PREFIX) :]
         resource = attributes.resource
+        if not resource.group and resource.plural == "persistentvolumes":
+            _check_volume(attributes, node)
         if resource.group or resource.plural not in ("nodes", "pods"):
             return
         if resource.plural == "nodes" and attributes.name != node:
@@ -49,6 +52,20 @@ class NodeRestriction(Plugin):
                     "", "pods", attributes.name,
                     f'node "{node}" can only {attributes.operation.lower()} pods with spec.nodeName set to itself',
                 )  # fmt: skip
+
+
+def _check_volume(attributes: Attributes, node: str) -> None:
+    """Of a volume that it keeps, a node only says that it keeps it no more."""
+    new, old = ({**(obj or {}), "metadata": _besides(obj)} for obj in (attributes.obj, attributes.old))
+    if attributes.operation != "UPDATE" or new != old:
+        why = f'node "{node}" can only change the finalizers of volumes'
+        raise errors.denied("", "persistentvolumes", attributes.name, why)
+
+
+def _besides(obj: Json | None) -> Json:
+    """The metadata that a change of finalizers leaves as it is."""
+    changing = ("finalizers", "managedFields", "resourceVersion", "generation")
+    return {name: value for name, value in ((obj or {}).get("metadata") or {}).items() if name not in changing}
 
 
 class TaintNodesByCondition(Plugin):
