@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from tiphys.store import sqlite_file
-from tiphys.store.protocol import ABSENT, ANY, Conflict, Event, Record, Revision, StoreError, Unavailable
+from tiphys.store.protocol import Event, Record, Revision, StoreError, Unavailable
+from tiphys.store.sqlite_batch import Batch, Standing
 
 # Writes in one transaction; more adds latency for the first of them and saves nothing measurable.
 BATCH = 512
@@ -27,8 +28,6 @@ BATCH = 512
 STEP = 500
 
 _INSERT = "INSERT INTO log (revision, key, created, previous, value) VALUES (?, ?, ?, ?, ?)"
-_POINT = "INSERT OR REPLACE INTO current (key, revision) VALUES (?, ?)"
-_UNPOINT = "DELETE FROM current WHERE key = ?"
 _MARK_FILLED = "UPDATE meta SET compacted = ?1, swept = ?1"
 _SWEEP_REPLACED = """
 DELETE FROM log WHERE revision IN (
@@ -83,6 +82,7 @@ class Writer:
         self._revision, self._target = sqlite_file.revisions(connection)
         (self._swept,) = connection.execute("SELECT swept FROM meta").fetchone()
         self._compactions: list[Compaction] = []
+        self._standing = Standing()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
 
@@ -149,38 +149,29 @@ class Writer:
         return work
 
     def _commit(self, writes: Sequence[Write]) -> None:
-        before, events, answers = self._revision, list[Event](), list[Answer]()
         try:
+            standing = self._standing.of(self._connection, (write.key for write in writes))
+            batch = Batch(standing, self._revision)
+            answers: list[Answer] = [
+                (write.done, batch.apply(write.key, write.value, write.expect)) for write in writes
+            ]  # fmt: skip
             self._connection.execute("BEGIN IMMEDIATE")
-            for write in writes:
-                answers.append((write.done, self._apply(write, events)))
+            batch.save(self._connection)
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
-            self._revision = before
+            self._standing.forget()
             failure = sqlite_file.unavailable(self._path, error)
-            events, answers = [], [(write.done, failure) for write in writes]
-        self._answer(events, answers)
-
-    def _apply(self, write: Write, events: list[Event]) -> Revision | StoreError:
-        key, value = write.key, write.value
-        previous = sqlite_file.get(self._connection, key)
-        found = previous.revision if previous else ABSENT
-        if write.expect not in (ANY, found) or (value is None and previous is None):
-            return Conflict(key, previous)
-        revision = self._revision = self._revision + 1
-        created = previous.created if previous else revision
-        self._connection.execute(_INSERT, (revision, key, created, found, value))
-        if value is None:
-            self._connection.execute(_UNPOINT, (key,))
-        else:
-            self._connection.execute(_POINT, (key, revision))
-        events.append(Event(key, revision, value, previous))
-        return revision
+            self._answer([], [(write.done, failure) for write in writes])
+            return
+        self._revision = batch.revision
+        self._standing.take(batch.outcome)
+        self._answer(batch.events, answers)
 
     def _load(self, load: Load) -> None:
         rows = [(load.after + n, record.key, record.value) for n, record in enumerate(load.records, 1)]
         reached = load.after + len(rows)
+        self._standing.forget()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany("INSERT INTO log VALUES (?1, ?2, ?1, 0, ?3)", rows)
