@@ -81,6 +81,7 @@ def _explained(transport: Transport, pod: Pod, file: Path | None) -> Iterator[st
     from tiphys.scheduler.explain import explain_gang
     from tiphys.scheduler.fairness import turn
     from tiphys.scheduler.pod import PodInfo
+    from tiphys.scheduler.volume_advice import awaited
 
     profiles = {profile.name: profile for profile in (config.profiles(file) if file else config.default())}
     profile = profiles.get(pod.spec.scheduler_name)
@@ -97,6 +98,10 @@ def _explained(transport: Transport, pod: Pod, file: Path | None) -> Iterator[st
     found = look(PodInfo(pod), model.cluster, profile, model.preemption)
     if found.node and profile.fairness is not None and (before := turn(PodInfo(pod), model.waiting(), model.cluster)):
         yield f"pod {pod.metadata.key} fits on {found.node} and waits for its turn: {before}"
+        return
+    waits = awaited(PodInfo(pod), model.cluster) if found.node else ""
+    if waits:
+        yield f"pod {pod.metadata.key} goes to {found.node} once its volumes are there: {waits}"
         return
     yield from lines(pod, found)
 

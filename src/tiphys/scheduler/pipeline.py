@@ -23,9 +23,12 @@ from tiphys.scheduler.plugins.node_ports import NodePorts
 from tiphys.scheduler.plugins.node_resources_balanced_allocation import NodeResourcesBalancedAllocation
 from tiphys.scheduler.plugins.node_resources_fit import NodeResourcesFit
 from tiphys.scheduler.plugins.node_unschedulable import NodeUnschedulable
+from tiphys.scheduler.plugins.node_volume_limits import NodeVolumeLimits
 from tiphys.scheduler.plugins.pod_topology_spread import PodTopologySpread
 from tiphys.scheduler.plugins.taint_toleration import TaintToleration
 from tiphys.scheduler.plugins.volume_binding import VolumeBinding
+from tiphys.scheduler.plugins.volume_restrictions import VolumeRestrictions
+from tiphys.scheduler.plugins.volume_zone import VolumeZone
 from tiphys.scheduler.pod import PodInfo
 
 DEFAULT: tuple[Plugin, ...] = (
@@ -35,7 +38,10 @@ DEFAULT: tuple[Plugin, ...] = (
     NodeAffinity(),
     NodePorts(),
     NodeResourcesFit(),
+    VolumeRestrictions(),
+    NodeVolumeLimits(),
     VolumeBinding(),
+    VolumeZone(),
     PodTopologySpread(),
     InterPodAffinity(),
     DynamicResources(),

@@ -15,6 +15,7 @@ from tiphys.kinds.core.affinity import NodeSelectorTerm, Toleration
 from tiphys.kinds.core.node import Node
 from tiphys.kinds.core.node_selector import term_matches
 from tiphys.kinds.core.pod import Pod
+from tiphys.scheduler import volume_advice
 from tiphys.scheduler.cluster import Cluster
 from tiphys.scheduler.devices import advice
 from tiphys.scheduler.matching import Term
@@ -24,6 +25,7 @@ from tiphys.scheduler.pod import CPU, EPHEMERAL, MEMORY, PODS, PodInfo
 
 # What a change costs whoever makes it, against the others; each evicted pod counts.
 _UNCORDON, _LABEL, _TOLERATE, _LOOSEN, _SHRINK, _EVICT = 1.0, 3.0, 4.0, 6.0, 8.0, 10.0
+_VOLUME = 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +243,36 @@ def devices(info: PodInfo, cluster: Cluster, row: int) -> Iterator[Remedy]:
         yield Remedy(cause, change, _EVICT)
 
 
+def volumes(info: PodInfo, cluster: Cluster, row: int) -> Iterator[Remedy]:
+    """Not tried out: volumes are made by others."""
+    for cause, change in volume_advice.of_node(info, cluster, row):
+        yield Remedy(cause, change, _VOLUME)
+
+
+def volume_zones(info: PodInfo, cluster: Cluster, row: int) -> Iterator[Remedy]:
+    for cause, change in volume_advice.of_zone(info, cluster, row):
+        yield Remedy(cause, change, _VOLUME)
+
+
+def volume_limits(info: PodInfo, cluster: Cluster, row: int) -> Iterator[Remedy]:
+    for cause, change in volume_advice.of_limits(info, cluster, row):
+        yield Remedy(cause, change, _VOLUME)
+
+
+def volume_users(info: PodInfo, cluster: Cluster, row: int) -> Iterator[Remedy]:
+    found = volume_advice.holders(info, cluster)
+    if found:
+        yield _evicting(found, "may not share a claim of access mode ReadWriteOncePod")
+
+
 FINDERS: Mapping[str, Finder] = {
     "NodeResourcesFit": resources, "NodeUnschedulable": cordoned, "TaintToleration": taints,
     "NodeAffinity": node_labels, "NodePorts": ports, "PodTopologySpread": spreading, "InterPodAffinity": neighbours,
-    "DynamicResources": devices,
+    "DynamicResources": devices, "VolumeBinding": volumes, "VolumeZone": volume_zones,
+    "NodeVolumeLimits": volume_limits, "VolumeRestrictions": volume_users,
 }  # fmt: skip
 
 # What would have to be there for a pod that a plugin refuses whatever the node; "" where nobody knows.
-ADVISERS: Mapping[str, Callable[[PodInfo, Cluster], str]] = {"DynamicResources": advice.of_refusal}
+ADVISERS: Mapping[str, Callable[[PodInfo, Cluster], str]] = {
+    "DynamicResources": advice.of_refusal, "VolumeBinding": volume_advice.of_refusal,
+}  # fmt: skip

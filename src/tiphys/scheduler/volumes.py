@@ -66,6 +66,8 @@ class Volumes(View):
             "storageclasses": self.classes, "csinodes": self.nodes, "csidrivers": self.drivers,
             "csistoragecapacities": self.capacities,
         }  # fmt: skip
+        # By driver and node, how many volumes it may have.
+        self.limits: dict[str, dict[str, int]] = {}
         # Free volumes by class, and those that say whose they are by claim.
         self._free: dict[str, dict[str, PersistentVolume]] = {}
         self._claimed: dict[str, dict[str, PersistentVolume]] = {}
@@ -84,12 +86,23 @@ class Volumes(View):
             return self._volume_changed(old, new)
         either = new if new is not None else old
         assert either is not None, "a change has at least one side"
+        if resource is CSI_NODES:
+            self._limit(old, new)
         kept = self._others[resource.plural]
         if new is None:
             kept.pop(either.metadata.key, None)
             return None
         kept[either.metadata.key] = new
         return CLASS_CHANGED if resource is STORAGE_CLASSES else DRIVER_CHANGED
+
+    def _limit(self, old: CsiNode | None, new: CsiNode | None) -> None:
+        if old is not None:
+            for counts in self.limits.values():
+                counts.pop(old.metadata.name, None)
+        for driver in new.spec.drivers if new is not None else ():
+            count = driver.allocatable.count if driver.allocatable is not None else None
+            if new is not None and count is not None:
+                self.limits.setdefault(driver.name, {})[new.metadata.name] = count
 
     def _claim_changed(self, old: PersistentVolumeClaim | None, new: PersistentVolumeClaim | None) -> str | None:
         either = new if new is not None else old
