@@ -1,4 +1,6 @@
-"""NodeRestriction: a kubelet writes its own Node and the pods bound to it, and none other. And TaintNodesByCondition.
+"""NodeRestriction: a kubelet writes its own Node, the pods bound to it and the volumes that it keeps, and none other.
+
+And TaintNodesByCondition.
 
 Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#noderestriction
 """
@@ -12,11 +14,13 @@ from tiphys.server.cache import Cache
 
 _NOT_READY = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
 _PODS = "/registry/core/pods/"
+# What holds a volume that a node has made, until the node has removed it.
+_HELD = "tiphys.dev/local-volume"
 _NODES, _PREFIX = "system:nodes", "system:node:"
 
 
 class NodeRestriction(Plugin):
-    resources = (("", "pods"), ("", "nodes"))
+    resources = (("", "pods"), ("", "nodes"), ("", "persistentvolumes"))
 
     def __init__(self, cache: Cache) -> None:
         self._pods = cache.of(_PODS)
@@ -57,9 +61,14 @@ class NodeRestriction(Plugin):
 def _check_volume(attributes: Attributes, node: str) -> None:
     """Of a volume that it keeps, a node only says that it keeps it no more."""
     new, old = ({**(obj or {}), "metadata": _besides(obj)} for obj in (attributes.obj, attributes.old))
-    if attributes.operation != "UPDATE" or new != old:
-        why = f'node "{node}" can only change the finalizers of volumes'
+    kept, held = _finalizers(attributes.obj), _finalizers(attributes.old)
+    if attributes.operation != "UPDATE" or new != old or kept not in (held, held - {_HELD}):
+        why = f'node "{node}" can only take the finalizer {_HELD} from volumes'
         raise errors.denied("", "persistentvolumes", attributes.name, why)
+
+
+def _finalizers(obj: Json | None) -> set[str]:
+    return set(((obj or {}).get("metadata") or {}).get("finalizers") or ())
 
 
 def _besides(obj: Json | None) -> Json:
