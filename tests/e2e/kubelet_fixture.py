@@ -97,7 +97,8 @@ def one(script: str, **more: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def cluster(base: Path) -> AsyncIterator[Cluster]:
+async def cluster(base: Path, **settings: Any) -> AsyncIterator[Cluster]:
+    """`settings` are the kubelet's, besides those that a test machine needs."""
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         host = await stack.enter_async_context(machine(base))
@@ -122,8 +123,9 @@ async def cluster(base: Path) -> AsyncIterator[Cluster]:
             await asyncio.sleep(0)
         agent = Client(InProcess(built.server.handle, _AGENT, "kubelet"), manager="kubelet")
         config = KubeletConfig(
-            NODE, base / "kubelet", base / "run", base / "logs", ["127.0.0.1"], cgroup_root=host.cgroups.root
-        )
+            NODE, base / "kubelet", base / "run", base / "logs", ["127.0.0.1"], cgroup_root=host.cgroups.root,
+            **settings,
+        )  # fmt: skip
         runtime = CriRuntime(host.containerd.endpoint)
         stack.callback(runtime.close)
         task: asyncio.Task[None] | None = None

@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from functools import partial
 
 from tiphys.api.errors import ApiError
+from tiphys.base.log import Log
 from tiphys.client.transport import Unreachable
 from tiphys.kinds.core.container import Container
 from tiphys.kinds.core.pod import Pod
 from tiphys.kubelet import environment
+from tiphys.kubelet.cdi import Edits, NoSuchDevice, edits
 from tiphys.kubelet.containers import Host, Parts, container_spec, sandbox_spec
 from tiphys.kubelet.events import PodEvents
 from tiphys.kubelet.fields import BadField, Facts
 from tiphys.kubelet.handlers import HookFailed, Target
 from tiphys.kubelet.images import ImageFailure
+from tiphys.kubelet.pod_devices import NotPrepared
 from tiphys.kubelet.pod_host import Given
 from tiphys.kubelet.resources import container_resources
 from tiphys.kubelet.runtime import Gone, PodRuntime, RuntimeFault, Sandbox
@@ -32,6 +35,8 @@ from tiphys.kubelet.volumes.setup import Inputs, VolumeError
 # Upstream's least time to end after a preStop hook used up the grace period.
 _LEAST_GRACE = 2.0
 SANDBOX_FAILED = "FailedCreatePodSandBox"
+NOT_PREPARED = "FailedPrepareDynamicResources"
+_log = Log("pods")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,11 @@ class Actions:
 
     async def create_sandbox(self, pod: Pod, attempt: int) -> Failure | None:
         """Sandbox and volumes at the same time."""
+        try:
+            await self._use.devices.prepare(pod)
+        except NotPrepared as error:
+            self.events(pod).pod_event(NOT_PREPARED, f"Failed to prepare dynamic resources: {error}", "Warning")
+            return Failure(SANDBOX_FAILED, str(error))
         try:
             await self._use.host.make(pod)
             name = pod.spec.runtime_class_name
@@ -132,13 +142,18 @@ class Actions:
             given = Given(self.paths or {}, env, facts.pod_ips)
             mounts = await self._use.host.mounts(pod, container, step.attempt, given)
             target = found.latest(container.target_container_name) if container.target_container_name else None
-            parts = Parts(image, env, mounts, target.id if target is not None else "")
+            cdi = await self._use.devices.of(pod, container)
+            more = Edits() if self._use.knows_cdi else await edits(cdi, self._use.config.cdi)
+            parts = Parts(
+                image, {**env, **dict(more.env)}, [*mounts, *more.mounts], target.id if target is not None else "",
+                more.devices, cdi if self._use.knows_cdi else (),
+            )  # fmt: skip
             spec = container_spec(pod, container, step.attempt, parts, self._host(pod))
             whole = sandbox_spec(pod, sandbox.attempt, self._host(pod))
             return await self._use.runtime.create_container(sandbox.id, spec, whole)
         except ImageFailure as failure:
             return Failure(failure.reason, str(failure), failure.retry_at)
-        except (environment.MissingSource, BadField, NotAllowed, VolumeError) as error:
+        except (environment.MissingSource, BadField, NotAllowed, NoSuchDevice, NotPrepared, VolumeError) as error:
             return Failure("CreateContainerConfigError", str(error), retry)
         except (RuntimeFault, OSError) as error:
             return Failure("CreateContainerError", str(error), retry)
@@ -216,6 +231,19 @@ class Actions:
             await self._use.runtime.remove_container(identifier)
         except Gone:
             return
+
+    async def release(self, pod: Pod) -> bool:
+        """Give back what the pod had, none of whose containers runs any more; False if that has to be tried again."""
+        uid = str(pod.metadata.uid)
+        try:
+            await self._use.devices.release(uid)
+        except NotPrepared as error:
+            _log.warning("a pod's devices cannot be taken back yet", pod=pod.metadata.key, error=str(error))
+            return False
+        await self._use.host.release(pod)
+        self._use.objects.release(uid)
+        self._use.claims.release(uid)
+        return True
 
     async def erase(self, pod: Pod, found: PodRuntime) -> None:
         """The pod is gone from the API: leave nothing of it."""

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tiphys.base.clock import Clock
 from tiphys.base.log import Log
@@ -26,13 +27,15 @@ from tiphys.kinds.core.service import SERVICES, Service
 from tiphys.kinds.node.runtimeclass import RUNTIME_CLASSES
 from tiphys.kinds.storage.local import NODE
 from tiphys.kubelet import environment
+from tiphys.kubelet.cdi import knows_cdi
 from tiphys.kubelet.config import KubeletConfig
 from tiphys.kubelet.handlers import Handlers
 from tiphys.kubelet.images import Images
 from tiphys.kubelet.node_reporter import NodeReporter
+from tiphys.kubelet.pod_devices import NoDevices, PodDevices
 from tiphys.kubelet.pod_host import LinuxHost, NoHost
 from tiphys.kubelet.pods import Pods
-from tiphys.kubelet.runtime import Runtime, RuntimeFault
+from tiphys.kubelet.runtime import Runtime, RuntimeFault, RuntimeInfo
 from tiphys.kubelet.services import Services
 from tiphys.kubelet.shutdown import within
 from tiphys.kubelet.status_writer import StatusWriter
@@ -40,6 +43,9 @@ from tiphys.kubelet.volumes.claims import Claims
 from tiphys.kubelet.volumes.local import LocalVolumes
 from tiphys.kubelet.volumes.objects import Objects
 from tiphys.kubelet.volumes.tokens import ServiceAccountTokens
+
+if TYPE_CHECKING:
+    from tiphys.kubelet.plugins import Driver, Plugins
 
 _log = Log("kubelet")
 _TELL_SECONDS = 2.0
@@ -71,12 +77,22 @@ class Kubelet:
         self.handlers = Handlers(runtime, clock)
         # A simulated node has no files; its pods are gone with its process anyway.
         self._checkpoint = None if config.simulated else Checkpoint(config.run / "checkpoint", clock)
+        self._plugins = None if config.simulated else self._follow_plugins()
         self._own_services = services is None
         self._services: Informer[Service] = (
             services if services is not None
             else Informer(client, SERVICES, clock=clock, checkpoint=self._checkpoint)
         )
         self._services.add_index("namespace", lambda service: [service.metadata.namespace])
+
+    def _follow_plugins(self) -> Plugins:
+        from tiphys.kubelet.plugins import Plugins  # simulated nodes do without gRPC
+
+        return Plugins(self.config.root / "plugins_registry", self._clock, self.pods.driver_arrived)
+
+    def driver(self, name: str) -> Driver | None:
+        """A driver of dynamic resources that is registered here."""
+        return self._plugins.driver(name) if self._plugins is not None else None
 
     async def run(self) -> None:
         """Be the node's kubelet until cancelled."""
@@ -130,6 +146,8 @@ class Kubelet:
         statuses.start(supervisor)
         self.pods.start(await self._shared(supervisor, timers, statuses))
         self._keep_volumes(supervisor, timers)
+        if self._plugins is not None:
+            supervisor.start("plugins", self._plugins.run)
         pods: Informer[Pod] = Informer(
             self._client, PODS, clock=self._clock, checkpoint=self._checkpoint,
             fieldSelector=f"spec.nodeName={self.config.node_name}",
@@ -163,19 +181,29 @@ class Kubelet:
     async def _shared(self, supervisor: Supervisor, timers: Timers, statuses: StatusWriter) -> Services:
         config, clock = self.config, self._clock
         try:
-            name = (await self.runtime.info()).name
+            info = await self.runtime.info()
         except RuntimeFault:
-            # The answer names container ids only; what runs tells later.
-            name = "containerd"
+            # The answer names container ids only, and tells how containers get devices; what runs tells later.
+            info = RuntimeInfo("containerd", "")
         tokens = ServiceAccountTokens(self._client, clock, self._checkpoint)
         await tokens.restore()
         objects = Objects(self._client, supervisor, clock, self.pods.objects_changed, checkpoint=self._checkpoint)
         return Services(
-            config, self.runtime, name, NoHost() if config.simulated else LinuxHost(config, clock),
+            config, self.runtime, info.name, NoHost() if config.simulated else LinuxHost(config, clock),
             objects, Claims(objects, lambda: self.reporter.node), tokens, Images(self.runtime, clock), self.handlers,
             statuses, self.recorder, clock, timers, supervisor, self._variables, self.reporter.allocatable,
-            self.reporter.machine.memory, self._node_labels, self._handler_of,
+            self.reporter.machine.memory, self._node_labels, self._handler_of, await self._devices(),
+            knows_cdi(info.name, info.version),
         )  # fmt: skip
+
+    async def _devices(self) -> PodDevices:
+        if self._plugins is None:
+            return NoDevices()
+        from tiphys.kubelet.claimed_devices import ClaimedDevices  # as above
+
+        devices = ClaimedDevices(self._client, self._plugins.driver, self.config.root / "dra_manager_state.json")
+        await devices.restore()
+        return devices
 
     def _node_labels(self) -> Mapping[str, str]:
         return self.reporter.node.metadata.labels if self.reporter.node is not None else {}

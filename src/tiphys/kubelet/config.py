@@ -46,6 +46,8 @@ class KubeletConfig:
     shutdown_grace_period_critical_pods: float = 10.0
     shutdown_grace_period_by_pod_priority: Sequence[tuple[int, float]] = ()
     seccomp_root: str = ""
+    # Where drivers say what their devices are; of two specs of one device the later directory's counts.
+    cdi: Sequence[Path] = (Path("/etc/cdi"), Path("/var/run/cdi"))
     register: bool = True
     provider_id: str = ""
     # A simulated node has no host: no files, cgroups or processes of its own.

@@ -16,6 +16,7 @@ from tiphys.kubelet.runtime import (
     MESSAGE_PATH,
     MESSAGE_POLICY,
     ContainerSpec,
+    DeviceNode,
     Image,
     Mount,
     PortMapping,
@@ -56,12 +57,17 @@ def sandbox_spec(pod: Pod, attempt: int, host: Host, handler: str = "") -> Sandb
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a container's spec is put together from; `target_id` is the container an ephemeral one looks into."""
+    """What a container's spec is put together from; `target_id` is the container an ephemeral one looks into.
+
+    `devices` and `cdi_devices` are those of its claims: device nodes, and names for runtimes that know them.
+    """
 
     image: Image
     env: Mapping[str, str]
     mounts: Sequence[Mount]
     target_id: str = ""
+    devices: Sequence[DeviceNode] = ()
+    cdi_devices: Sequence[str] = ()
 
 
 def container_spec(pod: Pod, container: Container, attempt: int, parts: Parts, host: Host) -> ContainerSpec:
@@ -83,4 +89,5 @@ def container_spec(pod: Pod, container: Container, attempt: int, parts: Parts, h
         container_labels(pod, container.name), notes, f"{container.name}/{attempt}.log",
         container.stdin, container.stdin_once, container.tty,
         resources.container_resources(pod, container, host.memory), rules,
+        tuple(parts.devices), tuple(parts.cdi_devices),
     )  # fmt: skip

@@ -134,12 +134,17 @@ def container_config(spec: ContainerSpec, pod: SandboxSpec) -> pb.ContainerConfi
         )
         for mount in spec.mounts
     ]
+    devices = [
+        pb.Device(container_path=each.container_path, host_path=each.host_path, permissions=each.permissions)
+        for each in spec.devices
+    ]
     return pb.ContainerConfig(
         metadata=pb.ContainerMetadata(name=spec.name, attempt=spec.attempt), image=pb.ImageSpec(image=spec.image),
         command=spec.command, args=spec.args, working_dir=spec.working_dir, mounts=mounts,
         envs=[pb.KeyValue(key=key, value=value.encode("utf-8", "surrogateescape")) for key, value in spec.env],
         labels=spec.labels, annotations=spec.annotations, log_path=spec.log_path,
-        stdin=spec.stdin, stdin_once=spec.stdin_once, tty=spec.tty,
+        stdin=spec.stdin, stdin_once=spec.stdin_once, tty=spec.tty, devices=devices,
+        CDI_devices=[pb.CDIDevice(name=name) for name in spec.cdi_devices],
         linux=pb.LinuxContainerConfig(resources=resources(spec.resources), security_context=_security(spec, pod)),
     )  # fmt: skip
 

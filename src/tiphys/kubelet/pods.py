@@ -13,6 +13,7 @@ from tiphys.kubelet import eviction, log_rotation, shutdown
 from tiphys.kubelet.admission import admit
 from tiphys.kubelet.eviction import Candidate
 from tiphys.kubelet.node_facts import Pressure
+from tiphys.kubelet.pod_devices import NotPrepared
 from tiphys.kubelet.runtime import Container, PodRuntime, RuntimeEvent, RuntimeFault
 from tiphys.kubelet.services import Services
 from tiphys.kubelet.steps import Phase
@@ -98,6 +99,12 @@ class Pods:
         if worker is not None:
             worker.objects_changed()
 
+    def driver_arrived(self) -> None:
+        """Pods whose devices could not be made ready may start now."""
+        for worker in self:
+            if worker.pod.spec.resource_claims:
+                worker.may_start()
+
     async def follow_runtime(self) -> None:
         """Wake workers when something happens to their containers. Runs until cancelled."""
         failures = 0
@@ -114,7 +121,7 @@ class Pods:
     async def _happened(self, event: RuntimeEvent) -> None:
         if event.image:
             for uid in self._use.images.waiting_for(event.image) & self._workers.keys():
-                self._workers[uid].image_arrived()
+                self._workers[uid].may_start()
             return
         for uid in list(self._workers) if event.uid == "" else [event.uid]:
             if uid in self._workers:
@@ -142,6 +149,10 @@ class Pods:
                 worker.wake()
         if complete:
             await self._use.host.orphans(set(self._workers))
+            try:
+                await self._use.devices.orphans(set(self._workers))
+            except NotPrepared as error:
+                _log.warning("devices of pods that are gone cannot be taken back yet", error=str(error))
 
     async def _rotate_logs(self) -> None:
         for worker in self:

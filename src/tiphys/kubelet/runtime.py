@@ -172,6 +172,15 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceNode:
+    """`permissions` are some of r, w and m (mknod)."""
+
+    container_path: str
+    host_path: str
+    permissions: str = "rwm"
+
+
+@dataclass(frozen=True, slots=True)
 class Security:
     privileged: bool = False
     run_as_user: int | None = None
@@ -191,7 +200,10 @@ class Security:
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """`image` is the reference to run, `log_path` relative to the sandbox's log directory."""
+    """`image` is the reference to run, `log_path` relative to the sandbox's log directory.
+
+    `cdi_devices` are for runtimes that know CDI.
+    """
 
     name: str
     attempt: int
@@ -209,6 +221,8 @@ class ContainerSpec:
     tty: bool = False
     resources: Resources = Resources()
     security: Security = Security()
+    devices: tuple[DeviceNode, ...] = ()
+    cdi_devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

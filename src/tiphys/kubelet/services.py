@@ -12,6 +12,7 @@ from tiphys.client.timers import Timers
 from tiphys.kubelet.config import KubeletConfig
 from tiphys.kubelet.handlers import Handlers
 from tiphys.kubelet.images import Images
+from tiphys.kubelet.pod_devices import PodDevices
 from tiphys.kubelet.pod_host import PodHost
 from tiphys.kubelet.runtime import Runtime
 from tiphys.kubelet.status_writer import StatusWriter
@@ -44,3 +45,6 @@ class Services:
     node_labels: Callable[[], Mapping[str, str]]
     # RuntimeClass name -> the runtime's handler; raises ApiError.
     handler_of: Callable[[str], Awaitable[str]]
+    devices: PodDevices
+    # Whether the runtime takes CDI devices by itself.
+    knows_cdi: bool = True

@@ -88,8 +88,8 @@ class PodWorker:
         self._blocked.clear()
         self.wake()
 
-    def image_arrived(self) -> None:
-        """An image is here that was not: what could not be started may be tried at once."""
+    def may_start(self) -> None:
+        """An image or a driver is here that was not: what could not be started may be tried at once."""
         self._blocked.clear()
         self.wake()
 
@@ -222,10 +222,10 @@ class PodWorker:
                 case steps.EndPod():
                     await self._go(Phase.TERMINATING, step.end)
                 case steps.Release():
-                    await self._use.host.release(self.pod)
-                    self._use.objects.release(self.uid)
-                    self._use.claims.release(self.uid)
-                    await self._go(Phase.TERMINATED, self._end)
+                    if await self._actions.release(self.pod):
+                        await self._go(Phase.TERMINATED, self._end)
+                    else:
+                        self._again_after(_RETRY.delay(self._count("release")))
                 case steps.CreateSandbox():
                     self._spawn(_SANDBOX, self._create_sandbox(step.attempt))
                 case steps.StopSandbox():
