@@ -305,7 +305,7 @@ def allocated(name: str, user: str, node: str = "w1") -> Json:
         (with_devices(claim_json("mine"), devices=0), "w1 has no devices, request r asks for 1 device of class gpu"),
         (
             with_devices(claim_json("mine", exactly("r", "false"))),
-            "w1 has 0 that request r selects, it asks for 1 device of class gpu; selectors or tolerations",
+            "w1 has 0 that would do, request r asks for 1 device of class gpu; selectors or tolerations",
         ),
         (
             with_devices(allocated("other", "trainer"), claim_json("mine")),

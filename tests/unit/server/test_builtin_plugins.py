@@ -173,3 +173,21 @@ async def test_external_addresses_can_be_denied_and_extended_resources_tolerated
         container = {"name": "c", "image": "i", "resources": {"requests": amounts, "limits": amounts}}
         made = await api.ok("POST", PODS, {"metadata": {"name": "p"}, "spec": {"containers": [container]}})
         assert {"key": "example.com/gpu", "operator": "Exists"} in made["spec"]["tolerations"]
+
+
+async def test_access_to_devices_of_others_wants_a_marked_namespace(api: Api) -> None:
+    root = "/apis/resource.k8s.io/v1/namespaces/default"
+    spec = {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "gpu", "adminAccess": True}}]}}
+    bodies = {
+        "resourceclaims": {"metadata": {"name": "c"}, "spec": spec},
+        "resourceclaimtemplates": {"metadata": {"name": "t"}, "spec": {"spec": spec}},
+    }  # fmt: skip
+    for plural, body in bodies.items():
+        code, answer = await api("POST", f"{root}/{plural}", body)
+        assert code == 422
+        rule = "admin access to devices requires the `resource.kubernetes.io/admin-access: true` label"
+        assert f"devices.requests[0].adminAccess: Forbidden: {rule}" in answer["message"]
+    marked = {"metadata": {"labels": {"resource.kubernetes.io/admin-access": "true"}}}
+    await api.ok("PATCH", "/api/v1/namespaces/default", marked, content_type="application/merge-patch+json")
+    for plural, body in bodies.items():
+        await api.ok("POST", f"{root}/{plural}", body)

@@ -66,16 +66,20 @@ def _shortage(ask: Ask, parts: list[Part], view: Devices) -> tuple[str, str] | N
     count = max(len(matching), 1) if ask.all else ask.count
     if len(free) >= count:
         return None
-    what = f"device{'s' * (count != 1)} of class {ask.class_}"
+    asked = f"request {ask.name} asks for {_counted(count, ask)}"
     if not devices:
-        return f"has no devices, request {ask.name} asks for {count} {what}", "a driver that publishes some for it"
+        return f"has no devices, {asked}", "a driver that publishes some for it"
     if len(matching) < count:
-        why = f"has {len(matching)} that request {ask.name} selects, it asks for {count} {what}"
+        why = f"has {len(matching)} that would do, {asked}"
         return why, f"selectors or tolerations that more of its {len(devices)} devices fit, or a smaller count"
     holders = sorted(_holders(matching, view))
     names = ", ".join(holders[:_NAMED]) + (", ..." if len(holders) > _NAMED else "")
-    why = f"has {len(matching) - len(free)} of {len(matching)} {what} in use"
+    why = f"has {len(matching) - len(free)} of {_counted(len(matching), ask)} in use"
     return why, f"the end of {names} would free {'one' if count == 1 else 'some'}" if names else "more devices"
+
+
+def _counted(count: int, ask: Ask) -> str:
+    return f"{count} device{'s' * (count != 1)} of class {ask.class_}"
 
 
 def _holders(devices: list[Device], view: Devices) -> set[str]:

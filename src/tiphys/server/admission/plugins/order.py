@@ -25,6 +25,7 @@ from tiphys.server.admission.plugins.defaults import (
     PersistentVolumeClaimResize,
     StorageObjectInUseProtection,
 )
+from tiphys.server.admission.plugins.device_admin_access import DeviceAdminAccess
 from tiphys.server.admission.plugins.event_rate_limit import EventLimit, EventRateLimit
 from tiphys.server.admission.plugins.limit_ranger import LimitRanger
 from tiphys.server.admission.plugins.mutating_policy import MutatingAdmissionPolicy
@@ -111,6 +112,7 @@ _FIRST: Makers = {
     "DenyServiceExternalIPs": lambda parts: DenyServiceExternalIPs(),
     # Not plugins upstream but parts of its storage, so that nothing switches them off there either.
     "CertificateRequester": lambda parts: CertificateRequester(),
+    "DeviceAdminAccess": lambda parts: DeviceAdminAccess(parts.cache),
     "RbacEscalation": lambda parts: RbacEscalation(parts.cache, parts.rbac, parts.authorizer),
 }
 _LAST: Makers = {
@@ -129,7 +131,7 @@ _LAST: Makers = {
     "ResourceQuota": lambda parts: ResourceQuota(parts.cache, parts.clock),
 }
 _OFF = frozenset({"AlwaysPullImages", "DenyServiceExternalIPs", "EventRateLimit", "ExtendedResourceToleration"})
-_ALWAYS = frozenset({"CertificateRequester", "RbacEscalation"})
+_ALWAYS = frozenset({"CertificateRequester", "DeviceAdminAccess", "RbacEscalation"})
 
 
 def build(parts: Parts, selected: Selected) -> Iterator[Plugin]:
