@@ -20,9 +20,14 @@ from tiphys.base.clock import VirtualClock
 from tiphys.client.timers import Timers
 from tiphys.kinds.core.node import Node
 from tiphys.kinds.core.pod import Pod
+from tiphys.kinds.resource.deviceclass import DEVICE_CLASSES, DeviceClass
+from tiphys.kinds.resource.resourceclaim import RESOURCE_CLAIMS, ResourceClaim
+from tiphys.kinds.resource.resourceslice import RESOURCE_SLICES, ResourceSlice
 from tiphys.scheduler.cluster import Cluster
+from tiphys.scheduler.devices.view import Devices
 from tiphys.scheduler.pipeline import DEFAULT, Unschedulable, choose
 from tiphys.scheduler.plugin import POD_PLACED
+from tiphys.scheduler.plugins.dynamic_resources import DynamicResources
 from tiphys.scheduler.pod import PodInfo
 from tiphys.scheduler.preemption import Preemption
 from tiphys.scheduler.queue import SchedulingQueue
@@ -183,11 +188,41 @@ def backlog(nodes: int, pods: int) -> float:
     return pods / (time.perf_counter() - started)
 
 
+def devices(nodes: int, pods: int) -> float:
+    """Pods whose claims ask for two of the eight devices of a node, of one NUMA node."""
+    made, driver = cluster(nodes), "gpu.example.com"
+    view, plugin = made.view(Devices), next(each for each in DEFAULT if isinstance(each, DynamicResources))
+    view.changed(DEVICE_CLASSES, None, msgspec.convert({"metadata": {"name": "gpu"}}, DeviceClass))
+    for number in range(nodes):
+        name, pool = f"node-{number}", {"name": f"node-{number}", "generation": 1, "resourceSliceCount": 1}
+        found = [{
+            "name": f"gpu-{gpu}", "attributes": {"numa": {"int": gpu // 4}}, "capacity": {"memory": {"value": "80Gi"}},
+        } for gpu in range(8)]  # fmt: skip
+        spec = {"driver": driver, "pool": pool, "nodeName": name, "devices": found}
+        view.changed(RESOURCE_SLICES, None, msgspec.convert({"metadata": {"name": name}, "spec": spec}, ResourceSlice))
+    large = f"device.capacity['{driver}'].memory.compareTo(quantity('40Gi')) >= 0"
+    wanted = {"deviceClassName": "gpu", "count": 2, "selectors": [{"cel": {"expression": large}}]}
+    asked = {"requests": [{"name": "r", "exactly": wanted}], "constraints": [{"matchAttribute": f"{driver}/numa"}]}
+    for number in range(pods):
+        meta = {"name": f"c-{number}", "namespace": "d", "uid": f"c-{number}"}
+        claim = {"metadata": meta, "spec": {"devices": asked}}
+        view.changed(RESOURCE_CLAIMS, None, msgspec.convert(claim, ResourceClaim))
+    uses = [[{"name": "gpus", "resourceClaimName": f"c-{n}"}] for n in range(pods)]
+    waiting = [pod(f"p-{n}", basic() | {"resourceClaims": use}, {}) for n, use in enumerate(uses)]
+    started = time.perf_counter()
+    for info in waiting:
+        row = choose(info, made)
+        if isinstance(row, int):
+            made.place(info, made.name(row))
+            plugin.reserve(info, made.name(row), made)
+    return pods / (time.perf_counter() - started)
+
+
 SHAPES = (
     basic, in_zone, host_port, refused, topology_spread, soft_spread, anti_affinity, pod_affinity, soft_affinity,
     soft_anti,
 )  # fmt: skip
-WHOLE = (churn, preemption, backlog)
+WHOLE = (churn, preemption, backlog, devices)
 
 
 def profiled(run: Callable[[], float]) -> float:
