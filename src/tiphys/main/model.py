@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from tiphys.kinds.scheduling.podgroup import POD_GROUPS
 from tiphys.scheduler.cluster import Cluster
 from tiphys.scheduler.fairness import FairSort
 from tiphys.scheduler.gang import Gangs
+from tiphys.scheduler.kin import Kin
 from tiphys.scheduler.pod import PodInfo
 from tiphys.scheduler.preemption import Preemption, budget_of
 from tiphys.scheduler.profile import Profile
@@ -34,6 +35,7 @@ class Model:
     preemption: Preemption = field(default_factory=Preemption)
     gangs: Gangs = field(default_factory=Gangs)
     pods: list[Pod] = field(default_factory=list)
+    kin: Kin = field(default_factory=lambda: Kin(lambda resource: _Listed(())))
 
     def waiting(self) -> list[PodInfo]:
         """The pods that are to be tried: that have no node and were not refused."""
@@ -43,7 +45,7 @@ class Model:
 
 def read(transport: Transport, profiles: Collection[Profile]) -> Model:
     """Raises what the transport does."""
-    model = Model()
+    model = Model(kin=Kin(lambda resource: _Listed(listed(transport, resource))))
     cluster = model.cluster
     for fairness in (profile.fairness for profile in profiles if profile.fairness is not None):
         # Before there are pods, which it counts.
@@ -62,7 +64,7 @@ def read(transport: Transport, profiles: Collection[Profile]) -> Model:
             model.gangs.place(pod)
         if not pod.finished:
             model.pods.append(pod)
-            _take_over(pod, model, ours=pod.spec.scheduler_name in names)
+            _take_over(PodInfo(pod, model.kin.of), model, ours=pod.spec.scheduler_name in names)
     for budget in listed(transport, POD_DISRUPTION_BUDGETS):
         model.preemption.set_budget(budget.metadata, budget_of(budget))
     for group in listed(transport, POD_GROUPS):
@@ -70,8 +72,28 @@ def read(transport: Transport, profiles: Collection[Profile]) -> Model:
     return model
 
 
-def _take_over(pod: Pod, model: Model, *, ours: bool) -> None:
-    info = PodInfo(pod)
+class _Listed:
+    """All objects of a kind, as the lister that Kin asks."""
+
+    def __init__(self, objects: Iterable[Any]) -> None:
+        self._objects = {obj.metadata.key: obj for obj in objects}
+        self._indexes: dict[str, dict[str, list[Any]]] = {}
+
+    def get(self, key: str) -> Any | None:
+        return self._objects.get(key)
+
+    def by(self, index: str, value: str) -> Iterable[Any]:
+        return self._indexes[index].get(value, ())
+
+    def add_index(self, name: str, index: Callable[[Any], Iterable[str]]) -> None:
+        made = self._indexes.setdefault(name, {})
+        for obj in self._objects.values():
+            for value in index(obj):
+                made.setdefault(value, []).append(obj)
+
+
+def _take_over(info: PodInfo, model: Model, *, ours: bool) -> None:
+    pod = info.pod
     if pod.spec.node_name:
         model.cluster.place(info, pod.spec.node_name)
         model.gangs.place(pod)

@@ -95,8 +95,9 @@ def _explained(transport: Transport, pod: Pod, file: Path | None) -> Iterator[st
         yield from _of_gang(pod, gang, explain_gang(gang, model.cluster, profiles, model.preemption))
         return
     model.cluster.withdraw(pod.metadata.key)
-    found = look(PodInfo(pod), model.cluster, profile, model.preemption)
-    if found.node and profile.fairness is not None and (before := turn(PodInfo(pod), model.waiting(), model.cluster)):
+    info = PodInfo(pod, model.kin.of)
+    found = look(info, model.cluster, profile, model.preemption)
+    if found.node and profile.fairness is not None and (before := turn(info, model.waiting(), model.cluster)):
         yield f"pod {pod.metadata.key} fits on {found.node} and waits for its turn: {before}"
         return
     waits = awaited(PodInfo(pod), model.cluster) if found.node else ""

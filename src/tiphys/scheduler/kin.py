@@ -5,10 +5,11 @@ Source: https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 
+from tiphys.api.resource import ResourceType
 from tiphys.api.selectors import LabelSelector, Requirement, of_labels
-from tiphys.client.informer import Informers
 from tiphys.kinds.apps.replicaset import REPLICA_SETS
 from tiphys.kinds.apps.statefulset import STATEFUL_SETS
 from tiphys.kinds.core.pod import Pod
@@ -19,13 +20,25 @@ from tiphys.scheduler.matching import compiled
 _NAMESPACE = "namespace"
 
 
+class Lister(Protocol):
+    """What there is of one kind, as an Informer has it."""
+
+    def get(self, key: str) -> Any | None: ...
+
+    def by(self, index: str, value: str) -> Iterable[Any]: ...
+
+    def add_index(self, name: str, index: Callable[[Any], Iterable[str]]) -> None: ...
+
+
+# The kinds that say who belongs together.
+KINDS: tuple[ResourceType[Any], ...] = (SERVICES, REPLICA_SETS, STATEFUL_SETS, REPLICATION_CONTROLLERS)
+
+
 class Kin:
-    def __init__(self, informers: Informers) -> None:
-        self._services = informers.of(SERVICES)
+    def __init__(self, lister: Callable[[ResourceType[Any]], Lister]) -> None:
+        """`lister` gives that of each of KINDS."""
+        self._services, self._replica_sets, self._stateful_sets, self._controllers = map(lister, KINDS)
         self._services.add_index(_NAMESPACE, _namespace)
-        self._replica_sets, self._stateful_sets = informers.of(REPLICA_SETS), informers.of(STATEFUL_SETS)
-        self._controllers = informers.of(REPLICATION_CONTROLLERS)
-        self.informers = (self._services, self._replica_sets, self._stateful_sets, self._controllers)
 
     def of(self, pod: Pod) -> LabelSelector | None:
         """The selector of a pod's kin; None if it has none."""

@@ -98,6 +98,14 @@ def choose(
 
 
 def _best(info: PodInfo, cluster: Cluster, plugins: Sequence[Plugin], left: Mask) -> int:
+    total = totals(info, cluster, plugins, left)
+    best = np.flatnonzero(left if total is None else total == total.max())
+    # Not always the first, or every scheduler fills the same node; nothing secret hangs on it.
+    return int(best[random.randrange(len(best))])  # noqa: S311
+
+
+def totals(info: PodInfo, cluster: Cluster, plugins: Sequence[Plugin], left: Mask) -> Scores | None:
+    """The weighted sums of the scores of the rows that are left, -inf for the others; None if nobody scores."""
     total: Scores | None = None
     for plugin in plugins:
         scores = plugin.score_among(info, cluster, left) if plugin.scores else None
@@ -105,13 +113,7 @@ def _best(info: PodInfo, cluster: Cluster, plugins: Sequence[Plugin], left: Mask
             marks = scores if plugin.whole else np.floor(scores)
             marks = marks if plugin.weight == 1.0 else marks * plugin.weight
             total = marks if total is None else total + marks
-    if total is None:
-        best = np.flatnonzero(left)
-    else:
-        total = np.where(left, total, -np.inf)
-        best = np.flatnonzero(total == total.max())
-    # Not always the first, or every scheduler fills the same node; nothing secret hangs on it.
-    return int(best[random.randrange(len(best))])  # noqa: S311
+    return None if total is None else np.where(left, total, -np.inf)
 
 
 def _explain(info: PodInfo, cluster: Cluster, refusals: Sequence[tuple[Plugin, Mask]]) -> Unschedulable:

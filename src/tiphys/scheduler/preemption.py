@@ -95,6 +95,11 @@ class Preemption:
             here[meta.name] = budget
         self._known.clear()
 
+    def protecting(self, info: PodInfo, cluster: Cluster) -> list[Budget]:
+        """The budgets that mean a pod."""
+        here = self._budgets.get(info.pod.metadata.namespace, {}).values()
+        return [budget for budget in here if cluster.population.means(budget.who, info)]
+
     def find(self, info: PodInfo, cluster: Cluster, plugins: Sequence[Plugin]) -> Candidate | str:
         """The best candidate, or upstream's words why there is none. The pod's own promise must not be counted."""
         if info.pod.spec.preemption_policy == "Never":

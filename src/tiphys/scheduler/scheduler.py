@@ -32,7 +32,7 @@ from tiphys.scheduler.fairness import FairSort
 from tiphys.scheduler.gang import Gang
 from tiphys.scheduler.gang_scheduling import GangScheduling
 from tiphys.scheduler.gang_writes import Scheduling
-from tiphys.scheduler.kin import Kin
+from tiphys.scheduler.kin import KINDS, Kin
 from tiphys.scheduler.pipeline import Unschedulable, choose
 from tiphys.scheduler.pod import PodInfo
 from tiphys.scheduler.preemption import UNDER_WAY, Candidate, Preemption, budget_of, helpless
@@ -57,7 +57,7 @@ class Scheduler:
         self._profiles = {profile.name: profile for profile in profiles or config.default()}
         self._pods, self._nodes = informers.of(PODS), informers.of(NODES)
         self._budgets, self._spaces = informers.of(POD_DISRUPTION_BUDGETS), informers.of(NAMESPACES)
-        self._kin = Kin(informers)
+        self._kin = Kin(informers.of)
         self._client = client
         self._timers = Timers(clock)
         self._cluster = Cluster()
@@ -75,7 +75,7 @@ class Scheduler:
         self._homeless: dict[str, dict[str, PodInfo]] = {}
         self._fed = [
             *feed(self._cluster, self._profiles.values(), informers, self._queue.happened),
-            *self._kin.informers,
+            *map(informers.of, KINDS),
             self._groups,
             self._spaces,
         ]
