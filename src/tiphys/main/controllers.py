@@ -17,6 +17,7 @@ from tiphys.controllers.clusterrole_aggregation import ClusterRoleAggregation
 from tiphys.controllers.cronjob import CronJobController
 from tiphys.controllers.daemonset import DaemonSetController
 from tiphys.controllers.deployment import DeploymentController
+from tiphys.controllers.device_taint_eviction import DeviceTaintEvictionController
 from tiphys.controllers.disruption_budget import DisruptionController
 from tiphys.controllers.endpoints import EndpointsController
 from tiphys.controllers.endpointslice import EndpointSliceController
@@ -95,6 +96,7 @@ def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Con
     add(PodGarbageCollector)
     add(ResourceQuotaController)
     add(ResourceClaimController)
+    add(DeviceTaintEvictionController)
     add(PersistentVolumeBinder)
     add(LocalProvisioner)
     add(EphemeralVolumeController)

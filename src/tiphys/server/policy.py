@@ -277,6 +277,11 @@ _CONTROLLERS: dict[str, Sequence[str]] = {
         f"{_READ} | core | pods",
     ),
     "pv-protection-controller": (f"{_READ} patch update | core | persistentvolumes",),
+    "device-taint-eviction-controller": (
+        f"delete {_READ} | core | pods",
+        "patch update | core | pods/status",
+        f"{_READ} | resource.k8s.io | resourceclaims resourceslices",
+    ),
     "resource-claim-controller": (
         f"{_READ} | core | pods",
         "update patch | core | pods/status",

@@ -263,6 +263,14 @@ async def test_alternatives_are_named_in_the_result(scheduled: Scheduled) -> Non
     assert [result["request"] for result in results] == ["r/one"]
 
 
+async def test_a_node_that_gives_the_first_alternative_is_better(scheduled: Scheduled) -> None:
+    await prepare(scheduled, a=1, b=2, c=1)
+    first = [{"name": "many", **choice(count=2)}, {"name": "one", **choice()}]
+    await claim(scheduled, "any", {"name": "r", "firstAvailable": first})
+    await scheduled.pod("p", **using("any"))
+    assert await scheduled.bound("p") == "b"
+
+
 async def test_a_shared_device_counts_what_each_takes(scheduled: Scheduled) -> None:
     await prepare(scheduled, a=0)
     nic = device("nic", capacity={"bandwidth": "10"}, allowMultipleAllocations=True)

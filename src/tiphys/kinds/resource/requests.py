@@ -29,6 +29,11 @@ class DeviceToleration(Model):
     effect: str = ""
     toleration_seconds: int | None = None
 
+    def tolerates(self, key: str, value: str, effect: str) -> bool:
+        if (self.effect and self.effect != effect) or (self.key and self.key != key):
+            return False
+        return self.operator == "Exists" or self.value == value
+
 
 class CapacityRequirements(Model):
     requests: dict[str, str] = {}

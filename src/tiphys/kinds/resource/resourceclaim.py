@@ -14,7 +14,7 @@ from tiphys.kinds.declare import declare
 from tiphys.kinds.fields import dig, put_text
 from tiphys.kinds.resource.claim_status import check_status
 from tiphys.kinds.resource.claim_validation import check_claim, request_names
-from tiphys.kinds.resource.requests import ResourceClaimSpec
+from tiphys.kinds.resource.requests import DeviceToleration, ResourceClaimSpec
 from tiphys.kinds.strategy import StatusStrategy
 
 # So many pods can share a claim.
@@ -40,6 +40,7 @@ class AllocatedDevice(Model):
     admin_access: bool = False
     share_id: str = ""
     consumed_capacity: dict[str, str] = {}
+    tolerations: list[DeviceToleration] = []
 
 
 class DeviceAllocation(Model):

@@ -21,6 +21,7 @@ class DeviceTaint(Model):
     key: str
     effect: str
     value: str = ""
+    time_added: str | None = None
 
 
 class Counter(Model):

@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tiphys.kinds.core.node_selector import term_matches
-from tiphys.scheduler.cluster import Cluster, Ids, Mask
+from tiphys.scheduler.cluster import Cluster, Ids, Mask, Scores
 from tiphys.scheduler.devices.allocator import Grant, Refused, Usage, allocate
 from tiphys.scheduler.devices.inventory import ANYWHERE, Inventory, Part, Pool
 from tiphys.scheduler.devices.wanted import Wanted
+
+_MOST_ALTERNATIVES = 8
 
 
 class Shape:
@@ -28,6 +30,9 @@ class Shape:
         self._group_of: Ids = np.zeros(0, np.intp)
         self._groups: list[tuple[Part, ...]] = [()]
         self._does: Mask = np.zeros(1, np.bool_)
+        # By group, how good the alternatives are that it gives; None where there is nothing to choose.
+        chooses = any(len(asks) > 1 for claim in claims for asks in claim.requests)
+        self._ranks: Scores | None = np.zeros(1) if chooses else None
         self._why: dict[int, str] = {}
         self._seen_by: dict[Pool, list[int]] = {}
         self._stale: set[int] = set()
@@ -45,6 +50,10 @@ class Shape:
         self._stale.clear()
         found: Mask = self._does[self._group_of]
         return found
+
+    def ranks(self) -> Scores | None:
+        """By row, of which `mask` has told just now: more where more of the first alternatives are given."""
+        return self._ranks[self._group_of] if self._ranks is not None else None
 
     def reasons(self, refused: Mask) -> Counter[str]:
         """Why the rows do not do, of which `mask` has told that just now."""
@@ -64,10 +73,22 @@ class Shape:
     def _satisfy(self, group: int, used: Usage) -> bool:
         self._why.pop(group, None)
         try:
-            return allocate(self._claims, self._groups[group], used) is not None
+            found = allocate(self._claims, self._groups[group], used)
         except Refused as refused:
             self._why[group] = str(refused)
             return False
+        if self._ranks is not None:
+            self._ranks[group] = self._rank(found) if found is not None else 0.0
+        return found is not None
+
+    def _rank(self, found: Sequence[Sequence[Grant]]) -> float:
+        given = {grant.ask for grants in found for grant in grants}
+        ranked = [
+            _MOST_ALTERNATIVES - place
+            for claim in self._claims for asks in claim.requests if len(asks) > 1
+            for place, ask in enumerate(asks) if ask in given
+        ]  # fmt: skip
+        return float(sum(ranked))
 
     def _regroup(self, cluster: Cluster, inventory: Inventory) -> None:
         """Take over which nodes there are and what they see."""
@@ -89,6 +110,8 @@ class Shape:
             self._group_of[row] = numbers.setdefault(tuple(parts), len(numbers))
         self._groups = list(numbers) or [()]
         self._does = np.zeros(len(self._groups), np.bool_)
+        if self._ranks is not None:
+            self._ranks = np.zeros(len(self._groups))
         self._stale = set(range(len(self._groups)))
         self._seen_by = {}
         for number, parts_ in enumerate(self._groups):

@@ -18,7 +18,6 @@ from tiphys.kinds.resource.requests import (
     ExactDeviceRequest,
     ResourceClaimSpec,
 )
-from tiphys.kinds.resource.resourceslice import DeviceTaint
 from tiphys.scheduler.devices.inventory import Device
 from tiphys.scheduler.devices.selectors import matches
 
@@ -53,7 +52,8 @@ class Ask:
 
     def _tolerates(self, device: Device) -> bool:
         return all(
-            taint.effect not in ("NoSchedule", "NoExecute") or any(_tolerates(each, taint) for each in self.tolerations)
+            taint.effect not in ("NoSchedule", "NoExecute")
+            or any(each.tolerates(taint.key, taint.value, taint.effect) for each in self.tolerations)
             for taint in device.taints
         )
 
@@ -107,11 +107,3 @@ def _ask(request: str, choice: ExactDeviceRequest | DeviceSubRequest, classes: M
         request, alternative, name, tuple(selectors), choice.count, choice.allocation_mode == ALL, admin,
         tuple(choice.tolerations), {name: parse(value).nanos for name, value in requested.items()},
     )  # fmt: skip
-
-
-def _tolerates(toleration: DeviceToleration, taint: DeviceTaint) -> bool:
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    return toleration.operator == "Exists" or toleration.value == taint.value

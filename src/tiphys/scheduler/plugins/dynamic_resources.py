@@ -16,7 +16,7 @@ from tiphys.client.client import Client
 from tiphys.kinds.core.affinity import NodeSelector
 from tiphys.kinds.core.node_selector import term_matches
 from tiphys.kinds.resource.resourceclaim import FINALIZER, MOST_CONSUMERS, RESOURCE_CLAIMS, ResourceClaim
-from tiphys.scheduler.cluster import Cluster, Mask
+from tiphys.scheduler.cluster import Cluster, Mask, Scores
 from tiphys.scheduler.devices.results import allocation
 from tiphys.scheduler.devices.view import (
     CLAIM_CHANGED,
@@ -35,6 +35,7 @@ ELSEWHERE = "resourceclaim not available on the node"
 
 class DynamicResources(Plugin):
     name = "DynamicResources"
+    weight = 2.0
     retry_on = frozenset({
         NODE_ADDED, NODE_CHANGED, POD_REMOVED, CLAIM_CHANGED, DEVICES_FREED, CLASS_CHANGED, SLICE_CHANGED,
     })  # fmt: skip
@@ -70,6 +71,14 @@ class DynamicResources(Plugin):
         rest = refused & ~elsewhere
         if rest.any():
             yield from view.shape(missing).reasons(rest).items()
+
+    def score(self, info: PodInfo, cluster: Cluster) -> Scores | None:
+        """More for nodes that give the alternatives which the claims name first."""
+        if not info.pod.spec.resource_claims:
+            return None
+        _, missing = _sorted(info, view := cluster.view(Devices))
+        ranks = view.shape(missing).ranks() if missing else None
+        return ranks * (100.0 / max(float(ranks.max()), 1.0)) if ranks is not None else None
 
     def helps(self, info: PodInfo, event: str, subject: Any) -> bool:
         """A claim's change helps the pods that use it, unless devices were freed."""
