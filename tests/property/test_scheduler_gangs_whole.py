@@ -111,7 +111,8 @@ def test_preemption_evicts_only_if_the_whole_gang_fits_afterwards(nodes: list[st
     register(gangs, asked)
     for number, (cpus, _, priority) in enumerate(asked):
         for index, cpu in enumerate(cpus):
-            gangs.add(member(number, index, cpu, priority))
+            # Members need not be equally important.
+            gangs.add(member(number, index, cpu, priority + index % 2))
     for gang in list(gangs):
         if try_(gang, gangs, cluster):
             continue
@@ -123,6 +124,7 @@ def test_preemption_evicts_only_if_the_whole_gang_fits_afterwards(nodes: list[st
         assert room.victims
         for each in room.victims:
             assert each.info.priority < gang.priority
+            assert gangs.of(each.info.key) is not gang
             cluster.remove_pod(each.info.key)
             gangs.leave(each.info.key)
         assert len(room.placements) >= gang.goal

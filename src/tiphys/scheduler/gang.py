@@ -57,8 +57,17 @@ class Gang:
 
     @property
     def goal(self) -> int:
-        """How many of the pending have to find a place at once; 0 once enough have one: then each is on its own."""
-        return max(0, (self.min_count or 0) - len(self.placed))
+        """How many of the pending have to find a place at once; 0 once enough have one: then each is on its own.
+
+        Unless all belong into one topology domain.
+        """
+        return max(int(bool(self.topology and self.pending)), (self.min_count or 0) - len(self.placed))
+
+    @property
+    def topology(self) -> str:
+        """The label of the nodes that have to have one value for all of its pods; empty if none has."""
+        constraints = self.group.spec.scheduling_constraints.topology if self.group is not None else ()
+        return constraints[0].key if constraints else ""
 
     @property
     def missing(self) -> int:

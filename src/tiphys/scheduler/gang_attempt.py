@@ -6,10 +6,11 @@ Members look for a place one after the other, each seeing those before it. Nothi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tiphys.scheduler.cluster import Cluster
 from tiphys.scheduler.gang import Gang
+from tiphys.scheduler.gang_topology import domains, within
 from tiphys.scheduler.pipeline import Unschedulable, choose
 from tiphys.scheduler.plugin import Plugin
 from tiphys.scheduler.pod import PodInfo
@@ -29,15 +30,20 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """`info` is the first member that found no place, `fitted` how many did, out of `wanted`."""
+    """`info` is the first member that found no place, `fitted` how many did, out of `wanted`.
+
+    `domain` is the one that took most of them, of a gang that belongs into one.
+    """
 
     info: PodInfo
     found: Unschedulable
     fitted: int
     wanted: int
+    domain: str = ""
 
     def __str__(self) -> str:
-        found = f"{self.fitted} of {self.wanted} pods of the group found a place, {self.info.key} did not"
+        where = f" in {self.domain}" if self.domain else ""
+        found = f"{self.fitted} of {self.wanted} pods of the group found a place{where}, {self.info.key} did not"
         return f"{found}: {self.found}"
 
 
@@ -86,6 +92,25 @@ def attempt(gang: Gang, cluster: Cluster, profiles: Profiles, promises: Promises
 
     Raises what plugins raise, with nothing changed either.
     """
+    if not gang.topology:
+        return _attempt(gang, cluster, profiles, promises)
+    refusals: list[Refused] = []
+    for domain in domains(gang, cluster, promises):
+        found = _attempt(gang, cluster, within(domain, profiles), promises)
+        if not isinstance(found, Refused):
+            return found
+        refusals.append(replace(found, domain=domain.name))
+    if refusals:
+        return max(refusals, key=lambda refusal: refusal.fitted)
+    return Refused(gang.members()[0], _no_domain(gang, cluster), 0, gang.goal)
+
+
+def _no_domain(gang: Gang, cluster: Cluster) -> Unschedulable:
+    lacking = f"node(s) didn't have the label {gang.topology} that the pod group asks for"
+    return Unschedulable(len(cluster), {lacking: len(cluster)})
+
+
+def _attempt(gang: Gang, cluster: Cluster, profiles: Profiles, promises: Promises) -> tuple[Placement, ...] | Refused:
     trial = Trial(cluster, profiles)
     refusal: Refused | None = None
     members, goal = gang.members(), gang.goal
@@ -119,6 +144,18 @@ def _look(info: PodInfo, cluster: Cluster, profiles: Profiles, promised: int | N
 
 def make_room(gang: Gang, cluster: Cluster, profiles: Profiles, preemption: Preemption) -> Room | str:
     """Whom to evict so that the whole gang fits, or upstream's words why nobody is; the model stays as it is."""
+    if not gang.topology:
+        return _make_room(gang, cluster, profiles, preemption)
+    why = helpless(len(cluster))
+    for domain in domains(gang, cluster, {}):
+        room = _make_room(gang, cluster, within(domain, profiles), preemption)
+        if isinstance(room, Room):
+            return room
+        why = room
+    return why
+
+
+def _make_room(gang: Gang, cluster: Cluster, profiles: Profiles, preemption: Preemption) -> Room | str:
     trial = Trial(cluster, profiles)
     refused: list[tuple[PodInfo, Unschedulable]] = []
     reasons: list[str] = []
@@ -132,7 +169,7 @@ def make_room(gang: Gang, cluster: Cluster, profiles: Profiles, preemption: Pree
         for info, found in refused:
             if len(trial.placed) >= gang.goal:
                 break
-            reasons += _evict_for(info, found, trial, (cluster, profiles, preemption))
+            reasons += _evict_for(info, found, trial, (gang, cluster, profiles, preemption))
         if len(trial.placed) < gang.goal:
             return reasons[0]
         return Room(tuple(trial.placed), tuple(trial.removed))
@@ -141,10 +178,10 @@ def make_room(gang: Gang, cluster: Cluster, profiles: Profiles, preemption: Pree
 
 
 def _evict_for(
-    info: PodInfo, found: Unschedulable, trial: Trial, model: tuple[Cluster, Profiles, Preemption]
+    info: PodInfo, found: Unschedulable, trial: Trial, model: tuple[Gang, Cluster, Profiles, Preemption]
 ) -> Iterator[str]:  # fmt: skip
     """Make room for one member on the model; why not, if there is none."""
-    cluster, profiles, preemption = model
+    gang, cluster, profiles, preemption = model
     profile = profiles[info.pod.spec.scheduler_name]
     if found.refusal or not found.nodes or not profile.preempts:
         yield helpless(found.nodes)
@@ -157,6 +194,10 @@ def _evict_for(
     room = preemption.find(info, cluster, profile.plugins)
     if not isinstance(room, Candidate):
         yield room
+        return
+    if any(victim.key in gang.pending or victim.key in gang.placed for victim in room.victims):
+        # Members of unequal priority do not make room for each other.
+        yield helpless(found.nodes)
         return
     for victim in room.victims:
         trial.remove(victim, cluster.name(room.row))

@@ -284,3 +284,55 @@ async def test_the_templates_of_a_workload_are_checked_and_stay(scheduled: Sched
     twice = {"metadata": {**meta, "name": "v"}, "spec": {"podGroupTemplates": [template, template]}}
     with pytest.raises(Invalid):
         await workloads.create_json(twice)
+
+
+RACK = "example.com/rack"
+
+
+async def _in_one_rack(scheduled: Scheduled, least: int) -> None:
+    spec = {
+        "schedulingPolicy": {"gang": {"minCount": least}},
+        "schedulingConstraints": {"topology": [{"key": RACK}]},
+    }
+    await scheduled.client.of(POD_GROUPS).create_json(
+        {"metadata": {"name": GROUP, "namespace": "default"}, "spec": spec}
+    )
+
+
+async def test_a_group_goes_into_one_domain_and_what_comes_later_too(scheduled: Scheduled) -> None:
+    for name, rack, cpu in (("a1", "a", "3"), ("b1", "b", "1"), ("b2", "b", "2"), ("none", "", "8")):
+        await scheduled.node(name, cpu=cpu, labels={RACK: rack} if rack else {})
+    await scheduled.pod("here", cpu="1", nodeName="a1")
+    await _in_one_rack(scheduled, 3)
+    await members(scheduled, "p0", "p1", "p2")
+    assert {await scheduled.bound(f"p{n}") for n in range(3)} == {"b1", "b2"}
+    await members(scheduled, "p3")
+    why = "0 of 1 pods of the group found a place in example.com/rack=b, default/p3 did not: 0/4 nodes are available: "
+    await scheduled.refused("p3", why + "2 Insufficient cpu, 2 node(s) were not of example.com/rack=b.")
+    await scheduled.clock.advance(60)
+    await scheduled.node("b3", labels={RACK: "b"})
+    assert await scheduled.bound("p3") == "b3"
+
+
+async def test_a_group_that_no_domain_takes_says_how_far_the_best_one_went(scheduled: Scheduled) -> None:
+    for name, rack, cpu in (("a1", "a", "1"), ("b1", "b", "2")):
+        await scheduled.node(name, cpu=cpu, labels={RACK: rack})
+    await _in_one_rack(scheduled, 3)
+    await members(scheduled, "p0", "p1", "p2")
+    why = "2 of 3 pods of the group found a place in example.com/rack=b, default/p2 did not: 0/2 nodes are available: "
+    await scheduled.refused("p0", why + "1 Insufficient cpu, 1 node(s) were not of example.com/rack=b.")
+
+
+async def test_a_group_for_a_label_that_no_node_has(scheduled: Scheduled) -> None:
+    await scheduled.node("a")
+    await _in_one_rack(scheduled, 1)
+    await members(scheduled, "p0")
+    why = "0 of 1 pods of the group found a place, default/p0 did not: 0/1 nodes are available: "
+    await scheduled.refused("p0", why + f"1 node(s) didn't have the label {RACK} that the pod group asks for.")
+
+
+def test_fields_that_nothing_acts_on_are_dropped_as_upstream_drops_them() -> None:
+    kept = {"schedulingPolicy": {"basic": {}}, "schedulingConstraints": {"topology": [{"key": RACK}]}}
+    made = {"spec": {**kept, "disruptionMode": "PodGroup", "priorityClassName": "high"}}
+    POD_GROUPS.strategy.prepare(made, None)
+    assert made == {"spec": kept}

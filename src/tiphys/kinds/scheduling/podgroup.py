@@ -27,8 +27,17 @@ class PodGroupSchedulingPolicy(Model):
     gang: GangSchedulingPolicy | None = None
 
 
+class TopologyConstraint(Model):
+    key: str
+
+
+class PodGroupSchedulingConstraints(Model):
+    topology: list[TopologyConstraint] = []
+
+
 class PodGroupSpec(Model):
     scheduling_policy: PodGroupSchedulingPolicy = PodGroupSchedulingPolicy()
+    scheduling_constraints: PodGroupSchedulingConstraints = PodGroupSchedulingConstraints()
 
 
 class PodGroupCondition(Model):
@@ -53,7 +62,16 @@ class PodGroup(Model):
         return next((each for each in self.status.conditions if each.type == SCHEDULED), None)
 
 
+# Of features of their own upstream, which are off by default there and which nothing here acts on.
+_DROPPED = ("disruptionMode", "priority", "priorityClassName", "resourceClaims")
+
+
 class PodGroupStrategy(StatusStrategy):
+    def prepare(self, new: Json, old: Json | None) -> None:
+        super().prepare(new, old)
+        for field in _DROPPED:
+            (new.get("spec") or {}).pop(field, None)
+
     def check(self, new: Json, old: Json | None) -> Iterator[FieldError]:
         yield from immutable(new, old, "spec")
         if old is None:

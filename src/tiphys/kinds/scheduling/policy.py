@@ -6,7 +6,7 @@ Source: https://github.com/kubernetes/enhancements/tree/master/keps/sig-scheduli
 from __future__ import annotations
 
 from tiphys.api import names
-from tiphys.api.errors import invalid, required
+from tiphys.api.errors import invalid, required, too_many
 from tiphys.api.meta import Model
 from tiphys.api.resource import Json
 from tiphys.kinds.checks import Errors, follows, one_of
@@ -32,6 +32,9 @@ def check_group(spec: Json, path: str) -> Errors:
     if spec.get("priorityClassName"):
         yield from follows(spec["priorityClassName"], f"{path}.priorityClassName", names.dns1123_subdomain)
     yield from one_of(spec, path, "disruptionMode", ("Pod", "PodGroup"))
-    for index, each in enumerate((spec.get("schedulingConstraints") or {}).get("topology") or ()):
+    constraints = (spec.get("schedulingConstraints") or {}).get("topology") or ()
+    if len(constraints) > 1:
+        yield too_many(f"{path}.schedulingConstraints.topology", len(constraints), 1)
+    for index, each in enumerate(constraints):
         key = f"{path}.schedulingConstraints.topology[{index}].key"
         yield from follows(each.get("key") or "", key, names.label_key)
