@@ -160,3 +160,23 @@ def test_a_volume_is_made_on_the_node_that_its_pod_gets(nodes: RealCluster, spac
     pods = nodes.get("-n", space, "pods")["items"]
     assert {pod["metadata"]["name"]: pod["spec"]["nodeName"] for pod in pods} == homes
     assert lines(nodes, space, "db-1") == ["db-1", "db-1"]
+
+
+def test_volumes_and_claims_are_made_listed_changed_and_deleted(cluster: RealCluster, namespace: str) -> None:
+    name, label = f"static-{namespace}", f"of={namespace}"
+    labels = {"labels": {"of": namespace}}
+    spec = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": namespace}
+    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name, **labels}, "spec": spec}
+    spec["hostPath"] = {"path": f"/tmp/{name}"}
+    wanted = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", **claim(storageClassName=namespace)}
+    for delete in (["pvc/data"], ["pvc", "--all"]):
+        apply(cluster, namespace, volume, wanted)
+        cluster.kubectl("-n", namespace, "wait", "pvc/data", "--for=jsonpath={.status.phase}=Bound", "--timeout=30s")
+        for kind in ("pv/" + name, "pvc/data"):
+            cluster.kubectl("-n", namespace, "label", kind, "changed=yes")
+        found = cluster.get("pv", "-l", f"{label},changed=yes")["items"]
+        assert [item["spec"]["claimRef"]["name"] for item in found] == ["data"]
+        cluster.kubectl("-n", namespace, "delete", *delete)
+        cluster.kubectl("wait", f"pv/{name}", "--for=jsonpath={.status.phase}=Released", "--timeout=30s")
+        cluster.kubectl("delete", "pv", "-l", label)
+    assert cluster.get("pv", "-l", label)["items"] == []

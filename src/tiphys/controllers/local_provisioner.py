@@ -71,7 +71,7 @@ class LocalProvisioner:
     """Keys with a slash are claims, others volumes."""
 
     name = "local-provisioner"
-    workers = 2
+    workers = 4
 
     def __init__(self, context: Context) -> None:
         self._recorder = context.recorder

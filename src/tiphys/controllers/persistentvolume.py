@@ -1,7 +1,8 @@
 """The volume binder: claims get volumes, and volumes whose claims are gone are released.
 
-`persistentvolume_plan` decides; this watches and writes. Keys with a slash are claims, others volumes; one worker takes
-both, so that no two claims are given one volume. Source: https://kubernetes.io/docs/concepts/storage/persistent-volumes/
+`persistentvolume_plan` decides; this watches and writes. Keys with a slash are claims, others volumes. Every write is
+conditional on what was decided upon, so that no two claims are given one volume.
+Source: https://kubernetes.io/docs/concepts/storage/persistent-volumes/
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import partial
 
 from tiphys.api.errors import NotFound
 from tiphys.api.meta import Key, ObjectMeta
+from tiphys.api.resource import Json
 from tiphys.api.time import rfc3339
 from tiphys.client.events import reference
 from tiphys.controllers.base import After, Context
@@ -34,7 +36,7 @@ _CLAIM, _FREE, _PENDING, _USERS = "claim", "free", "pending", "claims"
 
 class PersistentVolumeBinder:
     name = "persistent-volume-binder"
-    workers = 1
+    workers = 8
 
     def __init__(self, context: Context) -> None:
         self._recorder, self._clock, self._queue = context.recorder, context.clock, context.queue
@@ -86,8 +88,7 @@ class PersistentVolumeBinder:
         if planned.provisioner:
             claim = await self._ask(claim, planned.provisioner)
         if claim.status.phase != planned.phase:
-            status = {"phase": planned.phase, "accessModes": None, "capacity": None}
-            await self._claim_client.patch(claim.metadata, {"status": status}, subresource="status")
+            await self._set_status(claim, {"phase": planned.phase, "accessModes": None, "capacity": None})
         # Our own provisioner tells itself what it does.
         if planned.provisioner != LOCAL_PROVISIONER:
             self._tell(key, partial(reference, "v1", "PersistentVolumeClaim", claim.metadata), planned.event)
@@ -114,8 +115,11 @@ class PersistentVolumeBinder:
             claim = await self._claim_client.patch(claim.metadata, {"metadata": meta, "spec": {"volumeName": name}})
         modes = volume.spec.access_modes
         if claim.status.phase != "Bound" or claim.status.access_modes != modes:
-            status = {"phase": "Bound", "accessModes": modes, "capacity": volume.spec.capacity}
-            await self._claim_client.patch(claim.metadata, {"status": status}, subresource="status")
+            await self._set_status(claim, {"phase": "Bound", "accessModes": modes, "capacity": volume.spec.capacity})
+
+    async def _set_status(self, claim: PersistentVolumeClaim, status: Json) -> None:
+        patch = {"metadata": _unchanged(claim.metadata), "status": status}
+        await self._claim_client.patch(claim.metadata, patch, subresource="status")
 
     async def _ask(self, claim: PersistentVolumeClaim, provisioner: str) -> PersistentVolumeClaim:
         """Say in the claim who is to make its volume."""
@@ -145,7 +149,8 @@ class PersistentVolumeBinder:
         if volume.status.phase != phase:
             since = rfc3339(self._clock.time())
             status = {"phase": phase, "message": message or None, "lastPhaseTransitionTime": since}
-            await self._volume_client.patch(volume.metadata, {"status": status}, subresource="status")
+            patch = {"metadata": _unchanged(volume.metadata), "status": status}
+            await self._volume_client.patch(volume.metadata, patch, subresource="status")
 
     def _tell(self, key: str, about: partial[dict[str, str]], event: Told | None) -> None:
         if event is None:

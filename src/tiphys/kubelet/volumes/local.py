@@ -32,10 +32,14 @@ class LocalVolumes:
     ) -> None:  # fmt: skip
         self._client, self._volumes, self._directory = client.of(PERSISTENT_VOLUMES), volumes, directory
         self._queue = WorkQueue(timers)
+        # Those of which the informer has not seen yet that they are let go.
+        self._done: set[str] = set()
         volumes.add_handler(self._changed)
 
     def _changed(self, old: PersistentVolume | None, new: PersistentVolume | None) -> None:
-        if new is not None and _is_going(new):
+        if new is None and old is not None:
+            self._done.discard(old.metadata.uid)
+        elif new is not None and _is_going(new):
             self._queue.add(new.metadata.name)
 
     async def run(self) -> None:
@@ -54,7 +58,7 @@ class LocalVolumes:
 
     async def _let_go(self, name: str) -> None:
         volume = self._volumes.get(name)
-        if volume is None or not _is_going(volume):
+        if volume is None or not _is_going(volume) or volume.metadata.uid in self._done:
             return
         meta = volume.metadata
         if self._directory is not None and volume.spec.persistent_volume_reclaim_policy == "Delete":
@@ -65,6 +69,8 @@ class LocalVolumes:
             await self._client.patch(meta, patch)
         except NotFound:
             return
+        if self._volumes.get(name) is not None:
+            self._done.add(meta.uid)
 
 
 def _is_going(volume: PersistentVolume) -> bool:
