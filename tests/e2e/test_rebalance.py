@@ -142,6 +142,31 @@ def test_pods_without_a_controller_stay(made: Cluster) -> None:
     assert rebalance(made)[-1].startswith("No pods were moved")
 
 
+def test_pods_stay_with_a_volume_that_is_on_their_node(made: Cluster) -> None:
+    at = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODES[0]]}
+    terms = [{"matchExpressions": [at]}]
+    volume = {
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "disk"},
+        "spec": {
+            "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "",
+            "local": {"path": "/disk"}, "nodeAffinity": {"required": {"nodeSelectorTerms": terms}},
+        },
+    }  # fmt: skip
+    claim = {
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeName": "disk",
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }  # fmt: skip
+    made.kubectl("apply", "-f", "-", stdin="\n---\n".join(json.dumps(each) for each in (volume, claim)))
+    made.kubectl("wait", "pvc/data", "--for=jsonpath={.status.phase}=Bound", "--timeout=20s")
+    crowd(made, "db", volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}])
+    deploy(made, "web", 1)
+    assert rebalance(made)[-1].startswith("No pods were moved")
+    assert {pod["spec"]["nodeName"] for pod in pods(made) if pod["metadata"]["labels"]["app"] == "db"} == {NODES[0]}
+
+
 def test_packing_empties_nodes_and_cordons_them(made: Cluster) -> None:
     deploy(made, "web", 3)
     assert set(where(made)) == set(NODES)

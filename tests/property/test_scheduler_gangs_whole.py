@@ -19,6 +19,7 @@ from tiphys.scheduler.pod import PodInfo
 from tiphys.scheduler.preemption import Preemption
 from tiphys.scheduler.profile import Profile
 
+RACK = "example.com/rack"
 PROFILES = {"default-scheduler": Profile()}
 CPUS = st.sampled_from(["500m", "1", "2", "3"])
 # By gang: what its members request, and how many of them have to be placed at once at least.
@@ -34,10 +35,15 @@ Asked = tuple[list[str], int, int]
 
 
 def cluster_of(cpus: list[str]) -> Cluster:
+    """Its nodes stand in two racks by turns."""
     cluster = Cluster()
     for number, cpu in enumerate(cpus):
         room = {"cpu": cpu, "memory": "8Gi", "pods": "110"}
-        made: dict[str, Any] = {"metadata": {"name": f"n{number}"}, "spec": {}, "status": {"allocatable": room}}
+        made: dict[str, Any] = {
+            "metadata": {"name": f"n{number}", "labels": {RACK: f"r{number % 2}"}},
+            "spec": {},
+            "status": {"allocatable": room},
+        }
         cluster.set_node(msgspec.convert(made, Node))
     return cluster
 
@@ -51,9 +57,11 @@ def member(gang: int, number: int, cpu: str, priority: int = 0) -> PodInfo:
     return PodInfo(msgspec.convert({"metadata": {"name": name, "namespace": "d", "uid": name}, "spec": spec}, Pod))
 
 
-def register(gangs: Gangs, asked: list[Asked]) -> None:
+def register(gangs: Gangs, asked: list[Asked], *, racked: bool = False) -> None:
     for number, (_, least, _) in enumerate(asked):
-        policy = {"schedulingPolicy": {"gang": {"minCount": least}}}
+        policy: dict[str, Any] = {"schedulingPolicy": {"gang": {"minCount": least}}}
+        if racked:
+            policy["schedulingConstraints"] = {"topology": [{"key": RACK}]}
         made = msgspec.convert({"metadata": {"name": f"g{number}", "namespace": "d"}, "spec": policy}, PodGroup)
         gangs.set_group(None, made)
 
@@ -132,3 +140,24 @@ def test_preemption_evicts_only_if_the_whole_gang_fits_afterwards(nodes: list[st
             cluster.place(each.info, each.node)
             gangs.place(each.info.pod)
         assert (cluster.requested <= cluster.allocatable).all()
+
+
+@settings(max_examples=150, deadline=None)
+@given(nodes=NODES, asked=GANGS, data=st.data())
+def test_a_gang_that_belongs_into_one_rack_is_never_in_two(
+    nodes: list[str], asked: list[Asked], data: st.DataObject
+) -> None:
+    cluster, gangs = cluster_of(nodes), Gangs()
+    register(gangs, asked, racked=True)
+    racks = cluster.domains(RACK).ids
+    infos = [member(g, n, cpu) for g, (cpus, _, _) in enumerate(asked) for n, cpu in enumerate(cpus)]
+    for info in data.draw(st.permutations(infos)):
+        gang = gangs.add(info)
+        assert gang is not None
+        assert gang.together
+        if gang.complete:
+            try_(gang, gangs, cluster)
+        for each in gangs:
+            rows = [cluster.placed_row(key) for key in each.placed]
+            assert len({int(racks[row]) for row in rows if row is not None}) <= 1
+            assert not each.placed or len(each.placed) >= (each.min_count or 0)

@@ -32,7 +32,7 @@ API, KIND, GROUP = "kubescheduler.config.k8s.io/v1", "KubeSchedulerConfiguration
 _PREEMPTION, _SORT = "DefaultPreemption", "PrioritySort"
 # Upstream plugins whose work is done elsewhere here, or not yet: naming them is no mistake.
 _ELSEWHERE = frozenset({
-    "SchedulingGates", _SORT, FAIRNESS, "DefaultBinder", _PREEMPTION,
+    "SchedulingGates", "GangScheduling", _SORT, FAIRNESS, "DefaultBinder", _PREEMPTION,
 })  # fmt: skip
 _POINTS = {"filter": "filters", "score": "scores"}
 

@@ -14,7 +14,7 @@ from tiphys.scheduler.gang_topology import domains, within
 from tiphys.scheduler.pipeline import Unschedulable, choose
 from tiphys.scheduler.plugin import Plugin
 from tiphys.scheduler.pod import PodInfo
-from tiphys.scheduler.preemption import Candidate, Preemption, helpless
+from tiphys.scheduler.preemption import Candidate, Preemption, helpless, victimless
 from tiphys.scheduler.profile import Profile
 
 Profiles = Mapping[str, Profile]
@@ -96,6 +96,9 @@ def attempt(gang: Gang, cluster: Cluster, profiles: Profiles, promises: Promises
         return _attempt(gang, cluster, profiles, promises)
     refusals: list[Refused] = []
     for domain in domains(gang, cluster, promises):
+        # One is tried in any case, to say what is missing there.
+        if refusals and not domain.suffices(gang, cluster):
+            continue
         found = _attempt(gang, cluster, within(domain, profiles), promises)
         if not isinstance(found, Refused):
             return found
@@ -144,6 +147,8 @@ def _look(info: PodInfo, cluster: Cluster, profiles: Profiles, promised: int | N
 
 def make_room(gang: Gang, cluster: Cluster, profiles: Profiles, preemption: Preemption) -> Room | str:
     """Whom to evict so that the whole gang fits, or upstream's words why nobody is; the model stays as it is."""
+    if not cluster.tiers.below(gang.priority):
+        return victimless(len(cluster))
     if not gang.topology:
         return _make_room(gang, cluster, profiles, preemption)
     why = helpless(len(cluster))

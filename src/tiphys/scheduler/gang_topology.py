@@ -17,7 +17,7 @@ from tiphys.scheduler.pod import CPU, PodInfo
 from tiphys.scheduler.profile import Profile
 
 # Trying a domain is trying all pods of the gang; those with most room come first.
-_TRIED = 64
+_TRIED = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,20 @@ class Domain:
 
     name: str
     rows: Mask
+
+    def suffices(self, gang: Gang, cluster: Cluster) -> bool:
+        """Whether there is enough of everything in all, of however many pieces, for as many as have to fit."""
+        for name in {name for info in gang.pending.values() for name in info.requests}:
+            wanted = sum(sorted(info.requests.get(name, 0) for info in gang.pending.values())[: gang.goal])
+            column = cluster.columns.get(name)
+            if not wanted:
+                continue
+            if column is None:
+                return False
+            free = cluster.allocatable[self.rows, column] - cluster.requested[self.rows, column]
+            if np.clip(free, 0, None).sum() < wanted:
+                return False
+        return True
 
 
 class Within(Plugin):

@@ -76,6 +76,11 @@ def helpless(nodes: int) -> str:
     return str(Unschedulable(nodes, {_NO_HELP: nodes}))
 
 
+def victimless(nodes: int) -> str:
+    """Upstream's words where nobody is less important."""
+    return str(Unschedulable(nodes, {_NO_VICTIMS: nodes}))
+
+
 class Preemption:
     """What was found for a node is kept, by what the preempting pod asks for, until the node changes."""
 
