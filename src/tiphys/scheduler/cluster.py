@@ -55,10 +55,9 @@ class Domains:
 
     def having(self, values: Iterable[str]) -> Mask:
         """The nodes with one of these values."""
-        mask = np.zeros(len(self.ids), np.bool_)
-        for value in values:
-            if value in self.numbers:
-                mask |= self.ids == self.numbers[value]
+        known = np.zeros(self.size, np.bool_)
+        known[[self.numbers[value] for value in values if value in self.numbers]] = True
+        mask: Mask = known[self.ids]
         return mask
 
     def sums(self, weights: npt.NDArray[Any]) -> Scores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 
 import msgspec
@@ -28,6 +29,23 @@ def nodes_of(selector: NodeSelector | None, cluster: Cluster) -> Mask:
     mask = np.zeros(len(cluster.rows), np.bool_)
     for term in selector.node_selector_terms:
         mask |= _of_term(term, cluster)
+    return mask
+
+
+def nodes_of_any(selectors: Iterable[NodeSelector | None], cluster: Cluster) -> Mask:
+    """The nodes that any of many selectors selects: those of volumes of one node each are looked up all at once."""
+    mask, values = np.zeros(len(cluster.rows), np.bool_), dict[str, set[str]]()
+    for selector in selectors:
+        if selector is None:
+            return np.ones(len(cluster.rows), np.bool_)
+        terms = selector.node_selector_terms
+        rules = terms[0].match_expressions if len(terms) == 1 and not terms[0].match_fields else []
+        if len(rules) == 1 and rules[0].operator == "In":
+            values.setdefault(rules[0].key, set()).update(rules[0].values)
+        else:
+            mask |= nodes_of(selector, cluster)
+    for key, wanted in values.items():
+        mask |= cluster.domains(key).having(wanted)
     return mask
 
 

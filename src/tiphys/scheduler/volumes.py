@@ -71,9 +71,13 @@ class Volumes(View):
         # Free volumes by class, and those that say whose they are by claim.
         self._free: dict[str, dict[str, PersistentVolume]] = {}
         self._claimed: dict[str, dict[str, PersistentVolume]] = {}
-        # By the pod's key; what of them is not in the API yet: claims by volume, nodes by claim.
+        # By the pod's key; what of them is not in the API yet: claims by volume, nodes by claim; the reverse.
         self.decisions: dict[str, Decision] = {}
         self._assumed: dict[str, str] = {}
+        self._given: dict[str, str] = {}
+        self._deciders: dict[str, list[Decision]] = {}
+        # By claim, until something about volumes changes.
+        self._candidates: dict[str, list[PersistentVolume]] = {}
         self._selected: dict[str, str] = {}
         # How many pods of a row use a claim.
         self.users: dict[str, dict[int, int]] = {}
@@ -108,6 +112,7 @@ class Volumes(View):
         either = new if new is not None else old
         assert either is not None, "a change has at least one side"
         key = either.metadata.key
+        self._candidates.pop(key, None)
         if new is None:
             self.claims.pop(key, None)
             self._move(key)
@@ -119,6 +124,7 @@ class Volumes(View):
         return CLAIM_CHANGED if old is None or _matters(old, new) else None
 
     def _volume_changed(self, old: PersistentVolume | None, new: PersistentVolume | None) -> str | None:
+        self._candidates.clear()
         if old is not None:
             self._unindex(old)
         if new is None:
@@ -128,7 +134,7 @@ class Volumes(View):
         reference = new.spec.claim_ref
         if reference is not None:
             key = f"{reference.namespace}/{reference.name}"
-            self._assumed.pop(name, None)
+            self._given.pop(self._assumed.pop(name, ""), None)
             self._claimed.setdefault(key, {})[name] = new
             self._move(key)
         elif is_free(new):
@@ -147,9 +153,8 @@ class Volumes(View):
                     del table[held]
 
     def _move(self, claim: str) -> None:
-        for decision in self.decisions.values():
-            if claim in decision.claims:
-                decision.moved.set()
+        for decision in self._deciders.get(claim, ()):
+            decision.moved.set()
 
     def count(self, info: PodInfo, row: int, sign: int) -> None:
         for key, _ in info.claims:
@@ -168,38 +173,59 @@ class Volumes(View):
     def kept(self, claim: PersistentVolumeClaim) -> PersistentVolume | None:
         """The volume that is the claim's already, in the API or by decision."""
         key = claim.metadata.key
-        for name, holder in self._assumed.items():
-            if holder == key:
-                return self.volumes.get(name)
+        if key in self._given:
+            return self.volumes.get(self._given[key])
         return kept_for(claim, self._claimed.get(key, {}).values())
 
     def candidates(self, claim: PersistentVolumeClaim) -> list[PersistentVolume]:
         """The free volumes that would do for the claim, the best first."""
-        free = self._free.get(class_of(claim), {}).values()
-        return fitting(claim, (volume for volume in free if volume.metadata.name not in self._assumed))
+        key = claim.metadata.key
+        if key not in self._candidates:
+            free = self._free.get(class_of(claim), {}).values()
+            found = fitting(claim, (volume for volume in free if volume.metadata.name not in self._assumed))
+            self._candidates[key] = found
+        return self._candidates[key]
 
     def decide(self, pod: str, decision: Decision) -> None:
         self.decisions[pod] = decision
+        for claim in decision.claims:
+            self._deciders.setdefault(claim, []).append(decision)
         self._assume(decision)
 
     def _assume(self, decision: Decision) -> None:
+        self._candidates.clear()
         self._assumed |= {volume: claim for claim, volume in decision.bindings.items()}
+        self._given |= decision.bindings
         self._selected |= dict.fromkeys(decision.provisions, decision.node)
 
     def revoke(self, pod: str) -> None:
         """Take a decision back, whether or not part of it was written."""
-        decision = self.decisions.pop(pod, None)
+        decision = self.done(pod)
         if decision is None:
             return
         decision.revoked = True
         decision.moved.set()
-        for volume in decision.bindings.values():
+        self._candidates.clear()
+        for claim, volume in decision.bindings.items():
             self._assumed.pop(volume, None)
+            self._given.pop(claim, None)
         for claim in decision.provisions:
             self._selected.pop(claim, None)
         # Pods may share claims.
-        for other in self.decisions.values():
-            self._assume(other)
+        for claim in decision.claims:
+            for other in self._deciders.get(claim, ()):
+                self._assume(other)
+
+    def done(self, pod: str) -> Decision | None:
+        """A decision was carried out; which one."""
+        decision = self.decisions.pop(pod, None)
+        for claim in decision.claims if decision is not None else ():
+            others = [each for each in self._deciders.get(claim, ()) if each is not decision]
+            if others:
+                self._deciders[claim] = others
+            else:
+                self._deciders.pop(claim, None)
+        return decision
 
     def settled(self, decision: Decision) -> bool:
         """Whether all claims of a decision are bound. Raises LookupError, which says why they will not be."""

@@ -72,6 +72,18 @@ async def test_a_pod_starts_once_its_claim_is_there_and_bound(node: Simulation) 
     assert (await node.status())["phase"] == "Running"
 
 
+async def test_no_pod_starts_on_a_claim_that_is_being_deleted(node: Simulation) -> None:
+    claims = node.client.of(PERSISTENT_VOLUME_CLAIMS)
+    await claims.create_json(claim_json())
+    await bind(node)
+    await node.create(using(), name="before")
+    await claims.delete(ObjectMeta(name="c", namespace="default"))
+    await node.settle()
+    await node.create(using())
+    assert (await why(node)).endswith("PVC is being deleted")
+    assert (await node.status())["phase"] == "Pending"
+
+
 async def test_a_volume_of_another_node_is_not_mounted(node: Simulation) -> None:
     await node.client.of(PERSISTENT_VOLUME_CLAIMS).create_json(claim_json())
     elsewhere = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n2"]}]}

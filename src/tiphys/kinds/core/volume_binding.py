@@ -84,10 +84,12 @@ def is_free(volume: PersistentVolume) -> bool:
 
 def fitting(claim: PersistentVolumeClaim, volumes: Iterable[PersistentVolume]) -> list[PersistentVolume]:
     """The free volumes that would do, the best first: of the fewest access modes, then the smallest."""
-    selector = selector_of(claim)
+    selector, class_, size = selector_of(claim), class_of(claim), requested(claim)
+    modes, mode = set(claim.spec.access_modes), claim.spec.volume_mode
     found = [
         volume for volume in volumes
-        if is_free(volume) and not mismatch(volume, claim) and selector.matches(volume.metadata.labels)
+        if is_free(volume) and volume.spec.volume_mode == mode and modes.issubset(volume.spec.access_modes)
+        and not capacity(volume) < size and class_of(volume) == class_ and selector.matches(volume.metadata.labels)
     ]  # fmt: skip
     return sorted(found, key=_order)
 

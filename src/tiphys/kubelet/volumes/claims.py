@@ -80,12 +80,18 @@ def _claims(pod: Pod) -> Iterator[tuple[str, str, bool]]:
             yield volume.name, f"{pod.metadata.name}-{volume.name}", True
 
 
+def _ran(pod: Pod) -> bool:
+    """Whether containers of the pod were started, by a kubelet before this one perhaps."""
+    every = (*pod.status.container_statuses, *pod.status.init_container_statuses)
+    return any(each.container_id for each in every)
+
+
 def _wrong(pod: Pod, claim: PersistentVolumeClaim | None, name: str, *, owned: bool) -> str:
     if claim is None:
         return f'failed to fetch PVC from API server: persistentvolumeclaims "{name}" not found'
     if owned and not any(held.uid == pod.metadata.uid and held.controller for held in claim.metadata.owner_references):
         return f'PVC "{claim.metadata.key}" was not created for pod "{pod.metadata.key}" (pod is not owner)'
-    if claim.metadata.deletion_timestamp:
+    if claim.metadata.deletion_timestamp and not _ran(pod):
         return "PVC is being deleted"
     if claim.status.phase != "Bound" or not claim.spec.volume_name:
         return "PVC is not bound"

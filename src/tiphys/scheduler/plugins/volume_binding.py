@@ -14,6 +14,7 @@ import numpy as np
 
 from tiphys.api.errors import Conflict, Timeout
 from tiphys.client.client import Client
+from tiphys.kinds.core.affinity import NodeSelector
 from tiphys.kinds.core.node_selector import selects
 from tiphys.kinds.core.persistentvolume import PERSISTENT_VOLUMES, PersistentVolume
 from tiphys.kinds.core.persistentvolumeclaim import PERSISTENT_VOLUME_CLAIMS, PersistentVolumeClaim
@@ -21,7 +22,7 @@ from tiphys.kinds.core.volume_binding import SELECTED_NODE, bind_patch, is_bound
 from tiphys.scheduler.cluster import Cluster, Mask
 from tiphys.scheduler.plugin import NODE_ADDED, NODE_CHANGED, POD_REMOVED, Plugin
 from tiphys.scheduler.pod import PodInfo
-from tiphys.scheduler.topology import nodes_of, provisionable
+from tiphys.scheduler.topology import nodes_of, nodes_of_any, provisionable
 from tiphys.scheduler.volumes import CLAIM_CHANGED, CLASS_CHANGED, DRIVER_CHANGED, VOLUME_CHANGED, Decision, Volumes
 
 _SECONDS = 600.0
@@ -87,7 +88,7 @@ class VolumeBinding(Plugin):
                 there[:] = False
             else:
                 here &= _around(volume, cluster)
-        used: dict[str, Mask] = {}
+        used: dict[str, Mask] | None = {} if len(unbound) > 1 else None
         for claim in sorted(unbound, key=requested):
             unserved = _unserved(claim, cluster, used)
             if unserved.any():
@@ -150,7 +151,7 @@ class VolumeBinding(Plugin):
         except TimeoutError as error:
             waiting = ", ".join(key for key in decision.claims if not is_bound(view.claims[key]))
             raise Timeout(f"binding volumes: {waiting} not bound within {self._seconds:g} s") from error
-        view.decisions.pop(info.key, None)
+        view.done(info.key)
 
 
 def _claims(info: PodInfo, view: Volumes) -> Iterator[PersistentVolumeClaim]:
@@ -178,11 +179,14 @@ def _problem(info: PodInfo, key: str, claim: PersistentVolumeClaim | None, *, ow
 
 def _around(volume: PersistentVolume, cluster: Cluster) -> Mask:
     """The nodes that have the volume."""
-    affinity = volume.spec.node_affinity
-    return nodes_of(affinity.required if affinity is not None else None, cluster)
+    return nodes_of(_required(volume), cluster)
 
 
-def _unserved(claim: PersistentVolumeClaim, cluster: Cluster, used: dict[str, Mask]) -> Mask:
+def _required(volume: PersistentVolume) -> NodeSelector | None:
+    return volume.spec.node_affinity.required if volume.spec.node_affinity is not None else None
+
+
+def _unserved(claim: PersistentVolumeClaim, cluster: Cluster, used: dict[str, Mask] | None) -> Mask:
     """The nodes on which no volume that is there does for the claim; `used` is what claims before it take, where.
 
     Where the volume is being made or decided on already, all others are refused: no volume can be made there.
@@ -194,6 +198,8 @@ def _unserved(claim: PersistentVolumeClaim, cluster: Cluster, used: dict[str, Ma
     left = np.ones(len(cluster.rows), np.bool_)
     if view.selected(claim):
         return left
+    if used is None:
+        return ~nodes_of_any(map(_required, view.candidates(claim)), cluster)
     for volume in view.candidates(claim):
         free = left & _around(volume, cluster)
         taken = used.get(volume.metadata.name)
@@ -215,8 +221,7 @@ def _best(claim: PersistentVolumeClaim, cluster: Cluster, row: int, taken: set[s
     entry = cluster.rows[row]
     assert entry is not None, "a chosen row has a node"
     for volume in view.candidates(claim):
-        affinity = volume.spec.node_affinity
-        if volume.metadata.name not in taken and selects(affinity.required if affinity else None, entry.node):
+        if volume.metadata.name not in taken and selects(_required(volume), entry.node):
             return volume
     return None
 
