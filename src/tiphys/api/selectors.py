@@ -21,6 +21,7 @@ EXISTS, DOES_NOT_EXIST, GREATER, LESS = "exists", "!", "gt", "lt"
 
 _BINARY = (IN, NOT_IN, EQUALS, DOUBLE_EQUALS, NOT_EQUALS, GREATER, LESS)
 _SYMBOLS = {"=": EQUALS, "==": DOUBLE_EQUALS, "!=": NOT_EQUALS, ">": GREATER, "<": LESS, IN: IN, NOT_IN: NOT_IN}
+_ONE_VALUE = (IN, EQUALS, DOUBLE_EQUALS)
 _OF_OBJECT = {"In": IN, "NotIn": NOT_IN, "Exists": EXISTS, "DoesNotExist": DOES_NOT_EXIST}
 _TOKEN = re.compile(r"\s*(==|!=|[=!(),<>]|[^\s=!(),<>]+|\Z)")
 _SPECIAL = frozenset(("=", "==", "!=", "!", "(", ")", ",", "<", ">", ""))
@@ -84,16 +85,22 @@ def requirement(key: str, operator: str, values: Iterable[str] = ()) -> Requirem
 class LabelSelector:
     """All of its requirements must hold; without any it selects everything."""
 
-    __slots__ = ("requirements",)
+    __slots__ = ("_equal", "requirements")
 
     def __init__(self, requirements: Sequence[Requirement] = ()) -> None:
         self.requirements = tuple(requirements)
+        # What most selectors are: labels and the one value that each must have.
+        plain = all(r.operator in _ONE_VALUE and len(r.values) == 1 for r in self.requirements)
+        pairs = [(r.key, value) for r in self.requirements for value in r.values] if plain else []
+        self._equal = dict(pairs).items() if plain and len(dict(pairs)) == len(pairs) else None
 
     @property
     def is_everything(self) -> bool:
         return not self.requirements
 
     def matches(self, labels: Mapping[str, str]) -> bool:
+        if self._equal is not None:
+            return self._equal <= labels.items()
         return all(requirement.matches(labels) for requirement in self.requirements)
 
     def __str__(self) -> str:

@@ -20,6 +20,7 @@ def parse(text: str) -> datetime:
         raise ValueError(f'parsing time "{text}": {error}') from None
 
 
+@lru_cache(maxsize=4096)
 def seconds(text: str) -> float:
     """Unix seconds of an RFC 3339 time. Raises ValueError."""
     return parse(text).timestamp()

@@ -7,9 +7,12 @@ after a back-off. Leaving the block cancels the children and waits for them. Can
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from functools import partial
+from time import perf_counter
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from tiphys.base.backoff import Backoff
 from tiphys.base.clock import Clock, SystemClock
@@ -21,6 +24,35 @@ _RESTARTS = Counter("tiphys_task_restarts_total", "Supervised tasks that crashed
 
 # A child that ran this long before it crashed starts over with the shortest delay.
 _STABLE_SECONDS = 30.0
+T = TypeVar("T")
+
+
+class Spent:
+    """How long a piece of work holds the event loop, waiting not included, nor what other tasks do for it."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @types.coroutine
+    def by(self, work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+        """Await `work`, and count."""
+        step: Callable[[], Any] = partial(work.send, None)
+        while True:
+            began = perf_counter()
+            try:
+                waited_for = step()
+            except StopIteration as end:
+                done: T = end.value
+                return done
+            finally:
+                self.seconds += perf_counter() - began
+            try:
+                step = partial(work.send, (yield waited_for))
+            except GeneratorExit:
+                work.close()
+                raise
+            except BaseException as error:  # noqa: BLE001 - whatever is thrown in belongs to the work
+                step = partial(work.throw, error)
 
 
 class Supervisor:

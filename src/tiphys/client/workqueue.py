@@ -1,7 +1,8 @@
 """The work queue of a controller: each key at most once in the queue and at most once in work.
 
 Three collections, three rules (after client-go's workqueue): a key that is added while queued is already there; a key
-added while in work is queued again when `done`; a key added after a delay waits in `later` and becomes an add.
+added while in work, or in the rest after it, is queued again when `done`; a key added after a delay waits in `later`
+and becomes an add.
 """
 
 from __future__ import annotations
@@ -69,7 +70,12 @@ class WorkQueue:
         self._working.add(key)
         return key
 
-    def done(self, key: str) -> None:
+    def done(self, key: str, rest: float = 0.0) -> None:
+        """Give a key back; if it was added meanwhile, or is within `rest` seconds, it is queued again after these."""
+        if rest > 0:
+            # Real time, whatever the clock: it is the event loop that rests.
+            asyncio.get_running_loop().call_later(rest, self.done, key)
+            return
         self._working.discard(key)
         if key in self._again:
             self._again.discard(key)

@@ -23,7 +23,7 @@ from tiphys.api.resource import ResourceType
 from tiphys.base.clock import Clock
 from tiphys.base.log import Log
 from tiphys.base.metrics import Counter
-from tiphys.base.tasks import Supervisor
+from tiphys.base.tasks import Spent, Supervisor
 from tiphys.client.client import Client, writes
 from tiphys.client.events import EventRecorder
 from tiphys.client.informer import Informer, Informers, meta_of
@@ -37,6 +37,8 @@ _RECONCILES = Counter(
 )
 # How long a key is held for the informers to catch up; past that its own writes are old news.
 _HOLD_SECONDS = 10.0
+# A reconcile that takes no longer needs no rest, and no rest is longer than this.
+_BRIEF, _MAX_REST = 0.005, 1.0
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -92,6 +94,14 @@ class Context:
         return informer
 
 
+def _rest(spent: float) -> float:
+    """Seconds for which a key is left alone that took so many of the event loop.
+
+    An object with thousands of others changes with every change of theirs: it may have a fifth of the loop, no more.
+    """
+    return min(4 * spent, _MAX_REST) if spent > _BRIEF else 0.0
+
+
 class Runner:
     """Runs one controller: takes keys from its queue, reconciles each by one worker at a time."""
 
@@ -114,10 +124,11 @@ class Runner:
         queue = self._context.queue
         while True:
             key = await queue.get()
+            spent = Spent()
             try:
-                await self._reconcile(key)
+                await spent.by(self._reconcile(key))
             finally:
-                queue.done(key)
+                queue.done(key, rest=_rest(spent.seconds))
 
     async def _reconcile(self, key: str) -> None:
         name, queue = self._controller.name, self._context.queue

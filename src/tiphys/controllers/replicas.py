@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -73,8 +73,8 @@ class Plan:
     again: float | None = None
 
 
-def plan(owner: Replicated, pods: Sequence[Pod], related: dict[str, int], now: float) -> Plan:
-    """`pods` are those that `owner` owns; `related` counts, by node, the pods of the same workload."""
+def plan(owner: Replicated, pods: Sequence[Pod], related: Callable[[], Mapping[str, int]], now: float) -> Plan:
+    """`pods` are those that `owner` owns; `related` counts, by node, the pods of the same workload, if asked."""
     spec, labels = owner.spec, owner.spec.template.metadata.labels
     current = [pod for pod in pods if active(pod)]
     times = [available_at(pod, spec.min_ready_seconds) for pod in current]
@@ -92,7 +92,7 @@ def plan(owner: Replicated, pods: Sequence[Pod], related: dict[str, int], now: f
     if owner.metadata.deletion_timestamp is not None:
         return Plan(0, (), counts, again)
     surplus = len(current) - spec.replicas
-    doomed = deletion_order(current, related, now)[: min(surplus, _BURST)] if surplus > 0 else []
+    doomed = deletion_order(current, related(), now)[: min(surplus, _BURST)] if surplus > 0 else []
     return Plan(min(max(-surplus, 0), _BURST), doomed, counts, again)
 
 
@@ -146,7 +146,7 @@ class ReplicaController(Generic[R]):
         )  # fmt: skip
         await carry_out(claimed, meta, self._client, self._pod_client)
         now = self._context.clock.time()
-        planned = plan(seen, claimed.owned, self._related(meta), now)
+        planned = plan(seen, claimed.owned, lambda: self._related(meta), now)
         failure = await self._create(meta, planned.create) or await self._delete(meta, planned.delete)
         patch = status_patch(seen, planned.counts, failure, deleting=bool(planned.delete), now=now)
         if patch:

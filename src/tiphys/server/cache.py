@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left, insort
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, ValuesView
 from dataclasses import dataclass, field
 
 import orjson
@@ -182,6 +182,8 @@ class Collection:
         self._watchers: dict[object, list[Watcher]] = {}
         # The fields by which watches are narrowed, and how many of them.
         self._watched: Counter[str] = Counter()
+        # By the names of fields that somebody looks up, then by value: the entries that have it.
+        self._having: dict[str, dict[str, dict[str, Entry]]] = {}
 
     def scan(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """Entries under the key prefix in key order, after the whole key `after`."""
@@ -192,6 +194,25 @@ class Collection:
             if not key.startswith(prefix):
                 return
             yield items[key]
+
+    def having(self, name: str, value: str) -> ValuesView[Entry]:
+        """The entries with that value of a selectable field, by an index that is kept from the first question on."""
+        index = self._having.get(name)
+        if index is None:
+            index = self._having[name] = {}
+            for entry in self.items.values():
+                index.setdefault(entry.field(name), {})[entry.key] = entry
+        return index.get(value, {}).values()
+
+    def _index(self, old: Entry | None, new: Entry | None) -> None:
+        for name, index in self._having.items():
+            if old is not None:
+                value = old.field(name)
+                del index[value][old.key]
+                if not index[value]:
+                    del index[value]
+            if new is not None:
+                index.setdefault(new.field(name), {})[new.key] = new
 
     def add(self, watcher: Watcher) -> None:
         self._watchers.setdefault(self._slot(watcher), []).append(watcher)
@@ -211,6 +232,7 @@ class Collection:
 
     def reread(self, heads: Heads) -> None:
         self.heads = heads
+        self._having.clear()
         for entry in self.items.values():
             entry.read(heads)
         for watchers in list(self._watchers.values()):
@@ -225,6 +247,8 @@ class Collection:
         old = self.items.get(record.key)
         new = Entry(record, self.heads)
         self.items[record.key] = new
+        if self._having:
+            self._index(old, new)
         self.changed = max(self.changed, record.revision)
         if old is None:
             insort(self._keys, record.key)
@@ -232,6 +256,8 @@ class Collection:
 
     def drop(self, key: str, revision: Revision, previous: Record | None) -> Change | None:
         old = self.items.pop(key, None)
+        if old is not None and self._having:
+            self._index(old, None)
         if old is None or previous is None:
             return None
         del self._keys[bisect_left(self._keys, key)]

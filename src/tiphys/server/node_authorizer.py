@@ -56,8 +56,6 @@ _READ = ("get", "list", "watch")
 class NodeAuthorizer:
     def __init__(self, cache: Cache) -> None:
         self._pods, self._claims, self._volumes = cache.of(_PODS), cache.of(_CLAIMS), cache.of(_VOLUMES)
-        self._seen = -1
-        self._referred: dict[str, set[tuple[str, str, str]]] = {}
 
     def allows(self, user: User, target: Target) -> bool:
         if not user.name.startswith(PREFIX) or NODES not in user.groups or not target.is_resource:
@@ -92,20 +90,16 @@ class NodeAuthorizer:
         return self._refers(node, "persistentvolumeclaims", namespace, name)
 
     def _refers(self, node: str, plural: str, namespace: str, name: str) -> bool:
-        if self._seen != self._pods.changed:
-            self._referred = {}
-            for entry in self._pods.items.values():
-                on = entry.field("spec.nodeName")
-                if on:
-                    self._referred.setdefault(on, set()).update(entry_references(entry))
-            self._seen = self._pods.changed
-        return (plural, namespace, name) in self._referred.get(node, ())
+        wanted = f"{plural}/{name}".encode()
+        return any(
+            entry.namespace == namespace and wanted in entry_references(entry)
+            for entry in self._pods.having("spec.nodeName", node)
+        )
 
 
-def entry_references(entry: Entry) -> list[tuple[str, str, str]]:
-    """(plural, namespace, name) of all that the pod needs from the API; worked out once per write of the pod."""
-    made = entry.form("references", lambda e: "\n".join(_references(e.decode())).encode())
-    return [(plural, entry.namespace, name) for plural, _, name in (r.partition("/") for r in made.decode().split())]
+def entry_references(entry: Entry) -> list[bytes]:
+    """PLURAL/NAME of all that the pod needs of its namespace from the API; worked out once per write of the pod."""
+    return entry.form("references", lambda e: "\n".join(_references(e.decode())).encode()).split(b"\n")
 
 
 def _references(pod: Json) -> Iterator[str]:

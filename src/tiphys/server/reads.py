@@ -26,6 +26,7 @@ from tiphys.server.cache import Cache, Collection, Entry
 from tiphys.server.call import Call
 from tiphys.server.watches import Watches, start_watch
 
+_NODE = "spec.nodeName"
 # How long a read may wait for a revision that the cache has not reached, seconds (upstream's figure).
 _CATCH_UP = 3.0
 
@@ -143,7 +144,7 @@ class Reads:
         if match == "Exact" and revision and revision != self._cache.revision:
             return await self._at(call, chosen, limit, revision, "")
         await self._reach(revision)
-        entries = self.collection(call).scan(chosen.prefix)
+        entries = _candidates(self.collection(call), chosen)
         return await self._take(call, entries, (chosen, limit, self._cache.revision))
 
     async def _take(
@@ -178,6 +179,15 @@ class Reads:
             raise _expired(after, chosen.prefix) from None
         entries = (Entry(record, collection.heads) for record in page.records)
         return await self._take(call, entries, (chosen, limit, revision))
+
+
+def _candidates(collection: Collection, chosen: Selection) -> Iterable[Entry]:
+    """The entries among which to choose, in key order."""
+    node = chosen.fields.exact(_NODE) if chosen.fields is not None else None
+    if not node:
+        return collection.scan(chosen.prefix)
+    # Every kubelet lists its own pods: they are looked up, not looked for.
+    return sorted(collection.having(_NODE, node), key=lambda entry: entry.key)
 
 
 def _take(entries: Iterable[Entry], chosen: Selection, limit: int, revision: int) -> tuple[list[Entry], Json]:

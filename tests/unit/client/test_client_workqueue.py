@@ -93,3 +93,15 @@ async def test_a_cancelled_timer_does_not_fire(timers: Timers, clock: VirtualClo
     timers.cancel("a")
     await clock.advance(10)
     assert fired == ["b"]
+
+
+async def test_a_key_that_rests_is_queued_again_only_afterwards() -> None:
+    queue = WorkQueue(Timers(VirtualClock()))
+    queue.add("a")
+    key = await queue.get()
+    queue.add("a")
+    queue.done(key, rest=0.01)
+    queue.add("a")
+    assert len(queue) == 0
+    async with asyncio.timeout(5):
+        assert await queue.get() == "a"

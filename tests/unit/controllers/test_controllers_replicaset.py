@@ -73,24 +73,24 @@ class TestPlan:
         return ReplicaSet(metadata=ObjectMeta(generation=3), spec=ReplicaSetSpec(replicas=replicas, **spec))
 
     def test_creates_what_is_missing(self) -> None:
-        assert plan(self.owner(3), [pod("a")], {}, NOW).create == 2
+        assert plan(self.owner(3), [pod("a")], dict, NOW).create == 2
 
     def test_finished_and_deleted_pods_do_not_count(self) -> None:
         gone = pod("b", deletion_timestamp="2023-11-14T22:00:00Z")
-        planned = plan(self.owner(1), [pod("a", phase="Failed"), gone], {}, NOW)
+        planned = plan(self.owner(1), [pod("a", phase="Failed"), gone], dict, NOW)
         assert planned.create == 1
         assert planned.counts["terminatingReplicas"] == 1
 
     def test_available_only_after_min_ready_seconds(self) -> None:
         since = 1_699_999_200.0
-        planned = plan(self.owner(1, min_ready_seconds=10), [pod("a")], {}, since + 4)
+        planned = plan(self.owner(1, min_ready_seconds=10), [pod("a")], dict, since + 4)
         assert planned.counts["readyReplicas"] == 1
         assert planned.counts["availableReplicas"] is None
         assert planned.again == 6
 
     def test_owner_that_goes_makes_nothing(self) -> None:
         meta = ObjectMeta(deletion_timestamp="2023-11-14T22:00:00Z")
-        assert plan(ReplicaSet(metadata=meta, spec=ReplicaSetSpec(replicas=3)), [], {}, NOW).create == 0
+        assert plan(ReplicaSet(metadata=meta, spec=ReplicaSetSpec(replicas=3)), [], dict, NOW).create == 0
 
 
 class TestDeletionOrder:

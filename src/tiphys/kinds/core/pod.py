@@ -101,7 +101,10 @@ class PodStatus(Model):
     resource_claim_statuses: list[PodResourceClaimStatus] = []
 
     def condition(self, type_: str) -> PodCondition | None:
-        return next((condition for condition in self.conditions if condition.type == type_), None)
+        for condition in self.conditions:
+            if condition.type == type_:
+                return condition
+        return None
 
 
 class Pod(Model):
