@@ -93,9 +93,10 @@ class LocalProvisioner:
         if new is None and old is not None:
             for volume in self._volumes.by(_ON, old.metadata.name):
                 self._queue.add(volume.metadata.key)
-        elif new is not None and (old is None or _directory(old) != _directory(new)):
+        elif new is not None and (old is None or _directory(old) != _directory(new) or old.ready != new.ready):
             for claim in self._claims.items():
-                if claim.metadata.annotations.get(SELECTED_NODE) == new.metadata.name and not claim.spec.volume_name:
+                chosen = claim.metadata.annotations.get(SELECTED_NODE, new.metadata.name)
+                if chosen == new.metadata.name and not claim.spec.volume_name and any(_ours(claim)):
                     self._queue.add(claim.metadata.key)
 
     async def reconcile(self, key: Key) -> After | None:

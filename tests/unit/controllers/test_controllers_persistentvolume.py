@@ -244,6 +244,19 @@ async def test_a_local_volume_goes_with_its_claim_once_its_node_let_it_go(cluste
     await cluster.gone(PERSISTENT_VOLUMES, name)
 
 
+async def test_a_local_volume_that_is_wanted_at_once_is_made_on_a_node_that_is_ready(cluster: Any) -> None:
+    start_local(cluster)
+    await cluster.create(STORAGE_CLASSES, storage_class("now", "tiphys.dev/local", volumeBindingMode="Immediate"))
+    await cluster.create(PERSISTENT_VOLUME_CLAIMS, claim(storageClassName="now"))
+    await add_node(cluster, "down")
+    await add_node(cluster, "up")
+    ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    await cluster.patch(NODES, "up", ready, subresource="status")
+    found = await cluster.get(PERSISTENT_VOLUMES, await bound(cluster))
+    assert found is not None
+    assert found["metadata"]["labels"] == {"tiphys.dev/node": "up"}
+
+
 async def test_a_local_volume_of_a_node_that_is_gone_is_made_elsewhere(cluster: Any) -> None:
     start_local(cluster)
     await cluster.create(PERSISTENT_VOLUME_CLAIMS, claim(storageClassName="local"))

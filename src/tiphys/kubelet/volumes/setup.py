@@ -64,7 +64,9 @@ class Volumes:
             try:
                 found[volume.name] = self._one(pod, volume, inputs)
             except (payload.MissingObject, BadField, atomic.BadPath, NotMounted, OSError) as error:
-                raise VolumeError(f'MountVolume.SetUp failed for volume "{volume.name}" : {error}') from error
+                behind = inputs.persistent.get(volume.name)
+                name = behind.metadata.name if behind is not None else volume.name
+                raise VolumeError(f'MountVolume.SetUp failed for volume "{name}" : {error}') from error
         return found
 
     def _one(self, pod: Pod, volume: Volume, inputs: Inputs) -> str:
