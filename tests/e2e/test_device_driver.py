@@ -25,6 +25,10 @@ async def pod(kube: Cluster, name: str, script: str, claim: str = "mine") -> Non
     """A pod on the node whose claim is allocated and reserved for it, as the scheduler would have done."""
     spec = one(script, resources={"claims": [{"name": "gpu"}]})
     await kube.create(name, {**spec, "resourceClaims": [{"name": "gpu", "resourceClaimName": claim}]})
+    await allocate(kube, name, claim)
+
+
+async def allocate(kube: Cluster, name: str, claim: str) -> None:
     made = await kube.client.of(PODS).get(name, "default")
     claims = kube.client.of(RESOURCE_CLAIMS)
     found = await claims.create({"metadata": {"name": claim, "namespace": "default"}, "spec": SPEC})
@@ -74,6 +78,29 @@ async def test_a_driver_that_fails_is_asked_again(tmp_path: Path) -> None:
             await told(kube, "p", "NodePrepareResources failed for ResourceClaim mine: out of order")
             driver.problem = ""
             await kube.until("p", ended)
+
+
+async def test_an_extended_resource_comes_from_a_claim(tmp_path: Path) -> None:
+    async with cluster(tmp_path, cdi=[tmp_path / "cdi"]) as kube:
+        driver = Driver(tmp_path / "cdi")
+        async with listening(driver, tmp_path / "kubelet" / "plugins_registry"):
+            await until(lambda: kube.kubelet.driver(NAME), "registered")
+            spec = one(LOOK, resources={"requests": {"example.com/gpu": "1"}, "limits": {"example.com/gpu": "1"}})
+            # In the order of the scheduler: the claim, its allocation, the pod's status, the binding.
+            await kube.create("p", {**spec, "nodeName": None})
+            await allocate(kube, "p", "mine")
+            made = await kube.client.of(PODS).get("p", "default")
+            mapping = {"containerName": "main", "resourceName": "example.com/gpu", "requestName": "r"}
+            extended = {"resourceClaimName": "mine", "requestMappings": [mapping]}
+            status = {"extendedResourceClaimStatus": extended}
+            await kube.client.of(PODS).patch(made.metadata, {"status": status}, subresource="status")
+            meta = {"name": "p", "namespace": "default"}
+            binding = {"metadata": meta, "target": {"kind": "Node", "name": "n1"}}
+            await kube.client.of(PODS).create_json(binding, subresource="binding")
+            found = await kube.until("p", ended)
+            message = found["status"]["containerStatuses"][0]["state"]["terminated"]["message"]
+            assert message.split()[0] == "mine"
+            await until(lambda: driver.unprepared, "taken back")
 
 
 async def test_the_next_kubelet_knows_what_to_take_back(tmp_path: Path) -> None:

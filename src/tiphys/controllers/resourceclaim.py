@@ -70,7 +70,7 @@ class ResourceClaimController:
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         pod = new or old
-        if pod is None or not pod.spec.resource_claims:
+        if pod is None or not pod.resource_claims:
             return
         if new is None or done(new):
             for key in _claims_of(pod):

@@ -49,7 +49,7 @@ def is_for(pod: Pod, claim: ResourceClaim) -> bool:
 
 def names_of(pod: Pod) -> Iterable[str]:
     """The names of the pod's claims, as far as there are any."""
-    return [name for use in pod.spec.resource_claims if (name := pod.claim_name(use))]
+    return [name for use in pod.resource_claims if (name := pod.claim_name(use))]
 
 
 def plan_pod(pod: Pod, claim_of: Callable[[str], ResourceClaim | None], owned: Iterable[ResourceClaim]) -> PodPlan:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -74,7 +74,7 @@ class ClaimedDevices:
         self._prepared = {claim.uid: claim for claim in known}
 
     async def prepare(self, pod: Pod) -> None:
-        if not pod.spec.resource_claims:
+        if not pod.resource_claims:
             return
         try:
             await self._prepare(pod)
@@ -84,7 +84,7 @@ class ClaimedDevices:
             raise NotPrepared(f"prepare dynamic resources: {error}") from error
 
     async def _prepare(self, pod: Pod) -> None:
-        claims = [claim for use in pod.spec.resource_claims if (claim := await self._fetch(pod, use)) is not None]
+        claims = [claim for use in pod.resource_claims if (claim := await self._fetch(pod, use)) is not None]
         drivers = {name: self._registered(name) for claim in claims for name in _drivers(claim)}
         async with self._locked([claim.metadata.uid for claim in claims]):
             todo = [claim for claim in claims if not self._note(claim, str(pod.metadata.uid)).ready]
@@ -149,17 +149,15 @@ class ClaimedDevices:
                     known.devices.append(made)
 
     async def of(self, pod: Pod, container: Container) -> Sequence[str]:
-        wanted = {name for use in pod.spec.resource_claims if (name := pod.claim_name(use))}
-        if container.resources.claims and wanted - {claim.name for claim in self._used_by(str(pod.metadata.uid))}:
+        wanted = {name for use in pod.resource_claims if (name := pod.claim_name(use))}
+        if wanted - {claim.name for claim in self._used_by(str(pod.metadata.uid))}:
             # What was prepared by the last kubelet is not known any more; asking again does no harm.
             await self.prepare(pod)
         names: dict[str, None] = {}
-        for wish in container.resources.claims:
-            use = next((each for each in pod.spec.resource_claims if each.name == wish.name), None)
-            name = pod.claim_name(use) if use is not None else None
-            for claim in self._used_by(str(pod.metadata.uid)):
-                if claim.name == name:
-                    names |= dict.fromkeys(_names(claim, wish.request))
+        for claim in self._used_by(str(pod.metadata.uid)):
+            for name, request in _asked(pod, container):
+                if name == claim.name:
+                    names |= dict.fromkeys(_names(claim, request))
         return list(names)
 
     def _used_by(self, pod: str) -> list[Prepared]:
@@ -214,6 +212,18 @@ class ClaimedDevices:
             fresh.replace(self._file)
 
         await asyncio.to_thread(write)
+
+
+def _asked(pod: Pod, container: Container) -> Iterator[tuple[str, str]]:
+    """(claim, request, "" for all of them) of which the container is to have the devices."""
+    for wish in container.resources.claims:
+        for use in pod.spec.resource_claims:
+            if use.name == wish.name:
+                yield pod.claim_name(use) or "", wish.request
+    extended = pod.status.extended_resource_claim_status
+    for mapping in extended.request_mappings if extended is not None else ():
+        if extended is not None and mapping.container_name == container.name:
+            yield extended.resource_claim_name, mapping.request_name
 
 
 def _drivers(claim: ResourceClaim) -> list[str]:

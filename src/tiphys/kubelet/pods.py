@@ -102,7 +102,7 @@ class Pods:
     def driver_arrived(self) -> None:
         """Pods whose devices could not be made ready may start now."""
         for worker in self:
-            if worker.pod.spec.resource_claims:
+            if worker.pod.resource_claims:
                 worker.may_start()
 
     async def follow_runtime(self) -> None:

@@ -82,6 +82,19 @@ class PodResourceClaimStatus(Model):
     resource_claim_name: str | None = None
 
 
+class ContainerExtendedResourceRequest(Model):
+    """Which request of the claim a container's extended resource comes from."""
+
+    container_name: str
+    resource_name: str
+    request_name: str
+
+
+class PodExtendedResourceClaimStatus(Model):
+    resource_claim_name: str
+    request_mappings: list[ContainerExtendedResourceRequest] = []
+
+
 class PodStatus(Model):
     phase: str = ""
     conditions: list[PodCondition] = []
@@ -99,6 +112,7 @@ class PodStatus(Model):
     container_statuses: list[ContainerStatus] = []
     ephemeral_container_statuses: list[ContainerStatus] = []
     resource_claim_statuses: list[PodResourceClaimStatus] = []
+    extended_resource_claim_status: PodExtendedResourceClaimStatus | None = None
 
     def condition(self, type_: str) -> PodCondition | None:
         for condition in self.conditions:
@@ -125,6 +139,13 @@ class Pod(Model):
     @property
     def deleted(self) -> bool:
         return self.metadata.deletion_timestamp is not None
+
+    @property
+    def resource_claims(self) -> list[PodResourceClaim]:
+        """With the one that its extended resources come from."""
+        extended = self.status.extended_resource_claim_status
+        more = [PodResourceClaim("", extended.resource_claim_name)] if extended is not None else []
+        return [*self.spec.resource_claims, *more]
 
     def claim_name(self, use: PodResourceClaim) -> str | None:
         """The name of a ResourceClaim, "" if none is needed; None if none was made of the template yet."""

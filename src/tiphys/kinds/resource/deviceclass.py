@@ -19,6 +19,7 @@ _MAX_CONFIGS = 32
 class DeviceClassSpec(Model):
     selectors: list[DeviceSelector] = []
     config: list[ClassConfiguration] = []
+    extended_resource_name: str | None = None
 
 
 class DeviceClass(Model):

@@ -21,6 +21,8 @@ from tiphys.kinds.strategy import StatusStrategy
 MOST_CONSUMERS = 256
 # Keeps a claim whose devices are in use from going.
 FINALIZER = "resource.kubernetes.io/delete-protection"
+# Marks claims that the scheduler makes for extended resources of pods.
+EXTENDED = "resource.kubernetes.io/extended-resource-claim"
 
 
 class Consumer(Model):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tiphys.kinds.core.node_selector import term_matches
 from tiphys.kinds.resource.resourceclaim import MOST_CONSUMERS, ResourceClaim
 from tiphys.scheduler.cluster import Cluster
+from tiphys.scheduler.devices.extended import extended_claim, patterns, wanted_names
 from tiphys.scheduler.devices.inventory import ANYWHERE, Device, Part
 from tiphys.scheduler.devices.view import Devices, Unavailable
 from tiphys.scheduler.devices.wanted import Ask, class_names, wanted
@@ -47,10 +48,12 @@ def of_node(info: PodInfo, cluster: Cluster, row: int) -> Iterator[tuple[str, st
             yield why, "a claim of its own, or the end of the pods that use this one"
             return
     parts = list(_seen(cluster, row))
-    for claim in claims:
-        if claim.status.allocation is not None:
-            continue
-        for asks in wanted(claim.spec, view.classes).requests:
+    specs = [claim.spec for claim in claims if claim.status.allocation is None]
+    for lacking, rows in patterns(wanted_names(info, view.backed), cluster):
+        if rows[row] and lacking:
+            specs.append(extended_claim(info.pod, lacking, view.backed).spec)
+    for spec in specs:
+        for asks in wanted(spec, view.classes).requests:
             found = [_shortage(ask, parts, view) for ask in asks]
             if found and None not in found:
                 yield found[-1] or ("", "")

@@ -19,10 +19,11 @@ from tiphys.api.resource import Json, ResourceType
 from tiphys.kinds.core.pod import Pod
 from tiphys.kinds.core.podspec import PodResourceClaim
 from tiphys.kinds.resource.deviceclass import DEVICE_CLASSES, DeviceClass
-from tiphys.kinds.resource.resourceclaim import RESOURCE_CLAIMS, Allocation, ResourceClaim
+from tiphys.kinds.resource.resourceclaim import EXTENDED, RESOURCE_CLAIMS, Allocation, ResourceClaim
 from tiphys.kinds.resource.resourceslice import RESOURCE_SLICES
 from tiphys.scheduler.devices.allocator import Usage
 from tiphys.scheduler.devices.capacity import Amounts
+from tiphys.scheduler.devices.extended import ExtendedClaim, backing
 from tiphys.scheduler.devices.inventory import DeviceId, Inventory
 from tiphys.scheduler.devices.shapes import Shape
 from tiphys.scheduler.devices.wanted import wanted
@@ -53,12 +54,26 @@ class Pending:
     sent: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """What a pod gets for its extended resources: the claim to be made, and the allocation that it will have."""
+
+    claim: ExtendedClaim
+    status: Json
+
+
 class Devices(View):
     resources = (RESOURCE_CLAIMS, DEVICE_CLASSES, RESOURCE_SLICES)
 
     def __init__(self) -> None:
         self.claims: dict[str, ResourceClaim] = {}
         self.classes: dict[str, DeviceClass] = {}
+        # By extended resource, the class that stands for it.
+        self.backed: dict[str, str] = {}
+        self.names: frozenset[str] = frozenset()
+        # By the key of a pod, what it gets for its extended resources, for which no claim was made yet.
+        self.extended: dict[str, Extended] = {}
+        self._extended_claims: dict[str, str] = {}
         self.inventory, self.used = Inventory(), Usage()
         # By the claim's UID.
         self.pending: dict[str, Pending] = {}
@@ -71,17 +86,28 @@ class Devices(View):
             self.inventory.set_slice(old, new)
             return SLICE_CHANGED if new is not None else None
         if resource is DEVICE_CLASSES:
-            self._shapes.clear()
-            if new is None:
-                self.classes.pop(old.metadata.name, None)  # type: ignore[union-attr]
-                return None
-            self.classes[new.metadata.name] = new
-            return CLASS_CHANGED
+            return self._class_changed(old, new)
         return self._claim_changed(old, new)
+
+    def _class_changed(self, old: DeviceClass | None, new: DeviceClass | None) -> str | None:
+        self._shapes.clear()
+        if old is not None:
+            self.classes.pop(old.metadata.name, None)
+        if new is not None:
+            self.classes[new.metadata.name] = new
+        self.backed = backing(self.classes.values())
+        self.names = frozenset(self.backed)
+        return CLASS_CHANGED if new is not None else None
 
     def of(self, pod: Pod) -> list[ResourceClaim]:
         """The pod's claims, without those that it needs not. Raises Unavailable."""
-        return [claim for each in pod.spec.resource_claims if (claim := self._claim(pod, each)) is not None]
+        found = [claim for each in pod.spec.resource_claims if (claim := self._claim(pod, each)) is not None]
+        made = self.made_for(pod)
+        return [*found, made] if made is not None and self.allocation(made) is not None else found
+
+    def made_for(self, pod: Pod) -> ResourceClaim | None:
+        """The claim that was made for the pod's extended resources when it was tried before."""
+        return self.claims.get(self._extended_claims.get(pod.metadata.uid, ""))
 
     def waits_for_template(self, pod: Pod) -> bool:
         """Whether a claim that is made for the pod is not there yet."""
@@ -99,12 +125,13 @@ class Devices(View):
             return pending.allocation
         return claim.status.allocation
 
-    def shape(self, claims: Sequence[ResourceClaim]) -> Shape:
-        """Of claims to be allocated, all whose classes there are."""
-        key = tuple(self._spec(claim) for claim in claims)
+    def shape(self, claims: Sequence[ResourceClaim], extended: ExtendedClaim | None = None) -> Shape:
+        """Of claims to be allocated, all whose classes there are; `extended` is allocated last."""
+        key = tuple(self._spec(claim) for claim in claims) + ((extended.key,) if extended is not None else ())
         known = self._shapes.get(key)
         if known is None:
-            known = self._shapes[key] = Shape([wanted(claim.spec, self.classes) for claim in claims])
+            specs = [claim.spec for claim in claims] + ([extended.spec] if extended is not None else [])
+            known = self._shapes[key] = Shape([wanted(spec, self.classes) for spec in specs])
             if len(self._shapes) > _SHAPES:
                 self._shapes.popitem(last=False)
         self._shapes.move_to_end(key)
@@ -116,6 +143,19 @@ class Devices(View):
         self.pending[claim.metadata.uid] = Pending(status, made, {pod})
         self._hold(claim.metadata.uid, tuple(_held(made)))
 
+    def reserve_extended(self, pod: str, claim: ExtendedClaim, status: Json) -> None:
+        """The same for a claim that has yet to be made."""
+        self.extended[pod] = Extended(claim, status)
+        self._hold(_unmade(pod), tuple(_held(msgspec.convert(status, Allocation))))
+
+    def made(self, pod: str, uid: str) -> None:
+        """The claim for the pod's extended resources is there, and its allocation is being written."""
+        extended = self.extended.pop(pod)
+        made = msgspec.convert(extended.status, Allocation)
+        self.pending[uid] = Pending(extended.status, made, {pod}, sent=1)
+        self._hold(uid, tuple(_held(made)))
+        self._hold(_unmade(pod), ())
+
     def join(self, claim: ResourceClaim, pod: str) -> None:
         """The pod too uses the claim, which may be getting its devices for another."""
         pending = self.pending.get(claim.metadata.uid)
@@ -124,6 +164,8 @@ class Devices(View):
 
     def unreserve(self, pod: str) -> None:
         """Give back what was reserved for the pod of this key, unless others use it or it may have been written."""
+        if self.extended.pop(pod, None) is not None:
+            self._hold(_unmade(pod), ())
         for uid, pending in list(self.pending.items()):
             pending.pods.discard(pod)
             if not pending.pods and not pending.sent:
@@ -151,12 +193,16 @@ class Devices(View):
         freed = False
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
             self.claims.pop(old.metadata.key, None)
+            if EXTENDED in old.metadata.annotations and old.metadata.controller is not None:
+                self._extended_claims.pop(old.metadata.controller.uid, None)
             self.pending.pop(old.metadata.uid, None)
             self._specs.pop(old.metadata.uid, None)
             freed = self._hold(old.metadata.uid, ())
         if new is None:
             return DEVICES_FREED if freed else None
         self.claims[new.metadata.key] = new
+        if EXTENDED in new.metadata.annotations and new.metadata.controller is not None:
+            self._extended_claims[new.metadata.controller.uid] = new.metadata.key
         if new.status.allocation is not None:
             self.pending.pop(new.metadata.uid, None)
             freed |= self._hold(new.metadata.uid, tuple(_held(new.status.allocation)))
@@ -186,6 +232,11 @@ class Devices(View):
         if uid not in self._specs:
             self._specs[uid] = msgspec.json.encode(claim.spec)
         return self._specs[uid]
+
+
+def _unmade(pod: str) -> str:
+    """Stands for the UID of a claim that has none yet; no UID is like it."""
+    return f"of pod {pod}"
 
 
 def _owns(pod: ObjectMeta, claim: ObjectMeta) -> bool:

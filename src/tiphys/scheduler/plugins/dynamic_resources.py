@@ -11,13 +11,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tiphys.api.errors import ApiError, Conflict
 from tiphys.client.client import Client
 from tiphys.kinds.core.affinity import NodeSelector
 from tiphys.kinds.core.node_selector import term_matches
-from tiphys.kinds.resource.resourceclaim import FINALIZER, MOST_CONSUMERS, RESOURCE_CLAIMS, ResourceClaim
+from tiphys.kinds.resource.resourceclaim import MOST_CONSUMERS, RESOURCE_CLAIMS, ResourceClaim
 from tiphys.scheduler.cluster import Cluster, Mask, Scores
+from tiphys.scheduler.devices import claim_writes
+from tiphys.scheduler.devices.extended import ExtendedClaim, extended_claim, patterns, wanted_names
 from tiphys.scheduler.devices.results import allocation
+from tiphys.scheduler.devices.shapes import Shape
 from tiphys.scheduler.devices.view import (
     CLAIM_CHANGED,
     CLASS_CHANGED,
@@ -45,9 +47,9 @@ class DynamicResources(Plugin):
         return not info.pod.spec.resource_claims or not cluster.view(Devices).waits_for_template(info.pod)
 
     def refuse(self, info: PodInfo, cluster: Cluster) -> str | None:
-        if not info.pod.spec.resource_claims:
-            return None
         view = cluster.view(Devices)
+        if not _concerns(info, view):
+            return None
         try:
             claims = view.of(info.pod)
         except Unavailable as unavailable:
@@ -55,36 +57,44 @@ class DynamicResources(Plugin):
         return next((why for claim in claims if (why := _hindrance(claim, info, view)) is not None), None)
 
     def filter(self, info: PodInfo, cluster: Cluster) -> Mask | None:
-        if not info.pod.spec.resource_claims:
-            return None
         view = cluster.view(Devices)
+        if not _concerns(info, view):
+            return None
         allocated, missing = _sorted(info, view)
         mask = _reached(allocated, cluster)
-        return mask & view.shape(missing).mask(cluster, view.inventory, view.used) if missing else mask
+        found: Mask = np.zeros(len(mask), np.bool_)
+        for shape, rows in _shapes(info, missing, cluster):
+            found |= rows & shape.mask(cluster, view.inventory, view.used) if shape is not None else rows
+        return mask & found
 
     def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
-        view = cluster.view(Devices)
-        allocated, missing = _sorted(info, view)
+        allocated, missing = _sorted(info, cluster.view(Devices))
         elsewhere = refused & ~_reached(allocated, cluster)
         if elsewhere.any():
             yield ELSEWHERE, int(elsewhere.sum())
-        rest = refused & ~elsewhere
-        if rest.any():
-            yield from view.shape(missing).reasons(rest).items()
+        for shape, rows in _shapes(info, missing, cluster):
+            rest = refused & rows & ~elsewhere
+            if shape is not None and rest.any():
+                yield from shape.reasons(rest).items()
 
     def score(self, info: PodInfo, cluster: Cluster) -> Scores | None:
         """More for nodes that give the alternatives which the claims name first."""
         if not info.pod.spec.resource_claims:
             return None
-        _, missing = _sorted(info, view := cluster.view(Devices))
-        ranks = view.shape(missing).ranks() if missing else None
-        return ranks * (100.0 / max(float(ranks.max()), 1.0)) if ranks is not None else None
+        _, missing = _sorted(info, cluster.view(Devices))
+        ranks: Scores = np.zeros(len(cluster.rows))
+        for shape, rows in _shapes(info, missing, cluster):
+            found = shape.ranks() if shape is not None else None
+            if found is not None:
+                ranks += np.where(rows, found, 0.0)
+        best = float(ranks.max())
+        return ranks * (100.0 / best) if best else None
 
     def helps(self, info: PodInfo, event: str, subject: Any) -> bool:
         """A claim's change helps the pods that use it, unless devices were freed."""
         if event == POD_REMOVED:
             # One that is not bound after all, perhaps.
-            return bool(subject.pod.spec.resource_claims)
+            return bool(subject.pod.spec.resource_claims) or any("/" in name for name in subject.requests)
         if event != CLAIM_CHANGED:
             return True
         meta, pod = subject.metadata, info.pod
@@ -92,28 +102,35 @@ class DynamicResources(Plugin):
         return bool(meta.namespace == pod.metadata.namespace and meta.name in names)
 
     def reserve(self, info: PodInfo, node: str, cluster: Cluster) -> None:
-        row = cluster.row(node)
-        if not info.pod.spec.resource_claims or row is None:
+        view, row = cluster.view(Devices), cluster.row(node)
+        if row is None or not _concerns(info, view):
             return
-        view = cluster.view(Devices)
         allocated, missing = _sorted(info, view)
         for claim in allocated:
             view.join(claim, info.key)
-        grants = view.shape(missing).grants(row, view.used) if missing else None
-        for claim, granted in zip(missing, grants or (), strict=False):
+        extended = _extended(info, row, cluster)
+        if not missing and extended is None:
+            return
+        grants = view.shape(missing, extended).grants(row, view.used) or ()
+        for claim, granted in zip(missing, grants, strict=False):
             view.reserve(claim, info.key, allocation(claim.spec, granted, view.classes, node))
+        if extended is not None and grants:
+            view.reserve_extended(info.key, extended, allocation(extended.spec, grants[-1], view.classes, node))
 
     def unreserve(self, info: PodInfo, node: str, cluster: Cluster) -> None:
         cluster.view(Devices).unreserve(info.key)
 
     def pre_flight(self, info: PodInfo, node: str, cluster: Cluster) -> bool:
-        return bool(info.pod.spec.resource_claims)
+        return _concerns(info, cluster.view(Devices))
 
     async def pre_bind(self, info: PodInfo, node: str, cluster: Cluster, client: Client) -> None:
         view = cluster.view(Devices)
         for claim in _known(info, view):
             if not _reserved(claim, info):
-                await _write(claim, info, view, client)
+                await claim_writes.reserve(claim, info, view, client)
+        row = cluster.row(node)
+        if row is not None and wanted_names(info, view.backed):
+            await claim_writes.extend(info, _extended(info, row, cluster, again=True), view, client)
 
     async def post_filter(self, info: PodInfo, cluster: Cluster, client: Client) -> None:
         """Have a claim allocated anew that nobody else uses and that is out of reach for some nodes."""
@@ -147,10 +164,44 @@ def _hindrance(claim: ResourceClaim, info: PodInfo, view: Devices) -> str | None
     return None
 
 
+def _concerns(info: PodInfo, view: Devices) -> bool:
+    return bool(info.pod.spec.resource_claims) or (bool(view.backed) and bool(wanted_names(info, view.backed)))
+
+
+def _shapes(
+    info: PodInfo, missing: list[ResourceClaim], cluster: Cluster
+) -> Iterator[tuple[Shape | None, Mask]]:  # fmt: skip
+    """What has to be allocated on which rows; None where nothing has."""
+    view = cluster.view(Devices)
+    names = wanted_names(info, view.backed) if not _made(info, view) else ()
+    if not names:
+        yield view.shape(missing) if missing else None, np.ones(len(cluster.rows), np.bool_)
+        return
+    for lacking, rows in patterns(names, cluster):
+        extended = extended_claim(info.pod, lacking, view.backed) if lacking else None
+        yield view.shape(missing, extended) if missing or extended is not None else None, rows
+
+
+def _made(info: PodInfo, view: Devices) -> bool:
+    """Whether the pod has devices for its extended resources from an attempt before."""
+    claim = view.made_for(info.pod)
+    return claim is not None and view.allocation(claim) is not None
+
+
+def _extended(info: PodInfo, row: int, cluster: Cluster, *, again: bool = False) -> ExtendedClaim | None:
+    """The claim for what the row has not of the pod's extended resources; `again`: also if there is one already."""
+    view = cluster.view(Devices)
+    names = wanted_names(info, view.backed)
+    if not names or (_made(info, view) and not again):
+        return None
+    lacking = next((lacking for lacking, rows in patterns(names, cluster) if rows[row]), ())
+    return extended_claim(info.pod, lacking, view.backed) if lacking else None
+
+
 def _known(info: PodInfo, view: Devices) -> list[ResourceClaim]:
     """The pod's claims, none if one of them is not to be had."""
     try:
-        return view.of(info.pod) if info.pod.spec.resource_claims else []
+        return view.of(info.pod)
     except Unavailable:
         return []
 
@@ -185,28 +236,3 @@ def _selected(selector: NodeSelector, cluster: Cluster) -> Mask:
         return mask
     key = ("devices", msgspec.json.encode(selector))
     return cluster.where(key, lambda node: any(term_matches(term, node) for term in terms))
-
-
-async def _write(claim: ResourceClaim, info: PodInfo, view: Devices, client: Client) -> None:
-    """Reserve the claim for the pod, with its allocation if it had none. Raises ApiError and Unreachable."""
-    meta, claims = claim.metadata, client.of(RESOURCE_CLAIMS)
-    pod = info.pod.metadata
-    status: dict[str, Any] = {"reservedFor": [{"resource": "pods", "name": pod.name, "uid": pod.uid}]}
-    patch = {"metadata": {"uid": meta.uid}, "status": status}
-    pending = view.pending.get(meta.uid) if claim.status.allocation is None else None
-    if pending is not None:
-        if FINALIZER not in meta.finalizers:
-            finalizers = {"metadata": {"uid": meta.uid, "finalizers": [FINALIZER]}}
-            await claims.patch(meta, finalizers, kind="strategic")
-        # Of several pods that use the claim any may be the first; what they write is the same.
-        status["allocation"] = pending.status
-        pending.sent += 1
-    elif claim.status.allocation is None:
-        raise Conflict(f"resource claim {meta.key} has no allocation for pod {info.key}")
-    try:
-        await claims.patch(meta, patch, kind="strategic", subresource="status")
-    except ApiError as error:
-        if pending is not None and error.code < 500:
-            # Surely not written.
-            pending.sent -= 1
-        raise

@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 
 from tiphys.kinds.core.node import Node
+from tiphys.kinds.resource.deviceclass import DeviceClass
 from tiphys.scheduler.cluster import Cluster, Mask, Rows, Scores
+from tiphys.scheduler.devices.extended import names_of
+from tiphys.scheduler.devices.view import CLASS_CHANGED, Devices
 from tiphys.scheduler.plugin import NODE_ADDED, NODE_CHANGED, POD_CHANGED, POD_REMOVED, Plugin
 from tiphys.scheduler.pod import CPU, MEMORY, PODS, PodInfo, amount
 
@@ -54,11 +57,13 @@ def strategy(settings: Mapping[str, Any]) -> Strategy:
 class NodeResourcesFit(Plugin):
     name = "NodeResourcesFit"
     whole = True
-    retry_on = frozenset({NODE_ADDED, NODE_CHANGED, POD_REMOVED, POD_CHANGED})
+    retry_on = frozenset({NODE_ADDED, NODE_CHANGED, POD_REMOVED, POD_CHANGED, CLASS_CHANGED})
 
     def __init__(self, strategy: Strategy | None = None, ignored: frozenset[str] = frozenset()) -> None:
         """`ignored` are resources that are not counted, and with a slash at the end groups of them."""
         self._strategy, self._ignored = strategy, ignored
+        # Resources that DeviceClasses stood for when the last pod was tried.
+        self._backed: frozenset[str] = frozenset()
 
     def _wanted(self, info: PodInfo) -> Iterator[tuple[str, int]]:
         for name, value in info.requests.items():
@@ -66,7 +71,8 @@ class NodeResourcesFit(Plugin):
                 yield name, value
 
     def filter(self, info: PodInfo, cluster: Cluster) -> Mask | None:
-        key = (self.name, self._ignored, info.shape, info.pod.spec.priority)
+        self._backed = cluster.view(Devices).names
+        key = (self.name, self._ignored, info.shape, info.pod.spec.priority, self._backed)
         return cluster.by_row(key, lambda rows: self._fits(info, cluster, rows))
 
     def _fits(self, info: PodInfo, cluster: Cluster, rows: Rows) -> Mask:
@@ -75,17 +81,23 @@ class NodeResourcesFit(Plugin):
             fits &= ~_short(cluster, info, name, rows)
         return fits
 
-    def helps(self, info: PodInfo, event: str, subject: Node | PodInfo) -> bool:
+    def helps(self, info: PodInfo, event: str, subject: Node | PodInfo | DeviceClass) -> bool:
+        if isinstance(subject, DeviceClass):
+            return any(info.requests.get(name) for name in names_of(subject))
         if not isinstance(subject, Node):
             return True
         room = subject.status.allocatable
-        return all(amount(name, room.get(name, "0")) >= value for name, value in self._wanted(info))
+        return all(
+            amount(name, room.get(name, "0")) >= value or (name in self._backed and name not in room)
+            for name, value in self._wanted(info)
+        )
 
     def lasting(self, info: PodInfo, cluster: Cluster) -> Mask | None:
         fits: Mask = np.ones(len(cluster.rows), np.bool_)
         for name, value in self._wanted(info):
             column = cluster.columns.get(name)
-            fits &= cluster.allocatable[:, column] >= value if column is not None else False
+            enough = cluster.allocatable[:, column] >= value if column is not None else np.zeros(len(fits), np.bool_)
+            fits &= enough | _delegated(cluster, name)
         return fits
 
     def reasons(self, info: PodInfo, cluster: Cluster, refused: Mask) -> Iterator[tuple[str, int]]:
@@ -133,6 +145,16 @@ def _short(cluster: Cluster, info: PodInfo, name: str, rows: Rows = _ALL) -> Mas
     """The nodes that have less left than the pod requests; all of them where none has the resource."""
     left = cluster.available(name, info.pod.spec.priority, rows)
     if left is None:
-        return np.ones(len(cluster.live[rows]), np.bool_)
+        return ~_delegated(cluster, name, rows)
     short: Mask = left < info.requests[name]
-    return short
+    return short & ~_delegated(cluster, name, rows) if name in cluster.view(Devices).backed else short
+
+
+def _delegated(cluster: Cluster, name: str, rows: Rows = _ALL) -> Mask:
+    """The nodes that have none of the resource, so that devices stand for it, with which DynamicResources deals."""
+    column = cluster.columns.get(name)
+    backed = name in cluster.view(Devices).backed
+    if not backed or column is None:
+        return np.full(len(cluster.live[rows]), backed)
+    none: Mask = cluster.allocatable[rows, column] == 0
+    return none
