@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from tiphys.kinds.resource.deviceclass import DeviceClass
 from tiphys.kinds.resource.requests import ResourceClaimSpec
 from tiphys.kinds.resource.resourceslice import ResourceSlice
-from tiphys.scheduler.devices.allocator import Usage, allocate
+from tiphys.scheduler.devices.allocator import allocate
 from tiphys.scheduler.devices.inventory import Inventory
+from tiphys.scheduler.devices.usage import Usage
 from tiphys.scheduler.devices.wanted import wanted
 
 DRIVER = "d.example.com"

@@ -147,7 +147,7 @@ class Kubelet:
         self.pods.start(await self._shared(supervisor, timers, statuses))
         self._keep_volumes(supervisor, timers)
         if self._plugins is not None:
-            supervisor.start("plugins", self._plugins.run)
+            self._keep_drivers(supervisor, self._plugins)
         pods: Informer[Pod] = Informer(
             self._client, PODS, clock=self._clock, checkpoint=self._checkpoint,
             fieldSelector=f"spec.nodeName={self.config.node_name}",
@@ -195,6 +195,16 @@ class Kubelet:
             self.reporter.machine.memory, self._node_labels, self._handler_of, await self._devices(),
             knows_cdi(info.name, info.version),
         )  # fmt: skip
+
+    def _keep_drivers(self, supervisor: Supervisor, plugins: Plugins) -> None:
+        from tiphys.kubelet.slice_cleanup import SliceCleanup  # as above
+
+        cleanup = SliceCleanup(
+            self._client, self.config.node_name, lambda name: plugins.driver(name) is not None, self._clock
+        )  # fmt: skip
+        plugins.on_gone = cleanup.gone
+        supervisor.start("plugins", plugins.run)
+        supervisor.start("slices of drivers that are gone", cleanup.run)
 
     async def _devices(self) -> PodDevices:
         if self._plugins is None:

@@ -35,10 +35,11 @@ class Driver:
 
 
 class Plugins:
-    """`arrived` is called when one more is there."""
+    """`arrived` is called when one more is there; `on_gone` when one went."""
 
     def __init__(self, directory: Path, clock: Clock, arrived: Callable[[], None]) -> None:
         self._directory, self._clock, self._arrived = directory, clock, arrived
+        self.on_gone: Callable[[], None] = lambda: None
         # By socket: what tells it from the next one of its name, and who listens there; the last registered is last.
         self._known: dict[Path, tuple[int, int]] = {}
         self._drivers: dict[Path, Driver] = {}
@@ -81,6 +82,7 @@ class Plugins:
             gone = self._drivers.pop(path, None)
             if gone is not None:
                 _log.info("plugin gone", plugin=gone.name)
+                self.on_gone()
         missed = 0
         for path, identity in present.items():
             if path not in self._known:

@@ -11,8 +11,9 @@ from scheduler_objects import Json
 
 from tiphys.kinds.resource.requests import ResourceClaimSpec
 from tiphys.kinds.resource.resourceslice import ResourceSlice
-from tiphys.scheduler.devices.allocator import Refused, Usage, allocate
+from tiphys.scheduler.devices.allocator import Refused, allocate
 from tiphys.scheduler.devices.inventory import Inventory
+from tiphys.scheduler.devices.usage import Usage
 from tiphys.scheduler.devices.wanted import wanted
 
 LARGE = f"device.capacity['{DRIVER}'].memory.isGreaterThan(quantity('9Gi'))"

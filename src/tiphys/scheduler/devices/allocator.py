@@ -9,13 +9,14 @@ Source: https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tiphys.kinds.resource.requests import DeviceConstraint
 from tiphys.scheduler.devices.capacity import Amounts, taken
-from tiphys.scheduler.devices.inventory import Counters, Device, DeviceId, Part, Pool
+from tiphys.scheduler.devices.inventory import Counters, Device, Part, Pool
+from tiphys.scheduler.devices.usage import Usage
 from tiphys.scheduler.devices.wanted import Ask, Wanted
 
 # Of one claim.
@@ -34,37 +35,6 @@ class Grant:
 
 class Refused(Exception):
     """The devices here do not do, for a reason worth telling."""
-
-
-class Usage:
-    """Which devices are in use, and how much of those that are shared."""
-
-    def __init__(self) -> None:
-        self._exclusive: dict[DeviceId, int] = {}
-        self._sharers: dict[DeviceId, int] = {}
-        self._amounts: dict[DeviceId, Amounts] = {}
-
-    def count(self, device: DeviceId, amounts: Mapping[str, int] | None, sign: int) -> None:
-        """`amounts` are what one of those takes that share it, None if it is for one alone."""
-        holders = self._exclusive if amounts is None else self._sharers
-        holders[device] = holders.get(device, 0) + sign
-        if not holders[device]:
-            del holders[device]
-        if amounts:
-            here = self._amounts.setdefault(device, {})
-            for name, amount in amounts.items():
-                here[name] = here.get(name, 0) + sign * amount
-            if device not in self._sharers:
-                del self._amounts[device]
-
-    def __contains__(self, device: DeviceId) -> bool:
-        return device in self._exclusive or device in self._sharers
-
-    def exclusive(self, device: DeviceId) -> bool:
-        return device in self._exclusive
-
-    def amounts(self, device: DeviceId) -> Mapping[str, int]:
-        return self._amounts.get(device, {})
 
 
 def allocate(claims: Sequence[Wanted], parts: Sequence[Part], used: Usage) -> list[list[Grant]] | None:

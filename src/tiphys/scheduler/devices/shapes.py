@@ -14,8 +14,9 @@ import numpy as np
 
 from tiphys.kinds.core.node_selector import term_matches
 from tiphys.scheduler.cluster import Cluster, Ids, Mask, Scores
-from tiphys.scheduler.devices.allocator import Grant, Refused, Usage, allocate
+from tiphys.scheduler.devices.allocator import Grant, Refused, allocate
 from tiphys.scheduler.devices.inventory import ANYWHERE, Inventory, Part, Pool
+from tiphys.scheduler.devices.usage import Usage
 from tiphys.scheduler.devices.wanted import Wanted
 
 _MOST_ALTERNATIVES = 8

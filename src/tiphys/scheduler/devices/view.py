@@ -21,11 +21,11 @@ from tiphys.kinds.core.podspec import PodResourceClaim
 from tiphys.kinds.resource.deviceclass import DEVICE_CLASSES, DeviceClass
 from tiphys.kinds.resource.resourceclaim import EXTENDED, RESOURCE_CLAIMS, Allocation, ResourceClaim
 from tiphys.kinds.resource.resourceslice import RESOURCE_SLICES
-from tiphys.scheduler.devices.allocator import Usage
 from tiphys.scheduler.devices.capacity import Amounts
 from tiphys.scheduler.devices.extended import ExtendedClaim, backing
 from tiphys.scheduler.devices.inventory import DeviceId, Inventory
 from tiphys.scheduler.devices.shapes import Shape
+from tiphys.scheduler.devices.usage import Usage
 from tiphys.scheduler.devices.wanted import wanted
 from tiphys.scheduler.view import View
 
