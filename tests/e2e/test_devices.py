@@ -95,3 +95,34 @@ def test_a_deployment_gets_devices_and_who_gets_none_is_told_why() -> None:
 
         cluster.kubectl("delete", "deployment", "train")
         until(lambda: not items(cluster, "resourceclaims"), "the claims are gone")
+
+
+EXTENDED = """
+---
+apiVersion: resource.k8s.io/v1
+kind: DeviceClass
+metadata: {name: named}
+spec: {extendedResourceName: example.com/gpu}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: train, namespace: default}
+spec:
+  completions: 3
+  parallelism: 3
+  template:
+    metadata: {annotations: {tiphys.io/exit-after: "0.2"}}
+    spec:
+      restartPolicy: Never
+      containers: [{name: c, image: i, resources: {limits: {example.com/gpu: 2}}}]
+"""
+
+
+def test_jobs_take_turns_with_devices_that_stand_for_an_extended_resource() -> None:
+    with tiphys.testing.cluster(nodes=1) as cluster:
+        (node,) = [each["metadata"]["name"] for each in items(cluster, "nodes")]
+        cluster.kubectl("apply", "-f", "-", stdin=SLICE.replace("NODE", node) + EXTENDED)
+        cluster.kubectl("wait", "--for=condition=Complete", "job/train", "--timeout=60s")
+        statuses = [each["status"]["extendedResourceClaimStatus"] for each in items(cluster, "pods")]
+        assert len({each["resourceClaimName"] for each in statuses}) == 3
+        until(lambda: not items(cluster, "resourceclaims"), "the claims are gone")

@@ -119,6 +119,7 @@ _ROLES: dict[str, Sequence[str]] = {
         f"{_READ} | policy | poddisruptionbudgets",
         f"{_READ} | storage.k8s.io | csidrivers csinodes csistoragecapacities storageclasses volumeattachments",
         f"{_READ} patch update | resource.k8s.io | deviceclasses resourceclaims resourceclaims/status resourceslices",
+        "create delete | resource.k8s.io | resourceclaims",
         f"{_READ} | scheduling.k8s.io | podgroups workloads",
         "patch update | scheduling.k8s.io | podgroups/status",
         "create | authentication.k8s.io | tokenreviews",

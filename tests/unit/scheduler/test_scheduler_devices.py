@@ -15,6 +15,7 @@ from tiphys.api.meta import ObjectMeta
 from tiphys.kinds.resource.deviceclass import DEVICE_CLASSES
 from tiphys.kinds.resource.resourceclaim import FINALIZER, RESOURCE_CLAIMS
 from tiphys.kinds.resource.resourceslice import RESOURCE_SLICES
+from tiphys.kinds.scheduling.podgroup import POD_GROUPS
 
 NONE = "cannot allocate all claims"
 
@@ -289,3 +290,28 @@ async def test_an_expression_that_fails_is_told(scheduled: Scheduled) -> None:
     await scheduled.pod("p", **using("one"))
     what = f"request r: selector #0 on device {DRIVER}/a/gpu0: CEL runtime error: no such key: none"
     await scheduled.refused("p", f"0/1 nodes are available: 1 {what}.")
+
+
+async def test_a_gang_gets_its_devices_all_at_once_or_not_at_all(scheduled: Scheduled) -> None:
+    await prepare(scheduled, a=2)
+    await claim(scheduled, "shared")
+    for name in ("one", "two"):
+        await claim(scheduled, name)
+    spec = {"schedulingPolicy": {"gang": {"minCount": 3}}}
+    await scheduled.client.of(POD_GROUPS).create_json({"metadata": {"name": "g", "namespace": "default"}, "spec": spec})
+    group = {"schedulingGroup": {"podGroupName": "g"}}
+    for name in ("one", "two"):
+        await scheduled.pod(name, **group, **using(name, "shared"))
+    await scheduled.pod("three", **group, **using("shared"))
+    waiting = "0/1 nodes are available: 1 cannot allocate all claims."
+
+    async def told() -> bool:
+        found = (await scheduled.get("three")).status.condition("PodScheduled")
+        return found is not None and waiting in found.message
+
+    await scheduled.until(told, "the gang does not fit")
+    assert [await status(scheduled, name) for name in ("one", "two", "shared")] == [{}, {}, {}]
+    await publish(scheduled, "more", nodeName="a")
+    await scheduled.clock.advance(20)
+    assert {await scheduled.bound(name) for name in ("one", "two", "three")} == {"a"}
+    assert len((await status(scheduled, "shared"))["reservedFor"]) == 3
