@@ -151,6 +151,8 @@ def _container_steps(
         if older is not None and older.exited and not should_restart(pod, container, older.exit_code, init=init):
             return []
         return _start(pod, observed, container, kind, now)
+    if latest.state is runtime.State.CREATED and container.name in observed.busy:
+        return []
     if latest.state is runtime.State.CREATED:
         # Created by a kubelet that died before starting it: cheaper to make anew than to trust.
         return [RemoveContainer(latest.id)]

@@ -161,6 +161,8 @@ class PodWorker:
         return msgspec.structs.replace(self.pod, metadata=meta)
 
     async def _observe(self) -> Observed:
+        # What ends while the runtime is asked may be seen as it was before; its end brings another turn.
+        busy = set(self._tasks)
         self.found = found = await self._use.runtime.observe(self.uid)
         for item in found.containers:
             if item.exited and item.id not in self._messages:
@@ -173,7 +175,7 @@ class PodWorker:
         starting = {item.id: _STARTING for item in found.containers if item.running and item.name in self._tasks}
         return Observed(
             self.phase, found, {**self._prober.verdicts, **starting}, self._crashes, dict(self._blocked), self._end,
-            frozenset(self._tasks), self._started_at,
+            frozenset(busy | self._tasks.keys()), self._started_at,
         )  # fmt: skip
 
     def _follow(self, found: PodRuntime) -> None:

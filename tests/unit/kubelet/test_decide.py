@@ -113,6 +113,10 @@ def test_a_container_that_was_created_but_never_started_is_made_anew() -> None:
     assert steps(pod(), seen(live("a", State.CREATED))) == [RemoveContainer("a0")]
 
 
+def test_a_container_that_is_being_started_is_let_be() -> None:
+    assert steps(pod(), seen(live("a", State.CREATED), busy=frozenset({"a"}))) == []
+
+
 def test_a_failed_liveness_probe_stops_the_container() -> None:
     verdicts = {"a0": Verdict(alive=False, message="it failed", grace=3.0)}
     assert steps(pod(), seen(live("a"), verdicts=verdicts)) == [StopContainer("a0", "a", 3.0, "it failed")]

@@ -11,7 +11,7 @@ from simulation import Simulation, simulation
 
 from tiphys.base.clock import VirtualClock
 from tiphys.kinds.core.configmap import CONFIG_MAPS
-from tiphys.kinds.core.pod import Pod
+from tiphys.kinds.core.pod import PODS, Pod
 from tiphys.kubelet.fake import Behaviour, FakeRuntime
 from tiphys.kubelet.pod_host import NoHost
 from tiphys.kubelet.volumes.setup import Inputs, VolumeError
@@ -59,6 +59,19 @@ async def test_a_pod_becomes_running_and_ready() -> None:
         assert status["hostIP"] == "192.0.2.1"
         assert status["podIP"]
         assert {"Pulled", "Created", "Started"} <= set(await kube.reasons())
+
+
+async def test_what_happens_while_a_container_starts_does_not_disturb_it() -> None:
+    async with simulation(FakeRuntime(VirtualClock(), start_delay=1.0)) as kube:
+        kube.runtime._clock = kube.clock
+        await kube.create(spec())
+        await kube.after(1.0)
+        pods = kube.client.of(PODS)
+        await pods.patch((await pods.get("p", "default")).metadata, {"metadata": {"labels": {"seen": "yes"}}})
+        await kube.settle()
+        await kube.after(1.0)
+        assert running(await kube.container())
+        assert "Failed" not in await kube.reasons()
 
 
 async def test_a_job_like_pod_succeeds_or_fails() -> None:
