@@ -1,4 +1,4 @@
-"""Several servers that begin at the same time."""
+"""Several servers that begin at the same time, and what is made at the first beginning only."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.unit.server.conftest import ADMIN, NETWORK, Api
 from tiphys.api import errors
+from tiphys.client.inprocess import InProcess
 from tiphys.server.bootstrap import bootstrap
+
+CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 
 
 class Busy:
@@ -36,3 +40,11 @@ async def test_a_service_that_another_server_is_just_making_is_waited_for() -> N
 async def test_an_address_that_somebody_else_keeps_is_told() -> None:
     with pytest.raises(errors.Invalid):
         await bootstrap(Busy(later=None), ipaddress.IPv4Network("10.0.0.0/24"))  # type: ignore[arg-type]
+
+
+async def test_the_class_of_local_volumes_does_not_come_back(api: Api) -> None:
+    made = await api.ok("GET", f"{CLASSES}/local")
+    assert made["metadata"]["annotations"] == {"storageclass.kubernetes.io/is-default-class": "true"}
+    await api.ok("DELETE", f"{CLASSES}/local")
+    await bootstrap(InProcess(api.assembled.server.handle, ADMIN, "test"), NETWORK)
+    assert (await api.ok("GET", CLASSES))["items"] == []
