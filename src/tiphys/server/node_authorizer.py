@@ -1,7 +1,7 @@
 """The Node authorizer: a kubelet may read what its own pods need, and nothing else of its kind.
 
-Secrets, ConfigMaps, claims and their volumes are readable by a node exactly while a pod on it refers to them; what
-every node may do besides comes from here too, since upstream binds no role to `system:nodes`.
+Secrets, ConfigMaps, claims of volumes and devices, and volumes are readable by a node exactly while a pod on it refers
+to them; what every node may do besides comes from here too, since upstream binds no role to `system:nodes`.
 Source: https://kubernetes.io/docs/reference/access-authn-authz/node/
 """
 
@@ -43,7 +43,6 @@ _RULES = (
     _rule("create get update patch delete", "storage.k8s.io", "csinodes"),
     _rule("get list watch", "storage.k8s.io", "volumeattachments"),
     _rule("create get list watch update patch delete deletecollection", "resource.k8s.io", "resourceslices"),
-    _rule("get", "resource.k8s.io", "resourceclaims"),
     _rule("create get list watch", "certificates.k8s.io", "certificatesigningrequests"),
     _rule("create", "authentication.k8s.io", "tokenreviews"),
     _rule("create", "authorization.k8s.io", "subjectaccessreviews localsubjectaccessreviews"),
@@ -65,6 +64,8 @@ class NodeAuthorizer:
             return target.verb in _READ and self._refers(node, target.resource, target.namespace, target.name)
         if not target.group and target.resource == "persistentvolumes" and not target.subresource:
             return self._may_touch(node, target)
+        if target.group == "resource.k8s.io" and target.resource == "resourceclaims":
+            return target.verb == "get" and self._refers(node, target.resource, target.namespace, target.name)
         if target.resource == "leases":
             return _LEASE.allows(target) and (target.verb == "create" or target.name == node)
         if _TOKEN.allows(target):
@@ -108,6 +109,7 @@ def _references(pod: Json) -> Iterator[str]:
         yield f"serviceaccounts/{spec['serviceAccountName']}"
     for secret in spec.get("imagePullSecrets") or ():
         yield f"secrets/{secret.get('name', '')}"
+    yield from _of_claims(spec, pod.get("status") or {})
     for volume in spec.get("volumes") or ():
         yield from _of_source(volume)
         if volume.get("ephemeral"):
@@ -117,6 +119,14 @@ def _references(pod: Json) -> Iterator[str]:
     for field in ("containers", "initContainers", "ephemeralContainers"):
         for container in spec.get(field) or ():
             yield from _of_environment(container)
+
+
+def _of_claims(spec: Json, status: Json) -> Iterator[str]:
+    """ResourceClaims that the pod names, and those that were made for it."""
+    extended = status.get("extendedResourceClaimStatus")
+    for claim in (*(spec.get("resourceClaims") or ()), *(status.get("resourceClaimStatuses") or ()), extended or {}):
+        if claim.get("resourceClaimName"):
+            yield f"resourceclaims/{claim['resourceClaimName']}"
 
 
 def _of_source(source: Json) -> Iterator[str]:

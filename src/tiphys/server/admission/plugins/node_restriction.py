@@ -1,4 +1,4 @@
-"""NodeRestriction: a kubelet writes its own Node, the pods bound to it and the volumes that it keeps, and none other.
+"""NodeRestriction: a kubelet writes its own Node, its pods, the volumes that it keeps and its slices, and none other.
 
 And TaintNodesByCondition.
 
@@ -20,7 +20,7 @@ _NODES, _PREFIX = "system:nodes", "system:node:"
 
 
 class NodeRestriction(Plugin):
-    resources = (("", "pods"), ("", "nodes"), ("", "persistentvolumes"))
+    resources = (("", "pods"), ("", "nodes"), ("", "persistentvolumes"), ("resource.k8s.io", "resourceslices"))
 
     def __init__(self, cache: Cache) -> None:
         self._pods = cache.of(_PODS)
@@ -39,6 +39,8 @@ class NodeRestriction(Plugin):
         resource = attributes.resource
         if not resource.group and resource.plural == "persistentvolumes":
             _check_volume(attributes, node)
+        if attributes.is_of("resource.k8s.io", "resourceslices"):
+            _check_slice(attributes, node)
         if resource.group or resource.plural not in ("nodes", "pods"):
             return
         if resource.plural == "nodes" and attributes.name != node:
@@ -65,6 +67,15 @@ def _check_volume(attributes: Attributes, node: str) -> None:
     if attributes.operation != "UPDATE" or new != old or kept not in (held, held - {_HELD}):
         why = f'node "{node}" can only take the finalizer {_HELD} from volumes'
         raise errors.denied("", "persistentvolumes", attributes.name, why)
+
+
+def _check_slice(attributes: Attributes, node: str) -> None:
+    """A node says of no other which devices it has."""
+    spec = (attributes.old or attributes.obj or {}).get("spec") or {}
+    if spec.get("nodeName") != node:
+        verb = attributes.operation.lower()
+        why = f"can only {verb} ResourceSlice with the same NodeName as the requesting node"
+        raise errors.denied("resource.k8s.io", "resourceslices", attributes.name, why)
 
 
 def _finalizers(obj: Json | None) -> set[str]:
