@@ -18,6 +18,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 def plan(taken: AbstractSet[str], network: Network, prefix: int) -> str | None:
     """The first range of `network` that is not taken."""
+    if len(taken) >= 1 << (prefix - network.prefixlen):
+        return None
     return next((cidr for cidr in map(str, network.subnets(new_prefix=prefix)) if cidr not in taken), None)
 
 

@@ -62,8 +62,7 @@ def claim(owner: ObjectMeta, selector: LabelSelector, owned: Iterable[T], orphan
     kept, release = [], []
     for obj in owned:
         meta = meta_of(obj)
-        matches = selector.matches(meta.labels)
-        if matches or meta.deletion_timestamp is not None:
+        if selector.matches(meta.labels) or meta.deletion_timestamp is not None:
             kept.append(obj)
         else:
             release.append(obj)

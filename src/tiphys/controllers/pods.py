@@ -41,10 +41,12 @@ def active(pod: Pod) -> bool:
 
 def ready_since(pod: Pod) -> float | None:
     """When the pod became ready (unix seconds), or None while it is not."""
-    condition = pod.status.condition("Ready")
-    if condition is None or condition.status != "True":
-        return None
-    return seconds(condition.last_transition_time) if condition.last_transition_time else 0.0
+    for condition in pod.status.conditions:
+        if condition.type == "Ready":
+            if condition.status != "True":
+                return None
+            return seconds(condition.last_transition_time) if condition.last_transition_time else 0.0
+    return None
 
 
 def available_at(pod: Pod, min_ready: int) -> float | None:

@@ -35,7 +35,7 @@ from tiphys.controllers.ownership import (
 )
 from tiphys.controllers.pods import active, available_at, deletion_order, pod_from, slow_start
 from tiphys.kinds.apps.replicaset import ReplicaSetStatus
-from tiphys.kinds.core.pod import PODS, Pod
+from tiphys.kinds.core.pod import FINISHED, PODS, Pod
 from tiphys.kinds.core.podspec import PodTemplateSpec
 
 # No reconcile makes or deletes more than this; the next one goes on.
@@ -75,20 +75,32 @@ class Plan:
 
 def plan(owner: Replicated, pods: Sequence[Pod], related: Callable[[], Mapping[str, int]], now: float) -> Plan:
     """`pods` are those that `owner` owns; `related` counts, by node, the pods of the same workload, if asked."""
-    spec, labels = owner.spec, owner.spec.template.metadata.labels
-    current = [pod for pod in pods if active(pod)]
-    times = [available_at(pod, spec.min_ready_seconds) for pod in current]
-    waits = [at - now for at in times if at is not None and at > now]
-    terminating = sum(1 for pod in pods if pod.deleted and not pod.finished)
-    full = sum(1 for pod in current if labels.items() <= pod.metadata.labels.items())
+    spec, labels = owner.spec, owner.spec.template.metadata.labels.items()
+    current: list[Pod] = []
+    full = ready = available = terminating = 0
+    again = None
+    # One pass, and few calls: there may be thousands.
+    for pod in pods:
+        if pod.status.phase in FINISHED:
+            continue
+        if pod.metadata.deletion_timestamp is not None:
+            terminating += 1
+            continue
+        current.append(pod)
+        full += labels <= pod.metadata.labels.items()
+        at = available_at(pod, spec.min_ready_seconds)
+        if at is None:
+            continue
+        ready += 1
+        if at <= now:
+            available += 1
+        else:
+            again = min(at - now, again or at - now)
     counts: Json = {
-        "replicas": len(current), "fullyLabeledReplicas": full or None,
-        "readyReplicas": sum(1 for at in times if at is not None) or None,
-        "availableReplicas": sum(1 for at in times if at is not None and at <= now) or None,
-        "terminatingReplicas": terminating,
+        "replicas": len(current), "fullyLabeledReplicas": full or None, "readyReplicas": ready or None,
+        "availableReplicas": available or None, "terminatingReplicas": terminating,
         "observedGeneration": owner.metadata.generation or None,
     }  # fmt: skip
-    again = min(waits) if waits else None
     if owner.metadata.deletion_timestamp is not None:
         return Plan(0, (), counts, again)
     surplus = len(current) - spec.replicas

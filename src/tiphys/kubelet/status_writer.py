@@ -1,7 +1,8 @@
 """Status updates on their way to the API server: the newest of each pod, retried until it is there, never lost.
 
-One patch at a time for a pod, several pods at once. When a pod that was deleted has ended here, its last status is
-followed by the deletion that lets its name go.
+One patch at a time for a pod, several pods at once. While a pod is Pending its status waits a moment for what follows:
+most pods are Running before anybody could have looked, and their first states are never written. When a pod that was
+deleted has ended here, its last status is followed by the deletion that lets its name go.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _log = Log("kubelet.status")
 _WRITERS = 4
 # A server that hangs must not keep all writers for long.
 _WITHIN = 10.0
+# Seconds.
+_MOMENT = 0.1
 _REPLACED_LISTS = ("podIPs", "hostIPs")
 
 
@@ -57,7 +60,10 @@ class StatusWriter:
             return
         self._wanted[uid] = _Wanted(meta, status, finalize)
         self._settled.clear()
-        self._queue.add(uid)
+        if not finalize and status is not None and status.get("phase") == "Pending":
+            self._queue.add_after(uid, _MOMENT)
+        else:
+            self._queue.add(uid)
 
     async def settled(self) -> None:
         """Return once nothing is left to be written."""

@@ -47,9 +47,11 @@ class Simulation:
         await self.settle()
 
     async def settle(self) -> None:
-        await self.clock.advance(0)
-        for _ in range(10):
-            await settle()
+        # The second time for what waits a moment for company.
+        for seconds in (0, 0.1):
+            await self.clock.advance(seconds)
+            for _ in range(10):
+                await settle()
 
     async def after(self, seconds: float) -> None:
         await self.clock.advance(seconds)

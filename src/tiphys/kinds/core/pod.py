@@ -61,6 +61,9 @@ class ContainerStatus(Model):
     container_id: str = ""
 
 
+FINISHED = ("Succeeded", "Failed")
+
+
 class PodCondition(Model):
     type: str
     status: str
@@ -134,7 +137,7 @@ class Pod(Model):
     @property
     def finished(self) -> bool:
         """Its containers have ended and will not be started again."""
-        return self.status.phase in ("Succeeded", "Failed")
+        return self.status.phase in FINISHED
 
     @property
     def deleted(self) -> bool:
