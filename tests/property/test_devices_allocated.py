@@ -17,6 +17,7 @@ from tiphys.kinds.resource.deviceclass import DeviceClass
 from tiphys.kinds.resource.requests import ResourceClaimSpec
 from tiphys.kinds.resource.resourceslice import ResourceSlice
 from tiphys.scheduler.devices.allocator import allocate
+from tiphys.scheduler.devices.effort import Effort
 from tiphys.scheduler.devices.inventory import Inventory
 from tiphys.scheduler.devices.usage import Usage
 from tiphys.scheduler.devices.wanted import wanted
@@ -81,7 +82,7 @@ def test_an_allocation_is_right_and_is_found_if_there_is_one(
     for number in used:
         usage.count((DRIVER, "p", f"dev{number}"), None, 1)
     asked = [wanted(msgspec.convert(claim, ResourceClaimSpec), CLASSES) for claim in claims]
-    found = allocate(asked, inventory.local("n"), usage)
+    found = allocate(asked, inventory.local("n"), usage, Effort())
     ways = (way for way in _ways(claims, devices) if _right(way, claims, devices, used))
     if found is None:
         assert next(ways, None) is None

@@ -12,6 +12,7 @@ from scheduler_objects import Json
 from tiphys.kinds.resource.requests import ResourceClaimSpec
 from tiphys.kinds.resource.resourceslice import ResourceSlice
 from tiphys.scheduler.devices.allocator import Refused, allocate
+from tiphys.scheduler.devices.effort import Effort
 from tiphys.scheduler.devices.inventory import Inventory
 from tiphys.scheduler.devices.usage import Usage
 from tiphys.scheduler.devices.wanted import wanted
@@ -31,7 +32,7 @@ def got(
     for name in used:
         usage.count((DRIVER, "n", name), None, 1)
     parts = [*inventory.local(node), *inventory.elsewhere()]
-    found = allocate([wanted(claim, CLASSES) for claim in claims], parts, usage)
+    found = allocate([wanted(claim, CLASSES) for claim in claims], parts, usage, Effort())
     return found and [[f"{grant.ask.name}={grant.device.spec.name}" for grant in claim] for claim in found]
 
 
@@ -208,3 +209,20 @@ def test_many_devices_that_are_alike_are_not_all_tried() -> None:
     alike = slice_("n", [device(f"d{number}", attributes={"numa": 0}) for number in range(100)])
     several = [exactly(f"r{number}", count=8) for number in range(3)]
     assert got([alike], spec(*several, exactly("none", "false"))) is None
+
+
+def test_an_expression_that_is_made_to_take_long_is_given_up() -> None:
+    many = "[" + ",".join(str(number) for number in range(40)) + "]"
+    slow = f"{many}.all(x, {many}.all(y, {many}.all(z, x + y + z < 0 || x + y + z >= 0)))"
+    with pytest.raises(Refused, match="the expression costs too much on so many devices"):
+        got([gpus(40)], spec(exactly("r", f"{slow} && false")))
+    # Others are not the slower for it.
+    assert got([gpus(40)], spec()) == [["r=gpu0"]]
+
+
+def test_a_search_that_takes_too_many_steps_is_given_up() -> None:
+    pairs = slice_("n", [device(f"d{number}", attributes={"numa": number // 2}) for number in range(40)])
+    distinct = {"constraints": [{"distinctAttribute": NUMA}]}
+    assert len((got([pairs], spec(exactly(count=20), **distinct)) or [[]])[0]) == 20
+    with pytest.raises(Refused, match="no allocation was found in 20000 steps"):
+        got([pairs], spec(exactly(count=21), **distinct))

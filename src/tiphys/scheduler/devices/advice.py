@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tiphys.kinds.core.node_selector import term_matches
 from tiphys.kinds.resource.resourceclaim import MOST_CONSUMERS, ResourceClaim
 from tiphys.scheduler.cluster import Cluster
+from tiphys.scheduler.devices.effort import Effort
 from tiphys.scheduler.devices.extended import extended_claim, patterns, wanted_names
 from tiphys.scheduler.devices.inventory import ANYWHERE, Device, Part
 from tiphys.scheduler.devices.view import Devices, Unavailable
@@ -63,8 +64,8 @@ def of_node(info: PodInfo, cluster: Cluster, row: int) -> Iterator[tuple[str, st
 
 def _shortage(ask: Ask, parts: list[Part], view: Devices) -> tuple[str, str] | None:
     """What is wrong for one request; None if there are enough devices for it alone."""
-    devices = [device for part in parts for device in part.devices]
-    matching = [device for device in devices if ask.selects(device) is True]
+    devices, effort = [device for part in parts for device in part.devices], Effort()
+    matching = [device for device in devices if ask.selects(device, effort) is True]
     free = [device for device in matching if device.id not in view.used or device.shared or ask.admin]
     count = max(len(matching), 1) if ask.all else ask.count
     if len(free) >= count:

@@ -15,13 +15,13 @@ from typing import Any
 
 from tiphys.kinds.resource.requests import DeviceConstraint
 from tiphys.scheduler.devices.capacity import Amounts, taken
+from tiphys.scheduler.devices.effort import STEPS, Effort
 from tiphys.scheduler.devices.inventory import Counters, Device, Part, Pool
 from tiphys.scheduler.devices.usage import Usage
 from tiphys.scheduler.devices.wanted import Ask, Wanted
 
 # Of one claim.
 MOST_RESULTS = 32
-_STEPS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,14 @@ class Refused(Exception):
     """The devices here do not do, for a reason worth telling."""
 
 
-def allocate(claims: Sequence[Wanted], parts: Sequence[Part], used: Usage) -> list[list[Grant]] | None:
-    """The devices of each claim, in the claims' order; None if there is no way. Raises Refused."""
-    search = _Search(claims, parts, used)
+def allocate(
+    claims: Sequence[Wanted], parts: Sequence[Part], used: Usage, effort: Effort
+) -> list[list[Grant]] | None:  # fmt: skip
+    """The devices of each claim, in the claims' order; None if there is no way. Raises Refused.
+
+    What it takes is added to `effort`.
+    """
+    search = _Search(claims, parts, used, effort)
     if search.request(0, 0):
         return search.grants
     search.explain()
@@ -76,8 +81,8 @@ class _Constraint:
 
 
 class _Search:
-    def __init__(self, claims: Sequence[Wanted], parts: Sequence[Part], used: Usage) -> None:
-        self._claims, self._parts, self._used = claims, parts, used
+    def __init__(self, claims: Sequence[Wanted], parts: Sequence[Part], used: Usage, effort: Effort) -> None:
+        self._claims, self._parts, self._used, self._effort = claims, parts, used, effort
         self.grants: list[list[Grant]] = [[] for _ in claims]
         self._constraints = [[_Constraint(each) for each in claim.constraints] for claim in claims]
         self._pools = {device: part.pool for part in parts for device in part.devices}
@@ -158,7 +163,7 @@ class _Search:
         return False
 
     def _selects(self, ask: Ask, device: Device) -> bool:
-        found = ask.selects(device)
+        found = ask.selects(device, self._effort)
         if isinstance(found, str):
             self._error = self._error or found
             return False
@@ -171,9 +176,8 @@ class _Search:
             if device.shared:
                 known = device.id
             else:
-                matching = tuple(
-                    ask.selects(device) is True for claim in self._claims for asks in claim.requests for ask in asks
-                )
+                asked = (ask for claim in self._claims for asks in claim.requests for ask in asks)
+                matching = tuple(ask.selects(device, self._effort) is True for ask in asked)
                 values = tuple(each.value(device) for claim in self._constraints for each in claim)
                 drawn = (self._pools[device].id, *sorted(device.counters.items())) if device.counters else ()
                 known = (matching, values, drawn)
@@ -183,8 +187,9 @@ class _Search:
     def _take(self, claim: int, ask: Ask, device: Device) -> bool:
         """Give the device to the request if it is free and nothing else is against it."""
         self._steps += 1
-        if self._steps > _STEPS:
-            self._error = f"no allocation was found in {_STEPS} steps"
+        self._effort.steps += 1
+        if self._steps > STEPS:
+            self._error = f"no allocation was found in {STEPS} steps"
             return False
         if not self._free(claim, ask, device):
             return False

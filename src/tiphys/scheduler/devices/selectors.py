@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from tiphys.scheduler.devices.effort import Effort
 from tiphys.scheduler.devices.inventory import Device
 
 if TYPE_CHECKING:
@@ -19,25 +20,32 @@ if TYPE_CHECKING:
 _COMPILED = 256
 
 
-def matches(expression: str, device: Device) -> bool | str:
+def matches(expression: str, device: Device, effort: Effort) -> bool | str:
     """Whether the device is selected; text is what went wrong."""
     known = device.outcomes.get(expression)
     if known is None:
-        known = device.outcomes[expression] = _evaluate(expression, device)
+        if effort.too_costly(expression):
+            return "CEL runtime error: the expression costs too much on so many devices"
+        known = device.outcomes[expression] = _evaluate(expression, device, effort)
     return known
 
 
-def _evaluate(expression: str, device: Device) -> bool | str:
+def _evaluate(expression: str, device: Device, effort: Effort) -> bool | str:
+    from tiphys.api.cel.calls import PER_CALL_LIMIT
+    from tiphys.api.cel.environment import Budget
     from tiphys.api.cel.errors import CelError  # few clusters have devices
 
     compiled = _compile(expression)
     if isinstance(compiled, str):
         return compiled
     program, domains = compiled
+    budget = Budget(PER_CALL_LIMIT)
     try:
-        found = program.evaluate({"device": _bindings(device, domains)})
+        found = program.evaluate({"device": _bindings(device, domains)}, budget)
     except CelError as error:
         return f"CEL runtime error: {error}"
+    finally:
+        effort.costs[expression] = effort.costs.get(expression, 0) + PER_CALL_LIMIT - budget.left
     return found if isinstance(found, bool) else f"CEL runtime error: expression returned {found!r}, not a bool"
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from tiphys.kinds.core.node_selector import term_matches
 from tiphys.scheduler.cluster import Cluster, Ids, Mask, Scores
 from tiphys.scheduler.devices.allocator import Grant, Refused, allocate
+from tiphys.scheduler.devices.effort import Effort
 from tiphys.scheduler.devices.inventory import ANYWHERE, Inventory, Part, Pool
 from tiphys.scheduler.devices.usage import Usage
 from tiphys.scheduler.devices.wanted import Wanted
@@ -38,6 +39,8 @@ class Shape:
         self._seen_by: dict[Pool, list[int]] = {}
         self._stale: set[int] = set()
         self._useful: dict[Part, bool] = {}
+        # Since the devices last changed; the steps, since the last look.
+        self._effort = Effort()
 
     def changed(self, pool: Pool) -> None:
         """A device of the pool was given or freed."""
@@ -46,9 +49,15 @@ class Shape:
     def mask(self, cluster: Cluster, inventory: Inventory, used: Usage) -> Mask:
         """True for the rows where all claims can be satisfied."""
         self._regroup(cluster, inventory)
+        self._effort.steps = 0
+        left: set[int] = set()
         for group in self._stale:
-            self._does[group] = self._satisfy(group, used)
-        self._stale.clear()
+            if self._effort.exhausted:
+                left.add(group)
+                self._why[group] = "the claims are too hard to satisfy to be tried on all nodes at once"
+            self._does[group] = not self._effort.exhausted and self._satisfy(group, used)
+        # The next attempt begins with those.
+        self._stale = left
         found: Mask = self._does[self._group_of]
         return found
 
@@ -67,14 +76,14 @@ class Shape:
     def grants(self, row: int, used: Usage) -> list[list[Grant]] | None:
         """The devices of each claim on the row; None if there are not enough."""
         try:
-            return allocate(self._claims, self._groups[int(self._group_of[row])], used)
+            return allocate(self._claims, self._groups[int(self._group_of[row])], used, self._effort)
         except Refused:
             return None
 
     def _satisfy(self, group: int, used: Usage) -> bool:
         self._why.pop(group, None)
         try:
-            found = allocate(self._claims, self._groups[group], used)
+            found = allocate(self._claims, self._groups[group], used, self._effort)
         except Refused as refused:
             self._why[group] = str(refused)
             return False
@@ -97,7 +106,7 @@ class Shape:
         if self._known == now:
             return
         self._known = now
-        known, self._useful = self._useful, {}
+        known, self._useful, self._effort = self._useful, {}, Effort()
         shared = [
             (part, None if part.place == ANYWHERE else _reached(part, cluster))
             for part in inventory.elsewhere() if self._use(part, known)
@@ -128,7 +137,7 @@ class Shape:
 
     def _matters(self, part: Part) -> bool:
         return any(
-            (ask.all and part.pool.wrong) or any(ask.selects(device) is not False for device in part.devices)
+            (ask.all and part.pool.wrong) or any(ask.selects(each, self._effort) is not False for each in part.devices)
             for ask in self._asks
         )
 

@@ -18,6 +18,7 @@ from tiphys.kinds.resource.requests import (
     ExactDeviceRequest,
     ResourceClaimSpec,
 )
+from tiphys.scheduler.devices.effort import Effort
 from tiphys.scheduler.devices.inventory import Device
 from tiphys.scheduler.devices.selectors import matches
 
@@ -40,10 +41,10 @@ class Ask:
     def name(self) -> str:
         return f"{self.request}/{self.alternative}" if self.alternative else self.request
 
-    def selects(self, device: Device) -> bool | str:
+    def selects(self, device: Device, effort: Effort) -> bool | str:
         """Whether it is one of the devices asked for; text is an error of a selector."""
         for whose, number, expression in self.selectors:
-            found = matches(expression, device)
+            found = matches(expression, device, effort)
             if isinstance(found, str):
                 return f"{whose}: selector #{number} on device {'/'.join(device.id)}: {found}"
             if not found:
