@@ -315,3 +315,61 @@ async def test_a_gang_gets_its_devices_all_at_once_or_not_at_all(scheduled: Sche
     await scheduled.clock.advance(20)
     assert {await scheduled.bound(name) for name in ("one", "two", "three")} == {"a"}
     assert len((await status(scheduled, "shared"))["reservedFor"]) == 3
+
+
+BINDING = {"bindingConditions": ["attached"], "bindingFailureConditions": ["attach-failed"]}
+
+
+async def say(scheduled: Scheduled, name: str, type_: str) -> None:
+    """As the driver of the claim's device does."""
+    (result,) = (await status(scheduled, name))["allocation"]["devices"]["results"]
+    condition = {
+        "type": type_, "status": "True", "reason": "Said", "message": "so it is",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }  # fmt: skip
+    which = {key: result[key] for key in ("driver", "pool", "device")}
+    meta = ObjectMeta(name=name, namespace="default")
+    patch = {"status": {"devices": [{**which, "conditions": [condition]}]}}
+    await scheduled.client.of(RESOURCE_CLAIMS).patch(meta, patch, subresource="status")
+
+
+async def allocated(scheduled: Scheduled, name: str) -> str:
+    async def check() -> str:
+        return (await devices(scheduled, name))[0] if (await status(scheduled, name)).get("allocation") else ""
+
+    found: str = await scheduled.until(check, f"{name} is allocated")
+    return found
+
+
+async def test_a_pod_is_bound_once_its_device_is_ready(scheduled: Scheduled) -> None:
+    await prepare(scheduled, a=0)
+    await publish(scheduled, "a", device("far", **BINDING))
+    await claim(scheduled, "one")
+    await scheduled.pod("p", **using("one"))
+    assert await allocated(scheduled, "one") == "a/far"
+    await scheduled.pod("other")
+    await scheduled.bound("other")
+    assert not (await scheduled.get("p")).spec.node_name
+    (result,) = (await status(scheduled, "one"))["allocation"]["devices"]["results"]
+    assert {key: result[key] for key in BINDING} == BINDING
+    await say(scheduled, "one", "attached")
+    assert await scheduled.bound("p") == "a"
+
+
+async def test_a_device_that_fails_is_given_back(scheduled: Scheduled) -> None:
+    await prepare(scheduled, a=0)
+    await publish(scheduled, "a", device("far", **BINDING))
+    await claim(scheduled, "one")
+    await scheduled.pod("p", **using("one"))
+    await allocated(scheduled, "one")
+    await say(scheduled, "one", "attach-failed")
+
+    async def free() -> bool:
+        return not (await status(scheduled, "one")).get("allocation")
+
+    await scheduled.until(free, "it is given back")
+    await publish(scheduled, "near", device("here"), nodeName="a")
+    await scheduled.clock.advance(20)
+    # What is ready as it is comes first.
+    assert await scheduled.bound("p") == "a"
+    assert await devices(scheduled, "one") == ["near/here"]

@@ -43,6 +43,24 @@ class AllocatedDevice(Model):
     share_id: str = ""
     consumed_capacity: dict[str, str] = {}
     tolerations: list[DeviceToleration] = []
+    binding_conditions: list[str] = []
+    binding_failure_conditions: list[str] = []
+
+
+class DeviceCondition(Model):
+    type: str
+    status: str
+    message: str = ""
+
+
+class AllocatedDeviceStatus(Model):
+    """What a driver says of a device."""
+
+    driver: str
+    pool: str
+    device: str
+    share_id: str = ""
+    conditions: list[DeviceCondition] = []
 
 
 class DeviceAllocation(Model):
@@ -57,6 +75,7 @@ class Allocation(Model):
 class ResourceClaimStatus(Model):
     allocation: Allocation | None = None
     reserved_for: list[Consumer] = []
+    devices: list[AllocatedDeviceStatus] = []
 
 
 class ResourceClaim(Model):

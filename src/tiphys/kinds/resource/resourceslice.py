@@ -56,6 +56,7 @@ class SliceDevice(Model):
     taints: list[DeviceTaint] = []
     binds_to_node: bool = False
     binding_conditions: list[str] = []
+    binding_failure_conditions: list[str] = []
     allow_multiple_allocations: bool = False
 
 

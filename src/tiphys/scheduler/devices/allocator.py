@@ -147,10 +147,12 @@ class _Search:
 
     def _candidates_of(self, ask: Ask) -> list[Device]:
         if ask not in self._candidates:
-            self._candidates[ask] = [] if ask.all and self._incomplete(ask) else [
+            found = [] if ask.all and self._incomplete(ask) else [
                 device for part in self._parts if not part.pool.wrong for device in part.devices
                 if self._selects(ask, device)
             ]  # fmt: skip
+            # What is ready as it is comes before what has to be made ready first.
+            self._candidates[ask] = sorted(found, key=lambda device: bool(device.spec.binding_conditions))
         return self._candidates[ask]
 
     def _incomplete(self, ask: Ask) -> bool:
@@ -180,7 +182,7 @@ class _Search:
                 matching = tuple(ask.selects(device, self._effort) is True for ask in asked)
                 values = tuple(each.value(device) for claim in self._constraints for each in claim)
                 drawn = (self._pools[device].id, *sorted(device.counters.items())) if device.counters else ()
-                known = (matching, values, drawn)
+                known = (matching, values, drawn, bool(device.spec.binding_conditions))
             self._alike[device] = known
         return known
 

@@ -36,6 +36,9 @@ def _result(grant: Grant) -> Json:
         result["adminAccess"] = True
     if grant.ask.tolerations:
         result["tolerations"] = msgspec.to_builtins(list(grant.ask.tolerations))
+    if grant.device.spec.binding_conditions:
+        result["bindingConditions"] = grant.device.spec.binding_conditions
+        result["bindingFailureConditions"] = grant.device.spec.binding_failure_conditions
     if grant.amounts is not None:
         result["shareID"] = str(uuid.uuid4())
         result["consumedCapacity"] = {

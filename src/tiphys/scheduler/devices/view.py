@@ -6,10 +6,12 @@ sent to the API server stays reserved whatever becomes of the pod, as long as no
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -77,6 +79,8 @@ class Devices(View):
         self.inventory, self.used = Inventory(), Usage()
         # By the claim's UID.
         self.pending: dict[str, Pending] = {}
+        # By the claim's UID, set whenever the claim changes, for those who wait for that.
+        self.moved: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._held: dict[str, Held] = {}
         self._specs: dict[str, bytes] = {}
         self._shapes: OrderedDict[tuple[bytes, ...], Shape] = OrderedDict()
@@ -191,6 +195,9 @@ class Devices(View):
 
     def _claim_changed(self, old: ResourceClaim | None, new: ResourceClaim | None) -> str | None:
         freed = False
+        for either in (old, new):
+            if either is not None and (moved := self.moved.get(either.metadata.uid)) is not None:
+                moved.set()
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
             self.claims.pop(old.metadata.key, None)
             if EXTENDED in old.metadata.annotations and old.metadata.controller is not None:

@@ -49,7 +49,7 @@ class Ask:
                 return f"{whose}: selector #{number} on device {'/'.join(device.id)}: {found}"
             if not found:
                 return False
-        return self._tolerates(device) and self._has_capacity(device) and not device.spec.binding_conditions
+        return self._tolerates(device) and self._has_capacity(device)
 
     def _tolerates(self, device: Device) -> bool:
         return all(

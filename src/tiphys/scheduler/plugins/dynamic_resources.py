@@ -16,7 +16,7 @@ from tiphys.kinds.core.affinity import NodeSelector
 from tiphys.kinds.core.node_selector import term_matches
 from tiphys.kinds.resource.resourceclaim import MOST_CONSUMERS, RESOURCE_CLAIMS, ResourceClaim
 from tiphys.scheduler.cluster import Cluster, Mask, Scores
-from tiphys.scheduler.devices import claim_writes
+from tiphys.scheduler.devices import binding_conditions, claim_writes
 from tiphys.scheduler.devices.extended import ExtendedClaim, extended_claim, patterns, wanted_names
 from tiphys.scheduler.devices.results import allocation
 from tiphys.scheduler.devices.shapes import Shape
@@ -125,12 +125,15 @@ class DynamicResources(Plugin):
 
     async def pre_bind(self, info: PodInfo, node: str, cluster: Cluster, client: Client) -> None:
         view = cluster.view(Devices)
-        for claim in _known(info, view):
+        claims = _known(info, view)
+        for claim in claims:
             if not _reserved(claim, info):
                 await claim_writes.reserve(claim, info, view, client)
         row = cluster.row(node)
         if row is not None and wanted_names(info, view.backed):
             await claim_writes.extend(info, _extended(info, row, cluster, again=True), view, client)
+        made = view.made_for(info.pod)
+        await binding_conditions.ready([*claims, *([made] if made is not None else [])], view, client)
 
     async def post_filter(self, info: PodInfo, cluster: Cluster, client: Client) -> None:
         """Have a claim allocated anew that nobody else uses and that is out of reach for some nodes."""
