@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,15 @@ NAME = "gpu.example.com"
 
 
 class Driver:
-    """It has the device `gpu0`, which is /dev/zero under another name. `problem` is what preparing fails with."""
+    """It has the device `gpu0`, which is /dev/zero under another name. `problem` is what preparing fails with.
 
-    def __init__(self, cdi: Path, *, kind: str = "DRAPlugin", version: str = "v1") -> None:
+    The device is for these `requests` of a claim, for all of them if there are none.
+    """
+
+    def __init__(
+        self, cdi: Path, *, kind: str = "DRAPlugin", version: str = "v1", requests: Sequence[str] = ("r",)
+    ) -> None:  # fmt: skip
+        self._requests = requests
         self.prepared: list[str] = []
         self.unprepared: list[str] = []
         self.told: list[pb.RegistrationStatus] = []
@@ -68,7 +74,7 @@ class Driver:
             spec = {"cdiVersion": "0.6.0", "kind": "example.com/gpu", "devices": devices}
             self._cdi.mkdir(exist_ok=True)
             (self._cdi / "gpu.json").write_text(json.dumps(spec))
-            device = pb.Device(request_names=["r"], pool_name="n1", device_name="gpu0")
+            device = pb.Device(request_names=self._requests, pool_name="n1", device_name="gpu0")
             device.cdi_device_ids.append("example.com/gpu=0")
             found.devices.append(device)
         await stream.send_message(answer)
