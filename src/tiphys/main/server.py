@@ -17,18 +17,17 @@ from tiphys.client.inprocess import InProcess
 from tiphys.client.leader_election import LeaderElection
 from tiphys.kinds.coordination.lease import LEASES
 from tiphys.kinds.registry import builtin
-from tiphys.main import certificate_upkeep
+from tiphys.main import certificate_upkeep, simulated
 from tiphys.main.backup.runner import Backups
 from tiphys.main.cluster import Cluster
 from tiphys.main.cluster import Settings as ClusterSettings
 from tiphys.main.cluster_facts import publish_cluster
 from tiphys.main.controllers import Facts
 from tiphys.main.etcd import Etcd
-from tiphys.main.leading import LEASE, Duty, Leading, component, hold_address, node_client, repair_allocations
+from tiphys.main.leading import LEASE, Duty, Leading, component, hold_address, repair_allocations
 from tiphys.main.node_settings import NodeSettings
 from tiphys.main.peers import Peers, show_role
 from tiphys.main.pki import FRONT_PROXY, Pki, load_key
-from tiphys.main.simulation import SimulatedNodes, simulate
 from tiphys.scheduler.config import profiles
 from tiphys.server import component_status, metrics_api
 from tiphys.server.admission.plugins.order import Selected
@@ -164,10 +163,7 @@ async def serve(cluster: Cluster, node: NodeSettings, etcd: Etcd | None) -> None
         stack.push_async_callback(front.stop)
         _start_leading(assembled, leading, peers, node, supervisor, clock)
         if settings.simulated:
-            wanted = SimulatedNodes(settings.simulated)
-            supervisor.start(
-                "simulated nodes", lambda: simulate(wanted, lambda name: node_client(assembled, name), clock)
-            )
+            supervisor.start("simulated nodes", lambda: simulated.keep(cluster, assembled.server.handle))
         else:
             supervisor.once("role", show_role(Client(transport, manager="tiphys"), node.name, clock))
         _log.info("serving", cluster=cluster.name, port=settings.api_port, revision=store.revision)

@@ -207,6 +207,12 @@ class Cluster:
         self._count(info, row, 1)
         return True
 
+    def renew(self, info: PodInfo) -> None:
+        """Take over a newer form of a pod that counts as before: two forms of each pod would be held else."""
+        known = self._placed.get(info.key)
+        if known is not None:
+            known.info.renew(info.pod)
+
     def remove_pod(self, key: str) -> bool:
         """Stop counting a pod; whether it was counted."""
         known = self._placed.pop(key, None)

@@ -256,6 +256,7 @@ class Scheduler:
             self._queue.remove(info.key)
             self._gangs.placed(new)
             if old is not None and not counts_otherwise(old, new):
+                self._cluster.renew(info)
                 return
             if not self._cluster.place(info, new.spec.node_name):
                 self._homeless.setdefault(new.spec.node_name, {})[info.key] = info
