@@ -95,6 +95,8 @@ class Cluster:
         # What placed pods take by priority, and what pods will take for which room is being made.
         self.tiers, self.promised = Tiers(), Tiers()
         self.nominated: dict[str, Placed] = {}
+        # The same by row.
+        self._expected: dict[int, set[str]] = {}
         # Moves whenever what a row has changes.
         self.versions = np.zeros(0, np.int64)
         self.generation = 0
@@ -176,7 +178,7 @@ class Cluster:
             self._count_tiers(self.tiers, info, row, -1)
             for view in self._views.values():
                 view.count(info, row, -1)
-        for key in [key for key, promised in self.nominated.items() if promised.row == row]:
+        for key in self.expected(row):
             self.withdraw(key)
         self._touch(row)
         self.images.set_row(row, ())
@@ -242,13 +244,21 @@ class Cluster:
         row = self._row_of.get(node)
         if row is not None:
             self.nominated[info.key] = Placed(info, row)
+            self._expected.setdefault(row, set()).add(info.key)
             self._count_tiers(self.promised, info, row, 1)
             self._touch(row)
+
+    def expected(self, row: int) -> list[str]:
+        """The pods to which the row is promised."""
+        return list(self._expected.get(row, ()))
 
     def withdraw(self, key: str) -> Placed | None:
         """Take back a promise; what it was."""
         known = self.nominated.pop(key, None)
         if known is not None:
+            self._expected[known.row].discard(key)
+            if not self._expected[known.row]:
+                del self._expected[known.row]
             self._count_tiers(self.promised, known.info, known.row, -1)
             self._touch(known.row)
         return known
@@ -260,9 +270,9 @@ class Cluster:
             return None
         left: npt.NDArray[np.int64] = self.allocatable[rows, column] - self.requested[rows, column]
         if self.promised:
-            promised = self.promised.from_(priority)
+            promised = self.promised.from_(priority, rows, column)
             if promised is not None:
-                left -= promised[rows, column]
+                left -= promised
         return left
 
     def where(self, key: object, test: Callable[[Node], bool]) -> Mask:

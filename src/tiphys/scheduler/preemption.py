@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -62,13 +62,17 @@ class Candidate:
     row: int
     victims: tuple[PodInfo, ...]
     violations: int
+    # Less is better; and when the most important victims started, of which the later is better.
+    rank: Rank = field(init=False)
+    started: str = field(init=False)
 
-    def rank(self) -> tuple[int, int, int, int, str]:
-        """Less is better, but for the start of the most important victims, of which the later is better."""
+    def __post_init__(self) -> None:
         priorities = [victim.pod.spec.priority for victim in self.victims]
         top = max(priorities)
+        rank = self.violations, top, sum(priorities) + _BASE * len(priorities), len(priorities)
+        object.__setattr__(self, "rank", rank)
         first = min(_started(victim) for victim in self.victims if victim.pod.spec.priority == top)
-        return self.violations, top, sum(priorities) + _BASE * len(priorities), len(priorities), first
+        object.__setattr__(self, "started", first)
 
 
 def helpless(nodes: int) -> str:
@@ -134,13 +138,17 @@ class Preemption:
         if not len(rows) or not levels:
             return []
         needed = np.full(len(cluster.rows), len(levels))
-        free = [(cluster.columns[name], value) for name, value in info.requests.items() if value]
-        left = {column: _available(info, cluster, column) for column, _ in free}
+        free = {cluster.columns[name]: value for name, value in info.requests.items() if value}
+        left: dict[int, Amounts] = {}
+        for name in info.requests:
+            available = cluster.available(name, info.pod.spec.priority)
+            if cluster.columns[name] in free and available is not None:
+                left[cluster.columns[name]] = available
         victims = np.zeros(len(cluster.rows), np.bool_)
         for level, (_, taken) in enumerate(levels):
             victims |= taken[:, cluster.columns[PODS]] > 0
             fits = victims.copy()
-            for column, value in free:
+            for column, value in free.items():
                 left[column] = left[column] + taken[:, column]
                 fits &= left[column] >= value
             needed[fits & (needed == len(levels))] = level
@@ -172,7 +180,8 @@ class Preemption:
         lower = _lower(info, cluster, row)
         spare = {name: -value for name, value in info.requests.items() if value}
         for name in spare:
-            spare[name] += int(_available(info, cluster, cluster.columns[name])[row])
+            left = cluster.available(name, info.pod.spec.priority, slice(row, row + 1))
+            spare[name] += int(left[0]) if left is not None else 0
             spare[name] += sum(each.requests.get(name, 0) for each in lower)
         if not lower or min(spare.values(), default=0) < 0:
             return None
@@ -238,9 +247,8 @@ def _candidate(row: int, gone: Sequence[tuple[PodInfo, bool]]) -> Candidate | No
 
 
 def _best(found: Sequence[Candidate]) -> Candidate:
-    ranked = [(each.rank(), each) for each in found]
-    least: Rank = min(rank[:4] for rank, _ in ranked)
-    return max((pair for pair in ranked if pair[0][:4] == least), key=lambda pair: pair[0][4])[1]
+    least = min(each.rank for each in found)
+    return max((each for each in found if each.rank == least), key=lambda each: each.started)
 
 
 def _lower(info: PodInfo, cluster: Cluster, row: int) -> list[PodInfo]:
@@ -256,12 +264,6 @@ def _importance(pod: PodInfo) -> tuple[int, str]:
 def _started(pod: PodInfo) -> str:
     """RFC 3339 in UTC orders as text; what has not started is younger than all that has."""
     return pod.pod.status.start_time or "~"
-
-
-def _available(info: PodInfo, cluster: Cluster, column: int) -> Amounts:
-    left: Amounts = cluster.allocatable[:, column] - cluster.requested[:, column]
-    promised = cluster.promised.from_(info.pod.spec.priority) if cluster.promised else None
-    return left if promised is None else left - promised[:, column]
 
 
 def _passes(info: PodInfo, cluster: Cluster, row: int, plugins: Sequence[Plugin]) -> bool:

@@ -286,9 +286,8 @@ class Scheduler:
         row = self._cluster.row(pod.spec.node_name)
         if self._cluster.remove_pod(key):
             self._queue.happened(plugin.POD_REMOVED, PodInfo(pod))
-            for waiting, promise in self._cluster.nominated.items():
-                if promise.row == row:
-                    self._queue.activate(self._gangs.entry(waiting))
+            for waiting in self._cluster.expected(row) if row is not None else ():
+                self._queue.activate(self._gangs.entry(waiting))
 
     def _is_ours(self, pod: Pod) -> bool:
         return pod.spec.scheduler_name in self._profiles and not pod.spec.scheduling_gates and not pod.deleted

@@ -43,10 +43,10 @@ class Tiers:
         """Of each lower priority, lowest first, what its pods take. Not to be written to."""
         return [(each, self._of[each]) for each in sorted(self._of) if each < priority]
 
-    def from_(self, priority: int) -> Amounts | None:
-        """What pods of this priority and higher take together; None if nothing."""
-        found = [matrix for each, matrix in self._of.items() if each >= priority]
-        if not found:
-            return None
-        total: Amounts = np.sum(found, axis=0)
+    def from_(self, priority: int, rows: slice | list[int], column: int) -> Amounts | None:
+        """Row by row, what pods of this priority and higher take of one resource; None if there are none."""
+        total: Amounts | None = None
+        for each, matrix in self._of.items():
+            if each >= priority:
+                total = matrix[rows, column] if total is None else total + matrix[rows, column]
         return total
