@@ -82,7 +82,8 @@ def test_with_endless_pods_the_weighted_shares_draw_level(
         fair.place(one)
         step[queue] = fair.weighted(queue)
         fair.cluster.remove_pod(one.key)
-        for number in range(400):
+        # More than the nodes have places for.
+        for number in range(500):
             fair.queue.add(pod(f"p{number}", queue, cpu, memory))
     while (info := fair.next()) is not None and fair.place(info):
         levels = {queue: fair.weighted(queue) for queue in QUEUES}
