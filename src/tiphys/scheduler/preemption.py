@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
+import numpy.typing as npt
 
 from tiphys.api.meta import ObjectMeta
 from tiphys.kinds.policy.poddisruptionbudget import PodDisruptionBudget
@@ -85,13 +86,21 @@ def victimless(nodes: int) -> str:
     return str(Unschedulable(nodes, {_NO_VICTIMS: nodes}))
 
 
+@dataclass(slots=True)
+class _Known:
+    """What was found for the rows, and which versions of them that was."""
+
+    versions: npt.NDArray[np.int64]
+    candidates: dict[int, Candidate | None] = field(default_factory=dict)
+
+
 class Preemption:
     """What was found for a node is kept, by what the preempting pod asks for, until the node changes."""
 
     def __init__(self) -> None:
         # By namespace, then by name.
         self._budgets: dict[str, dict[str, Budget]] = {}
-        self._known: OrderedDict[object, dict[int, tuple[int, Candidate | None]]] = OrderedDict()
+        self._known: OrderedDict[object, _Known] = OrderedDict()
 
     def set_budget(self, meta: ObjectMeta, budget: Budget | None) -> None:
         """Take over a budget, None if it is gone."""
@@ -121,10 +130,12 @@ class Preemption:
         order = self._promising(info, cluster, hopeful)
         # Masks of these depend on which pods there are, beyond what they take.
         touchy = [p for p in plugins if p.filters and p.name in _TOUCHY and p.filter(info, cluster) is not None]
-        candidates = (self._examine(info, cluster, int(row), touchy) for row in order)
-        # A rehearsal takes long; the most promising nodes come first.
-        enough = _REHEARSED if touchy else _EXAMINED
-        found = list(islice((each for each in candidates if each is not None), enough))
+        if touchy:
+            # A rehearsal takes long; the most promising nodes come first.
+            rehearsed = (self._rehearse(info, cluster, row, touchy) for row in order)
+            found = list(islice((each for each in rehearsed if each is not None), _REHEARSED))
+        else:
+            found = self._examined(info, cluster, order)
         if found:
             return _best(found)
         helpless = len(cluster) - int(hopeful.sum())
@@ -153,27 +164,28 @@ class Preemption:
                 fits &= left[column] >= value
             needed[fits & (needed == len(levels))] = level
         rows = rows[needed[rows] < len(levels)]
-        by_level = rows[np.argsort(needed[rows], kind="stable")][: _EXAMINED // 2]
+        by_level: list[int] = rows[np.argsort(needed[rows], kind="stable")][: _EXAMINED // 2].tolist()
         spent = [each for here in self._budgets.values() for each in here.values() if each.allowed <= 0]
         if not 0 < len(spent) <= _BUDGETS:
-            return list(by_level)
+            return by_level
         guarded = [cluster.population.census((each.who,)) > 0 for each in spent]
         protected = np.any(guarded, axis=0)
         by_budget = rows[np.lexsort((needed[rows], protected[rows]))][: _EXAMINED // 2]
-        return list(dict.fromkeys([*by_level.tolist(), *by_budget.tolist()]))
+        return list(dict.fromkeys([*by_level, *by_budget.tolist()]))
 
-    def _examine(self, info: PodInfo, cluster: Cluster, row: int, touchy: Sequence[Plugin]) -> Candidate | None:
-        if touchy:
-            return self._rehearse(info, cluster, row, touchy)
-        shape = (info.pod.spec.priority, tuple(sorted(info.requests.items())))
-        known = self._known.setdefault(shape, {})
-        if len(self._known) > _SHAPES:
-            self._known.popitem(last=False)
-        version, candidate = known.get(row, (-1, None))
-        if version != cluster.versions[row]:
-            candidate = self._reckon(info, cluster, row)
-            known[row] = (int(cluster.versions[row]), candidate)
-        return candidate
+    def _examined(self, info: PodInfo, cluster: Cluster, order: Sequence[int]) -> list[Candidate]:
+        """The candidates among the rows, of which most are known from the last pod that asked for the same."""
+        shape = info.pod.spec.priority, info.shape
+        known = self._known.get(shape)
+        if known is None or len(known.versions) != len(cluster.rows):
+            known = self._known[shape] = _Known(np.full(len(cluster.rows), -1, np.int64))
+            if len(self._known) > _SHAPES:
+                self._known.popitem(last=False)
+        rows = np.asarray(order, np.intp)
+        for row in rows[known.versions[rows] != cluster.versions[rows]].tolist():
+            known.candidates[row] = self._reckon(info, cluster, row)
+            known.versions[row] = cluster.versions[row]
+        return [found for row in order if (found := known.candidates[row]) is not None]
 
     def _reckon(self, info: PodInfo, cluster: Cluster, row: int) -> Candidate | None:
         """By numbers alone."""
