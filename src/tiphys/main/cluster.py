@@ -59,6 +59,11 @@ class Settings(msgspec.Struct, frozen=True):
     control_planes: int = 1
     # The numbers of those nodes that were taken away again.
     removed: list[int] = []
+    # Between how many nodes the autoscaler may choose (a maximum of 0: there is none), and for how long one must not be
+    # needed before it goes.
+    min_nodes: int = 1
+    max_nodes: int = 0
+    scale_down_seconds: float = 60.0
     # How many nodes are only simulated; a cluster that has such has no others.
     simulated: int = 0
     # The URLs of API servers on other machines, for a machine that joined.

@@ -16,8 +16,12 @@ from tiphys.client.informer import Informers
 from tiphys.client.inprocess import InProcess
 from tiphys.client.timers import Timers
 from tiphys.controllers.base import Context, Runner
+from tiphys.main.autoscaling import autoscaler
+from tiphys.main.autoscaling.autoscaler import ClusterAutoscaler, Options
+from tiphys.main.autoscaling.provider import NodeProvider
 from tiphys.main.controllers import Facts, build
 from tiphys.node.virtual_address import VirtualAddress, link_of
+from tiphys.scheduler import config
 from tiphys.scheduler.profile import Profile
 from tiphys.scheduler.scheduler import Scheduler
 from tiphys.server import component_status
@@ -53,9 +57,12 @@ class Leading:
 
     def __init__(
         self, assembled: Assembled, facts: Facts, clock: Clock, more: Mapping[str, Duty],
-        profiles: Sequence[Profile] = (),
+        profiles: Sequence[Profile] = (), providers: Sequence[NodeProvider] = (),
+        options: Callable[[], Options] = Options,
     ) -> None:  # fmt: skip
-        self._profiles = profiles
+        """`providers` make and remove nodes for the cluster autoscaler, which works by `options`."""
+        self._profiles, self._providers, self._options = profiles or config.default(), providers, options
+        self._autoscaler: ClusterAutoscaler | None = None
         self._assembled, self._facts, self._clock, self._more = assembled, facts, clock, more
         self._supervisor: Supervisor | None = None
         self._controllers: list[str] = []
@@ -86,12 +93,22 @@ class Leading:
 
         scheduler = Scheduler(component(assembled, "kube-scheduler"), informers, clock, self._profiles)
         controllers = build(context, self._facts)
+        if self._providers:
+            self._autoscaler = ClusterAutoscaler(
+                component(assembled, autoscaler.NAME), informers, clock, self._profiles, self._providers, self._options
+            )
+            supervisor.start(autoscaler.NAME, self._autoscaler.run)
         for informer in informers:
             supervisor.start(f"{informer.resource.plural} informer", informer.run)
         supervisor.start("scheduler", scheduler.run)
         for controller, its_context in controllers:
             supervisor.start(controller.name, Runner(controller, its_context).run)
         self._controllers = [controller.name for controller, _ in controllers]
+
+    def reload(self) -> None:
+        """The settings of the cluster changed."""
+        if self._autoscaler is not None:
+            self._autoscaler.wake()
 
     def problem(self, *names: str) -> str:
         """What is wrong with the first of these tasks that does not run; nothing where another server leads."""

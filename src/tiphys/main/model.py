@@ -19,7 +19,7 @@ from tiphys.kinds.scheduling.podgroup import POD_GROUPS
 from tiphys.scheduler.cluster import Cluster
 from tiphys.scheduler.fairness import FairSort
 from tiphys.scheduler.gang import Gangs
-from tiphys.scheduler.kin import Kin
+from tiphys.scheduler.kin import KINDS, Kin
 from tiphys.scheduler.pod import PodInfo
 from tiphys.scheduler.preemption import Preemption, budget_of
 from tiphys.scheduler.profile import Profile
@@ -45,29 +45,41 @@ class Model:
 
 def read(transport: Transport, profiles: Collection[Profile]) -> Model:
     """Raises what the transport does."""
-    model = Model(kin=Kin(lambda resource: _Listed(listed(transport, resource))))
+    return build(lambda resource: listed(transport, resource), profiles)
+
+
+def needed(profiles: Collection[Profile]) -> list[ResourceType[Any]]:
+    """The kinds that a model is built of."""
+    views = (view for profile in profiles for plugin in profile.plugins for view in plugin.views)
+    seen = (resource for view in dict.fromkeys(views) for resource in view.resources)
+    return list(dict.fromkeys([NAMESPACES, NODES, PODS, POD_DISRUPTION_BUDGETS, POD_GROUPS, *KINDS, *seen]))
+
+
+def build(listed: Callable[[ResourceType[Any]], Iterable[Any]], profiles: Collection[Profile]) -> Model:
+    """The model of all that `listed` gives of each kind."""
+    model = Model(kin=Kin(lambda resource: _Listed(listed(resource))))
     cluster = model.cluster
     for fairness in (profile.fairness for profile in profiles if profile.fairness is not None):
         # Before there are pods, which it counts.
         FairSort(fairness, cluster)
-    for namespace in listed(transport, NAMESPACES):
+    for namespace in listed(NAMESPACES):
         cluster.population.set_namespace(namespace.metadata.name, namespace.metadata.labels)
     for view in dict.fromkeys(view for profile in profiles for plugin in profile.plugins for view in plugin.views):
         for resource in view.resources:
-            for obj in listed(transport, resource):
+            for obj in listed(resource):
                 cluster.view(view).changed(resource, None, obj)
-    for node in listed(transport, NODES):
+    for node in listed(NODES):
         cluster.set_node(node)
     names = {profile.name for profile in profiles}
-    for pod in listed(transport, PODS):
+    for pod in listed(PODS):
         if pod.status.phase == "Succeeded":
             model.gangs.place(pod)
         if not pod.finished:
             model.pods.append(pod)
             _take_over(PodInfo(pod, model.kin.of), model, ours=pod.spec.scheduler_name in names)
-    for budget in listed(transport, POD_DISRUPTION_BUDGETS):
+    for budget in listed(POD_DISRUPTION_BUDGETS):
         model.preemption.set_budget(budget.metadata, budget_of(budget))
-    for group in listed(transport, POD_GROUPS):
+    for group in listed(POD_GROUPS):
         model.gangs.set_group(None, group)
     return model
 

@@ -18,6 +18,10 @@ from tiphys.client.leader_election import LeaderElection
 from tiphys.kinds.coordination.lease import LEASES
 from tiphys.kinds.registry import builtin
 from tiphys.main import certificate_upkeep, simulated
+from tiphys.main.autoscaling import provider
+from tiphys.main.autoscaling.autoscaler import Options
+from tiphys.main.autoscaling.local import LocalNodes
+from tiphys.main.autoscaling.provider import NodeProvider
 from tiphys.main.backup.runner import Backups
 from tiphys.main.cluster import Cluster
 from tiphys.main.cluster import Settings as ClusterSettings
@@ -54,6 +58,11 @@ def _settings(settings: ClusterSettings, pki: Pki) -> Settings:
         settings.services, ISSUER, load_key(pki.key("sa")), admission=admission, alone=settings.store != "etcd",
         front_proxy=Identity(pki.certificate(FRONT_PROXY), pki.key(FRONT_PROXY)),
     )  # fmt: skip
+
+
+def _providers(cluster: Cluster, settings: ClusterSettings) -> list[NodeProvider]:
+    """What makes nodes of this cluster; simulated ones are as many as were asked for."""
+    return provider.installed() if settings.simulated else [LocalNodes(cluster), *provider.installed()]
 
 
 def _public_url(settings: ClusterSettings, node: NodeSettings) -> str:
@@ -144,7 +153,6 @@ async def serve(cluster: Cluster, node: NodeSettings, etcd: Etcd | None) -> None
         if etcd is not None:
             duties["etcd care"] = etcd.care
         backups = Backups(cluster, store, clock)
-        loop.add_signal_handler(signal.SIGHUP, backups.reload)
         duties["backups"] = backups.run
         ca = certificate_upkeep.authority(pki)
         for name, task in certificate_upkeep.server_tasks(
@@ -153,7 +161,17 @@ async def serve(cluster: Cluster, node: NodeSettings, etcd: Etcd | None) -> None
             supervisor.start(name, task)
         certificate_upkeep.install_joining(assembled.server, assembled.cache, pki, clock)
         facts = Facts(settings.pods, pki.ca.read_text(), ca, settings.services, _public_url(settings, node))
-        leading = Leading(assembled, facts, clock, duties, profiles(cluster.state / "scheduler.yaml"))
+        chosen = profiles(cluster.state / "scheduler.yaml")
+        leading = Leading(
+            assembled, facts, clock, duties, chosen, _providers(cluster, settings),
+            lambda: Options(cluster.settings().scale_down_seconds),
+        )  # fmt: skip
+
+        def reload() -> None:
+            backups.reload()
+            leading.reload()
+
+        loop.add_signal_handler(signal.SIGHUP, reload)
         connect = Connect(assembled.server, tls)
         stack.push_async_callback(connect.close)
         metrics_api.install(assembled.server, connect.summary)

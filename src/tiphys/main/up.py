@@ -7,6 +7,7 @@ import asyncio
 import ipaddress
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +41,14 @@ def up(arguments: Sequence[str]) -> int:
         "--nodes", type=_node_count, metavar="N", help="how many nodes it has (default: those it has, or 1); may grow"
     )
     parser.add_argument(
+        "--max-nodes", type=_node_count, metavar="N",
+        help="have nodes added up to this number when pods find no place, and removed again when they are not needed",
+    )  # fmt: skip
+    parser.add_argument(
+        "--scale-down-after", type=float, metavar="SECONDS", help="how long an added node may idle (default: 60)"
+    )
+    parser.add_argument("--keep-min-nodes", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(
         "--control-planes", type=_node_count, metavar="N",
         help="how many of the nodes are control planes (default: those it has, or 1); several keep their state in etcd",
     )  # fmt: skip
@@ -64,7 +73,8 @@ def up(arguments: Sequence[str]) -> int:
             fresh = not cluster.exists
             try:
                 wanted = Wanted(
-                    options.nodes, options.store, options.control_planes, options.virtual_address, options.simulate
+                    options.nodes, options.store, options.control_planes, options.virtual_address, options.simulate,
+                    Range(options.max_nodes, options.scale_down_after, keep=options.keep_min_nodes),
                 )  # fmt: skip
                 asyncio.run(start(cluster, progress, wanted))
             except (ClusterError, TimeoutError, OSError):
@@ -137,6 +147,28 @@ def addresses(settings: Settings, nodes: Sequence[NodeSettings]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Range:
+    """Of the cluster autoscaler. `keep` tells that nodes are asked for by itself, and are no new minimum."""
+
+    most: int | None = None
+    seconds: float | None = None
+    keep: bool = False
+
+    def settle(self, cluster: Cluster, settings: Settings, nodes: int | None) -> Settings:
+        """Keep what was asked for. Raises ClusterError for a maximum below what there is."""
+        least, most = settings.min_nodes, settings.max_nodes if self.most is None else self.most
+        if not self.keep and (nodes is not None or self.most is not None):
+            least = nodes or len(settings.numbers) if self.most is not None else nodes or least
+        if most and least > most:
+            raise ClusterError(f"cluster {cluster.name!r} cannot have at least {least} nodes and at most {most}")
+        seconds = settings.scale_down_seconds if self.seconds is None else self.seconds
+        wanted = msgspec.structs.replace(settings, min_nodes=least, max_nodes=most, scale_down_seconds=seconds)
+        if wanted != settings:
+            cluster.save(wanted)
+        return wanted
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """What a cluster is to have; None: what it has, or the default."""
 
@@ -145,18 +177,22 @@ class Wanted:
     control_planes: int | None = None
     virtual_address: ipaddress.IPv4Address | None = None
     simulated: int | None = None
+    range: Range = Range()
 
 
 async def start(cluster: Cluster, progress: Progress, wanted: Wanted = Wanted()) -> None:
     """Start what does not run yet and wait until all nodes are Ready."""
     from tiphys.main import machine
-    from tiphys.main.node_settings import nodes_of
+    from tiphys.main.node_settings import node_of, nodes_of
 
     before = cluster.settings() if cluster.exists else None
     if wanted.simulated or (before is not None and before.simulated):
         await _start_simulated(cluster, progress, before, wanted)
         return
     settings = cluster.create(wanted.nodes, wanted.store, wanted.control_planes)
+    settings = wanted.range.settle(cluster, settings, wanted.nodes)
+    if before is not None and (before.max_nodes, before.min_nodes) != (settings.max_nodes, settings.min_nodes):
+        _reload(node_of(cluster, settings, 1))
     if wanted.virtual_address is not None:
         settings = await _share(cluster, settings, str(wanted.virtual_address))
     nodes = nodes_of(cluster, settings)
@@ -244,6 +280,15 @@ async def _share(cluster: Cluster, settings: Settings, address: str) -> Settings
     changed = msgspec.structs.replace(settings, virtual_address=address)
     cluster.save(changed)
     return changed
+
+
+def _reload(node: NodeSettings) -> None:
+    """Have the server read what changed of the settings, if it runs."""
+    from tiphys.node import process
+
+    server = process.load(node.pidfile("server"))
+    if server is not None:
+        server.signal(signal.SIGHUP)
 
 
 async def _stop(pidfile: Path) -> None:

@@ -6,6 +6,7 @@ to the node (DaemonSets, static pods) stays. The emptiest nodes are tried first.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -34,10 +35,13 @@ class Packing:
             self.moves[move.info.key] = replace(known, target=move.target) if known is not None else move
 
 
-def pack(model: Model, most: int) -> Packing:
-    """Nodes to empty with at most so many moves. On the model they are cordoned and empty afterwards."""
+def pack(model: Model, most: int, only: Collection[str] | None = None) -> Packing:
+    """Nodes to empty with at most so many moves, all or `only` these. On the model they are cordoned and empty
+    afterwards."""
     packing, cluster = Packing(), model.cluster
     for row in _emptiest_first(cluster):
+        if only is not None and cluster.name(row) not in only:
+            continue
         name, going = cluster.name(row), [info for info in cluster.pods(row) if not stays(info)]
         # What has only what is to come to it is empty as yet.
         if all(info.key in packing.moves for info in going) or _cordoned(cluster, row):

@@ -125,6 +125,12 @@ _ROLES: dict[str, Sequence[str]] = {
         "create | authentication.k8s.io | tokenreviews",
         "create | authorization.k8s.io | subjectaccessreviews",
     ),
+    "system:cluster-autoscaler": (
+        *_EVENTS,
+        f"{_READ} patch update | core | nodes",
+        f"{_READ} | core | pods",
+        "create | core | pods/eviction",
+    ),
     "system:volume-scheduler": (
         f"{_READ} patch update | core | persistentvolumeclaims persistentvolumes",
         f"{_READ} | storage.k8s.io | storageclasses",
@@ -171,6 +177,7 @@ _BINDINGS = {
     "tiphys:control-plane-joiner": ("Group system:bootstrappers:tiphys:control-plane",),
     "system:kube-scheduler": ("User system:kube-scheduler",),
     "system:volume-scheduler": ("User system:kube-scheduler",),
+    "system:cluster-autoscaler": ("User system:cluster-autoscaler",),
     "system:kube-controller-manager": ("User system:kube-controller-manager",),
 }
 # What each controller does besides telling events; it reads through the shared informers.

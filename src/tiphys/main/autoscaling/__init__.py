@@ -1,0 +1,1 @@
+"""Nodes that come when pods find no place and go when they are not needed."""
