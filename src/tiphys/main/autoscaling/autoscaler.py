@@ -47,6 +47,8 @@ _FAILED = Counter("cluster_autoscaler_failed_scale_ups_total", "Attempts to add 
 _GATHER, _LOOK = 0.3, 5.0
 # A node that is used more than this is not given up, and none is while the last change is so young. Seconds.
 _USED, _CALM = 0.5, 10.0
+# For how long a node is let be that could not be given up (upstream's figure). Seconds.
+_SPARED = 180.0
 # A node that was made is to be Ready by then.
 _READY_SECONDS = 60.0
 _RETRY = Backoff(initial=5.0, maximum=300.0)
@@ -83,6 +85,8 @@ class ClusterAutoscaler:
         # Since when each node has not been needed, and when the last change was.
         self._idle: dict[str, float] = {}
         self._changed = clock.monotonic() - _CALM
+        # Nodes that could not be given up, and until when they are let be.
+        self._spared: dict[str, float] = {}
         self._drain = Drain(client, self._pods, clock, self._pressing)
         for resource in self._needed:
             informers.of(resource)
@@ -249,7 +253,9 @@ class ClusterAutoscaler:
         names = {name for group, _ in groups for name in group.members}
         idle = await asyncio.to_thread(self._plan_shrinking, self._snapshot(), names)
         self._idle = {name: self._idle.get(name, now) for name in idle}
-        due = [name for name, since in self._idle.items() if now - since >= self._options().unneeded]
+        self._spared = {name: until for name, until in self._spared.items() if until > now}
+        idle_for = self._options().unneeded
+        due = [name for name, since in self._idle.items() if now - since >= idle_for and name not in self._spared]
         for group, provider in groups:
             name = next((each for each in due if each in group.members), None)
             if name is not None:
@@ -283,12 +289,14 @@ class ClusterAutoscaler:
                 _log.info("removing a node", node=name, group=group.name)
                 await provider.remove(group.name, name)
                 _SCALED.inc("down", group.name)
+            else:
+                self._spared[name] = self._clock.monotonic() + _SPARED
             self._idle.clear()
             self._changed = self._clock.monotonic()
         except (ProviderError, ApiError, Unreachable) as error:
             _log.warning("a node was not removed", node=name, error=str(error))
             self._recorder.record(about, "ScaleDownFailed", f"failed to remove the node: {error}", warning=True)
-            self._changed = self._clock.monotonic() + _RETRY.delay(3)
+            self._spared[name] = self._clock.monotonic() + _SPARED
             if self._nodes.get(name) is not None:
                 await self._drain.undo(node)
 
