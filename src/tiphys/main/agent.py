@@ -35,8 +35,10 @@ from tiphys.main.pki import Pki
 from tiphys.node.images import Images
 from tiphys.overlay.overlay import Overlay
 from tiphys.overlay.plan import Setting as Tunnel
+from tiphys.proxy.activator import Activator
 from tiphys.proxy.proxy import Proxy
 from tiphys.proxy.rules import Setting
+from tiphys.proxy.traffic import Traffic
 
 _log = Log("main")
 DOMAIN = "cluster.local"
@@ -90,12 +92,18 @@ class _Agent:
             services, slices = informers.of(SERVICES), informers.of(ENDPOINT_SLICES)
             servers = known_servers.KnownServers(self._node, self._transport, slices)
             zone = Zone(DOMAIN, services, slices)
-            proxy = self._proxy(informers)
+            activator = Activator(self._node.address, self._clock)
+            proxy = self._proxy(informers, activator)
+            traffic = Traffic(
+                self._client, self._node.name, service_table(self._node), self._clock, activator, proxy.sleepers
+            )
+            proxy.sleepers_changed = traffic.wake
             overlay = self._overlay(informers)
             for informer in informers:
                 supervisor.start(f"{informer.resource.plural} informer", informer.run)
             supervisor.start("known servers", servers.run)
             supervisor.start("service proxy", proxy.run)
+            supervisor.start("service traffic", traffic.run)
             supervisor.start("overlay", overlay.run)
             supervisor.start("dns", lambda: self._dns(zone))
             await self._containerd.ensure()
@@ -109,12 +117,13 @@ class _Agent:
                 await kubelet.run()
             finally:
                 await server.stop()
+                await activator.close()
 
-    def _proxy(self, informers: Informers) -> Proxy:
+    def _proxy(self, informers: Informers, activator: Activator) -> Proxy:
         table = service_table(self._node)
         self._record.add("nft_table", f"ip {table}")
         setting = Setting(table, str(self._node.pods), self._node.bridge)
-        return Proxy(informers, self._node.name, setting, self._clock)
+        return Proxy(informers, self._node.name, setting, self._clock, activator)
 
     def _overlay(self, informers: Informers) -> Overlay:
         node = self._node

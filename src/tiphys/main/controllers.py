@@ -37,6 +37,7 @@ from tiphys.controllers.replicationcontroller import ReplicationControllerContro
 from tiphys.controllers.resourceclaim import ResourceClaimController
 from tiphys.controllers.resourcequota import ResourceQuotaController
 from tiphys.controllers.root_ca import RootCaPublisher
+from tiphys.controllers.scale_to_zero import ScaleToZeroController
 from tiphys.controllers.serviceaccount import ServiceAccountController
 from tiphys.controllers.statefulset import StatefulSetController
 from tiphys.controllers.taint_eviction import TaintEvictionController
@@ -75,6 +76,7 @@ def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Con
 
     add(DeploymentController)
     add(ReplicaSetController)
+    add(ScaleToZeroController)
     add(ReplicationControllerController)
     add(DaemonSetController)
     add(StatefulSetController)

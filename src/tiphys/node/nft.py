@@ -30,6 +30,12 @@ async def list_table(family: str, name: str) -> list[dict[str, Any]]:
     return found
 
 
+async def counters(family: str, table: str) -> dict[str, int]:
+    """The packets that each named counter of a table has seen. Raises NftError, also where there is no such table."""
+    found = orjson.loads(await _run(["-j", "list", "counters", "table", family, table], b""))["nftables"]
+    return {each["counter"]["name"]: each["counter"]["packets"] for each in found if "counter" in each}
+
+
 async def delete_table(family: str, name: str) -> None:
     """Remove a table; nothing happens where there is none."""
     await apply(f"add table {family} {name}\ndelete table {family} {name}\n")

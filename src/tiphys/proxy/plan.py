@@ -39,6 +39,8 @@ class Port:
     affinity: int
     balanced: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    # The name of the counter of packets to the endpoints, for Services whose use is told.
+    counter: str = ""
 
 
 def ports_of(service: Service, slices: Iterable[EndpointSlice], node: str) -> Iterator[Port]:

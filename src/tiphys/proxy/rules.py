@@ -32,11 +32,12 @@ class State:
 
     chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
     stickies: dict[str, int] = field(default_factory=dict)
+    counters: set[str] = field(default_factory=set)
     elements: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def state_of(ports: Iterable[Port]) -> State:
-    state = State(elements={name: {} for name in ("services", "nodeports", "refused", "hairpins")})
+    state = State(elements={name: {} for name in ("services", "nodeports", "refused", "hairpins", "used")})
     for port in ports:
         _add(state, port)
     return state
@@ -53,6 +54,10 @@ def _add(state: State, port: Port) -> None:
         state.elements["refused"][target] = "goto refuse"
     for address, _ in {*port.backends, *port.external}:
         state.elements["hairpins"][f"{address} . {address}"] = ""
+        if port.counter:
+            state.elements["used"][address] = f'"{port.counter}"'
+    if port.counter:
+        state.counters.add(port.counter)
     if not port.node_port and not port.addresses:
         return
     if port.external:
@@ -129,6 +134,7 @@ table {name} {{
   map nodeports {{ type inet_proto . inet_service : verdict; }}
   map refused {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
   set hairpins {{ type ipv4_addr . ipv4_addr; }}
+  map used {{ type ipv4_addr : counter; }}
   chain refuse {{ meta l4proto tcp reject with tcp reset; reject; }}
   chain find {{
     {lookup} vmap @services
@@ -142,6 +148,7 @@ table {name} {{
     ip saddr . ip daddr @hairpins masquerade
     ip saddr {setting.pods} ip daddr != {setting.pods} oifname != "{setting.bridge}" masquerade
   }}
+  chain use {{ type filter hook postrouting priority filter; ct status dnat counter name ip daddr map @used; }}
   chain forward {{ type filter hook forward priority filter; policy accept; {lookup} vmap @refused; }}
   chain local {{ type filter hook output priority filter; policy accept; {lookup} vmap @refused; }}
 }}
@@ -158,6 +165,7 @@ def _lines(name: str, old: State, new: State) -> Iterator[str]:
         if sticky not in old.stickies:
             kind = f"type ipv4_addr; flags dynamic,timeout; timeout {seconds}s; size 65536;"
             yield f"add set {name} {sticky} {{ {kind} }}"
+    yield from (f"add counter {name} {counter}" for counter in sorted(new.counters - old.counters))
     changed = [chain for chain, rules in new.chains.items() if old.chains.get(chain) != rules]
     yield from (f"add chain {name} {chain}" for chain in changed if chain not in old.chains)
     for chain in changed:
@@ -170,6 +178,7 @@ def _lines(name: str, old: State, new: State) -> Iterator[str]:
     yield from (f"flush chain {name} {chain}" for chain in gone)
     yield from (f"delete chain {name} {chain}" for chain in gone)
     yield from (f"delete set {name} {sticky}" for sticky in old.stickies if sticky not in new.stickies)
+    yield from (f"delete counter {name} {counter}" for counter in sorted(old.counters - new.counters))
 
 
 def _elements(target: str, old: dict[str, str], new: dict[str, str]) -> Iterator[str]:

@@ -187,6 +187,7 @@ _CONTROLLERS: dict[str, Sequence[str]] = {
         "update patch | apps | replicasets/finalizers replicasets/status",
         f"create delete {_READ} patch | core | pods",
     ),
+    "scale-to-zero-controller": ("get patch | apps | deployments statefulsets",),
     "replication-controller": (
         f"{_READ} update patch | core | replicationcontrollers",
         "update patch | core | replicationcontrollers/finalizers replicationcontrollers/status",

@@ -18,8 +18,9 @@ class Table:
     chains: dict[str, list[str]] = field(default_factory=lambda: {"refuse": []})
     sets: dict[str, str] = field(default_factory=dict)
     elements: dict[str, dict[str, str]] = field(
-        default_factory=lambda: {name: {} for name in ("services", "nodeports", "refused", "hairpins")}
+        default_factory=lambda: {name: {} for name in ("services", "nodeports", "refused", "hairpins", "used")}
     )
+    counters: set[str] = field(default_factory=set)
 
     def run(self, script: str) -> None:
         """Raises AssertionError where the kernel would refuse the script."""
@@ -36,6 +37,14 @@ class Table:
         assert name in self.sets, f"no set {name}"
         assert not users, f"set {name} is in use"
         del self.sets[name]
+
+    def _add_counter(self, name: str, _: str) -> None:
+        assert name not in self.counters, f"counter {name} exists"
+        self.counters.add(name)
+
+    def _delete_counter(self, name: str, _: str) -> None:
+        assert f'"{name}"' not in self.elements["used"].values(), f"counter {name} is in use"
+        self.counters.remove(name)
 
     def _add_chain(self, name: str, _: str) -> None:
         self.chains.setdefault(name, [])
@@ -59,6 +68,7 @@ class Table:
         for key, verdict in _pairs(text):
             assert key not in self.elements[place], f"{place} has {key}"
             assert all(target in self.chains for target in _GOTO.findall(verdict)), f"{verdict} leads nowhere"
+            assert place != "used" or verdict.strip('"') in self.counters, f"{verdict} is no counter"
             self.elements[place][key] = verdict
 
     def _delete_element(self, place: str, text: str) -> None:
@@ -72,6 +82,7 @@ class Table:
         return (
             chains == state.chains
             and self.elements == state.elements
+            and self.counters == state.counters
             and self.sets.keys() == timeouts.keys()
             and all(timeouts[name] in definition for name, definition in self.sets.items())
         )

@@ -51,6 +51,7 @@ def _port(draw: st.DrawFn, number: int) -> Port:
         affinity=draw(st.sampled_from([0, 0, 60, 10800])),
         balanced=addresses if draw(st.booleans()) else (),
         sources=draw(st.sampled_from([(), ("198.51.100.0/24", "203.0.113.7/32")])),
+        counter=draw(st.sampled_from(["", f"use-{number}"])),
     )  # fmt: skip
 
 

@@ -97,3 +97,10 @@ def test_the_table_is_made_anew_whatever_was_there() -> None:
     text = table(SETTING)
     assert text.startswith("add table ip tiphys\ndelete table ip tiphys\n")
     assert "10.42.0.0/16" in text
+
+
+def test_use_of_a_service_that_may_sleep_is_counted() -> None:
+    state = state_of([replace(WEB, counter="use-web")])
+    assert state.counters == {"use-web"}
+    assert state.elements["used"] == {"10.42.0.1": '"use-web"', "10.42.0.2": '"use-web"'}
+    assert state_of([WEB]).elements["used"] == {}
