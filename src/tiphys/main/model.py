@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from tiphys.api.resource import ResourceType
-from tiphys.cli.transport import Transport
 from tiphys.client.client import Listed
 from tiphys.kinds.core.namespace import NAMESPACES
 from tiphys.kinds.core.node import NODES
@@ -23,6 +22,9 @@ from tiphys.scheduler.kin import KINDS, Kin
 from tiphys.scheduler.pod import PodInfo
 from tiphys.scheduler.preemption import Preemption, budget_of
 from tiphys.scheduler.profile import Profile
+
+if TYPE_CHECKING:
+    from tiphys.cli.transport import Transport
 
 T = TypeVar("T", bound=msgspec.Struct)
 

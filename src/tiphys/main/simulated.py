@@ -19,7 +19,6 @@ from tiphys.client.client import Client
 from tiphys.client.inprocess import InProcess
 from tiphys.client.pipe import Pipe
 from tiphys.main.cluster import Cluster
-from tiphys.main.simulation import SimulatedNodes, simulate
 
 _END_SECONDS = 5.0
 
@@ -52,7 +51,9 @@ async def _end(child: asyncio.subprocess.Process) -> None:
 
 
 async def _run(cluster: Cluster, pair: socket.socket) -> None:
-    """In the child."""
+    """In the child, which alone needs to know of kubelets."""
+    from tiphys.main.simulation import SimulatedNodes, simulate
+
     clock = SystemClock()
     pipe = Pipe(_refuse)
     await asyncio.get_running_loop().create_connection(lambda: pipe, sock=pair)
