@@ -2,7 +2,7 @@
 
 It is a real API server behind TLS, with its controllers and scheduler, over a store in memory, and simulated nodes that
 say that they run pods. Anything that speaks to Kubernetes can be tested on it: kubectl, client libraries, operators.
-A pod does what its annotations say: `tiphys.io/exit-after: "0.5"` and `tiphys.io/exit-code: "1"`; else it runs.
+A pod does what its annotations say (`tiphys.io/exit-after: "0.5"`) and what `Behaviours` says of all; else it runs.
 
     import pytest, tiphys.testing
 
@@ -29,7 +29,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -43,13 +43,15 @@ from tiphys.client.inprocess import InProcess
 from tiphys.kinds.core.node import NODES, Node
 from tiphys.kinds.core.serviceaccount import SERVICE_ACCOUNTS
 from tiphys.kinds.registry import builtin
+from tiphys.kubelet.behaviour import Behaviours
 from tiphys.main import certificate_upkeep
 from tiphys.main.controllers import Facts
 from tiphys.main.kubeconfig import document
 from tiphys.main.leading import Leading, node_client
 from tiphys.main.leaf import Leaf
 from tiphys.main.pki import Pki, load_key
-from tiphys.main.simulation import SimulatedNodes, simulate
+from tiphys.main.simulation import SimulatedNodes, Simulation
+from tiphys.server import metrics_api
 from tiphys.server.assemble import Settings, assemble
 from tiphys.server.bootstrap import bootstrap, publish_authentication
 from tiphys.server.connect import Connect
@@ -79,12 +81,15 @@ class Cluster:
 
 
 @contextmanager
-def cluster(nodes: int | SimulatedNodes = 1) -> Iterator[Cluster]:
+def cluster(nodes: int | SimulatedNodes = 1, behaviours: Behaviours | None = None) -> Iterator[Cluster]:
     """A cluster for the length of the block, ready when it begins: its nodes are, and so is the default account.
 
+    `behaviours`: what goes on on its nodes, in place of what `nodes` says.
     It runs on a thread of its own, so that the test may block, or run an event loop, as it likes.
     """
     wanted = nodes if isinstance(nodes, SimulatedNodes) else SimulatedNodes(nodes)
+    if behaviours is not None:
+        wanted = replace(wanted, behaviours=behaviours)
     with tempfile.TemporaryDirectory(prefix="tiphys-test-") as directory:
         ready: Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
         thread = threading.Thread(target=_thread, args=(Path(directory), wanted, ready), name="tiphys test cluster")
@@ -138,7 +143,9 @@ async def _serve(
         supervisor.start("API services", assembled.api_services.run)
         facts = Facts(pods, pki.ca.read_text(), certificate_upkeep.authority(pki), network)
         supervisor.start("leading", Leading(assembled, facts, clock, {}).run)
-        supervisor.start("nodes", lambda: simulate(wanted, lambda name: node_client(assembled, name), clock))
+        simulation = Simulation(wanted, lambda name: node_client(assembled, name), clock)
+        supervisor.start("nodes", simulation.run)
+        metrics_api.install(assembled.server, simulation.summary)
         front = Front(assembled.server, assembled.authenticator, Connect(assembled.server, pki.client_tls("admin")))
         await front.start("127.0.0.1", 0, pki.server_tls("server"))
         stack.push_async_callback(front.stop)

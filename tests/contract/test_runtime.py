@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tiphys.base.clock import SystemClock
-from tiphys.kubelet.fake import Behaviour, FakeRuntime
+from tiphys.kubelet.behaviour import Behaviour
+from tiphys.kubelet.fake import FakeRuntime
 from tiphys.kubelet.runtime import (
     CONTAINER_NAME,
     POD_NAME,

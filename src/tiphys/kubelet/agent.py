@@ -54,9 +54,14 @@ _MASTER_NAMESPACE, _MASTER = "default", "kubernetes"
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """`pod_cidrs`: called with the node's ranges when they are known, returns whether the pod network is ready."""
+    """`pod_cidrs`: called with the node's ranges when they are known, returns whether the pod network is ready.
+
+    `node`: called with every new form of the Node. `images`: what gets images, in place of the runtime's.
+    """
 
     pod_cidrs: Callable[[list[str]], bool] | None = None
+    node: Callable[[Node], None] | None = None
+    images: Images | None = None
 
 
 class Kubelet:
@@ -80,8 +85,7 @@ class Kubelet:
         self._plugins = None if config.simulated else self._follow_plugins()
         self._own_services = services is None
         self._services: Informer[Service] = (
-            services if services is not None
-            else Informer(client, SERVICES, clock=clock, checkpoint=self._checkpoint)
+            services if services is not None else Informer(client, SERVICES, clock=clock, checkpoint=self._checkpoint)
         )
         self._services.add_index("namespace", lambda service: [service.metadata.namespace])
 
@@ -188,9 +192,10 @@ class Kubelet:
         tokens = ServiceAccountTokens(self._client, clock, self._checkpoint)
         await tokens.restore()
         objects = Objects(self._client, supervisor, clock, self.pods.objects_changed, checkpoint=self._checkpoint)
+        images = self._hooks.images or Images(self.runtime, clock)
         return Services(
             config, self.runtime, info.name, NoHost() if config.simulated else LinuxHost(config, clock),
-            objects, Claims(objects, lambda: self.reporter.node), tokens, Images(self.runtime, clock), self.handlers,
+            objects, Claims(objects, lambda: self.reporter.node), tokens, images, self.handlers,
             statuses, self.recorder, clock, timers, supervisor, self._variables, self.reporter.allocatable,
             self.reporter.machine.memory, self._node_labels, self._handler_of, await self._devices(),
             knows_cdi(info.name, info.version),
@@ -238,6 +243,8 @@ class Kubelet:
             self.reporter.changed()
             return
         self.reporter.seen(new)
+        if self._hooks.node is not None:
+            self._hooks.node(new)
         cidrs = new.spec.pod_cidrs or ([new.spec.pod_cidr] if new.spec.pod_cidr else [])
         if self._hooks.pod_cidrs is not None and cidrs:
             ready = self._hooks.pod_cidrs(cidrs)

@@ -1,7 +1,6 @@
 """`Runtime` without containers: for tests on a virtual clock, and for simulated nodes.
 
-A container "runs" as its behaviour says: for ever, or to an exit after some seconds. Behaviour comes from the pod's
-annotations, so that users of simulated clusters can have pods that fail: `tiphys.io/exit-after`, `tiphys.io/exit-code`.
+A container "runs" as its behaviour says: for ever, or to an exit after some seconds; see `kubelet/behaviour.py`.
 """
 
 from __future__ import annotations
@@ -9,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tiphys.base.clock import Clock
+from tiphys.kubelet.behaviour import CALM, CREATE, IMAGE, START, Behaviour, Behaviours, Chance
 from tiphys.kubelet.runtime import (
     POD_UID,
     Container,
@@ -32,35 +32,26 @@ from tiphys.kubelet.runtime import (
     State,
 )
 
-EXIT_AFTER, EXIT_CODE = "tiphys.io/exit-after", "tiphys.io/exit-code"
 _EVENTS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Behaviour:
-    """After `exit_after` seconds (None: never) it ends with `exit_code`; `ignores_term` makes it use all its grace."""
-
-    exit_after: float | None = None
-    exit_code: int = 0
-    ignores_term: bool = False
-
-
-def annotated(spec: ContainerSpec, sandbox: SandboxSpec) -> Behaviour:
-    """What the pod's annotations say."""
-    after = sandbox.annotations.get(EXIT_AFTER)
-    return Behaviour(None if after is None else float(after), int(sandbox.annotations.get(EXIT_CODE, "0")))
-
-
+# What runc says of a command that is not there, and the code that containerd gives a container which did not start.
+_NO_COMMAND = 'failed to create containerd task: exec: "{}": executable file not found in $PATH'
+_NOT_STARTED = 128
 Behave = Callable[[ContainerSpec, SandboxSpec], Behaviour]
 
 
 class FakeRuntime:
-    """`start_delay` seconds pass in making a sandbox and in starting a container; addresses are handed out in turn."""
+    """`behaviours.start_delay` passes in making a sandbox and in starting a container; addresses are given in turn.
+
+    `behave` says what each container does instead of `behaviours` and annotations; `node` seeds their chance.
+    """
 
     def __init__(
-        self, clock: Clock, *, start_delay: float = 0.0, behave: Behave = annotated, subnet: str = "10.0.0"
+        self, clock: Clock, *, behaviours: Behaviours = CALM, behave: Behave | None = None,
+        subnet: str = "10.0.0", node: str = "",
     ) -> None:  # fmt: skip
-        self._clock, self._delay, self._behave, self._subnet = clock, start_delay, behave, subnet
+        self._clock, self._behave, self._subnet = clock, behave or self._annotated, subnet
+        self.behaviours, self.chance = behaviours, Chance(behaviours, node)
+        self._down = ""
         self._sandboxes: dict[str, Sandbox] = {}
         self._containers: dict[str, Container] = {}
         self._behaviours: dict[str, Behaviour] = {}
@@ -76,8 +67,22 @@ class FakeRuntime:
         """From now on the image is neither here nor to be had."""
         self._missing.add(name)
 
+    def lacks_images(self, uid: str, annotations: Mapping[str, str]) -> bool:
+        """Whether a pod is one that cannot have its images."""
+        return self.chance.fault(uid, annotations) == IMAGE
+
+    def break_down(self, why: str) -> None:
+        """From now on, until this is called with "", the runtime is not ready, and says why."""
+        self._down = why
+
+    def _annotated(self, spec: ContainerSpec, sandbox: SandboxSpec) -> Behaviour:
+        try:
+            return self.chance.behaviour(sandbox.uid, sandbox.annotations)
+        except ValueError as error:
+            raise RuntimeFault(f"an annotation tiphys.io/... of the pod cannot be understood: {error}") from None
+
     async def info(self) -> RuntimeInfo:
-        return RuntimeInfo("fake", "1")
+        return RuntimeInfo("fake", "1", ready=not self._down, message=self._down)
 
     async def pods(self) -> Mapping[str, PodRuntime]:
         uids = {box.uid for box in self._sandboxes.values()} | {part.uid for part in self._containers.values()}
@@ -103,7 +108,8 @@ class FakeRuntime:
         self._events.put_nowait(RuntimeEvent(uid))
 
     async def run_sandbox(self, spec: SandboxSpec) -> str:
-        await self._clock.sleep(self._delay)
+        self.chance.meet(spec.uid)
+        await self._clock.sleep(self.chance.draw(self.behaviours.start_delay))
         number = next(self._numbers)
         identifier = f"sandbox-{number}"
         ips = () if spec.host_network else (f"{self._subnet}.{number % 254 + 1}",)
@@ -120,31 +126,40 @@ class FakeRuntime:
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
         await self.stop_sandbox(sandbox_id)
-        del self._sandboxes[sandbox_id]
+        uid = self._sandboxes.pop(sandbox_id).uid
+        if not any(sandbox.uid == uid for sandbox in self._sandboxes.values()):
+            self.chance.forget(uid)
         for identifier in [c.id for c in self._containers.values() if c.sandbox_id == sandbox_id]:
             await self.remove_container(identifier)
 
     async def create_container(self, sandbox_id: str, spec: ContainerSpec, sandbox: SandboxSpec) -> str:
         self._sandbox(sandbox_id)
+        behaviour = self._behave(spec, sandbox)
+        if behaviour.fault == CREATE:
+            raise RuntimeFault(f'failed to reserve container name "{spec.name}_{sandbox.name}_{sandbox.namespace}"')
         identifier = f"container-{next(self._numbers)}"
         self._containers[identifier] = Container(
             identifier, sandbox_id, spec.labels.get(POD_UID, sandbox.uid), spec.name, spec.attempt, State.CREATED,
             self._clock.time(), image=spec.image, image_id=f"fake:{spec.image}", annotations=spec.annotations,
             resources=spec.resources,
         )  # fmt: skip
-        self._behaviours[identifier] = self._behave(spec, sandbox)
+        self._behaviours[identifier] = behaviour
         self.specs[spec.name] = spec
         return identifier
 
     async def start_container(self, container_id: str) -> None:
         self._container(container_id)
-        await self._clock.sleep(self._delay)
+        behaviour = self._behaviours[container_id]
+        delay = behaviour.start_delay
+        await self._clock.sleep(self.chance.draw(self.behaviours.start_delay) if delay is None else delay)
         container = self._container(container_id)
+        if behaviour.fault == START:
+            self._finish(container_id, _NOT_STARTED, "StartError")
+            raise RuntimeFault(_NO_COMMAND.format(container.name))
         self._containers[container_id] = replace(container, state=State.RUNNING, started_at=self._clock.time())
-        after = self._behaviours[container_id].exit_after
-        if after is not None:
-            code = self._behaviours[container_id].exit_code
-            self._ends[container_id] = asyncio.create_task(self._later(container_id, after, code))
+        if behaviour.exit_after is not None:
+            end = self._later(container_id, behaviour.exit_after, behaviour.exit_code)
+            self._ends[container_id] = asyncio.create_task(end)
 
     async def _later(self, identifier: str, seconds: float, code: int) -> None:
         await self._clock.sleep(seconds)
@@ -170,11 +185,12 @@ class FakeRuntime:
         container = self._container(container_id)
         if not container.running:
             return
-        if self._behaviours[container_id].ignores_term:
-            await self._clock.sleep(grace)
-            self._finish(container_id, 137)
-        else:
-            self._finish(container_id, 143 if grace > 0 else 137)
+        behaviour = self._behaviours[container_id]
+        needs = grace if behaviour.ignores_term else min(behaviour.stop_delay, grace)
+        if needs:
+            await self._clock.sleep(needs)
+        killed = behaviour.ignores_term or grace <= behaviour.stop_delay
+        self._finish(container_id, 137 if killed else 143)
         self._happened(container.uid)
 
     async def remove_container(self, container_id: str) -> None:

@@ -42,7 +42,7 @@ class Images:
         """The image, pulled if its policy says so. Raises ImageFailure."""
         name = container.image
         policy = container.image_pull_policy or ("Always" if _moving(name) else "IfNotPresent")
-        found = await self._present(name)
+        found = await self._present(pod, name)
         if found is not None and policy != "Always":
             events.container(container.name, "Pulled", f'Container image "{name}" already present on machine')
             return found
@@ -52,7 +52,7 @@ class Images:
             raise ImageFailure("ErrImageNeverPull", message, self._clock.time() + _INITIAL)
         return await self._pull(pod, container, lookup, events)
 
-    async def _present(self, name: str) -> Image | None:
+    async def _present(self, pod: Pod, name: str) -> Image | None:
         try:
             return await self._runtime.image(name)
         except RuntimeFault as fault:
@@ -73,7 +73,7 @@ class Images:
             events.container(container.name, "Pulling", f'Pulling image "{name}"')
             began = self._clock.monotonic()
             try:
-                await self._fetch(name, credentials(pod, name, lookup))
+                await self._fetch(pod, name, credentials(pod, name, lookup))
                 image = await self._runtime.image(name)
             except RuntimeFault as fault:
                 delay = min(_MAXIMUM, delay * 2 or _INITIAL)
@@ -89,7 +89,7 @@ class Images:
         events.container(container.name, "Pulled", f'Successfully pulled image "{name}" in {took:.3f}s.{size}')
         return image or Image(name)
 
-    async def _fetch(self, name: str, tries: list[Credentials]) -> None:
+    async def _fetch(self, pod: Pod, name: str, tries: list[Credentials]) -> None:
         """Pull with the first credentials that are accepted, or with none."""
         failure: RuntimeFault | None = None
         for attempt in [*tries, None] if tries else [None]:

@@ -14,6 +14,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -66,6 +67,8 @@ class Settings(msgspec.Struct, frozen=True):
     scale_down_seconds: float = 60.0
     # How many nodes are only simulated; a cluster that has such has no others.
     simulated: int = 0
+    # What goes on on them: fields of the kubelet's `Behaviours`.
+    simulation: dict[str, Any] = {}
     # The URLs of API servers on other machines, for a machine that joined.
     servers: list[str] = []
     joined: bool = False

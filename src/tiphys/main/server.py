@@ -174,14 +174,15 @@ async def serve(cluster: Cluster, node: NodeSettings, etcd: Etcd | None) -> None
         loop.add_signal_handler(signal.SIGHUP, reload)
         connect = Connect(assembled.server, tls)
         stack.push_async_callback(connect.close)
-        metrics_api.install(assembled.server, connect.summary)
+        nodes = simulated.Nodes(cluster, assembled.server.handle) if settings.simulated else None
+        metrics_api.install(assembled.server, connect.summary if nodes is None else nodes.summary)
         component_status.install(assembled.server, leading.checks(lambda: supervisor.problem("cache")))
         front = Front(assembled.server, assembled.authenticator, connect, assembled.remote_upgrades)
         await front.start("0.0.0.0", settings.api_port, pki.server_tls("server"))  # noqa: S104 - TLS and RBAC guard it
         stack.push_async_callback(front.stop)
         _start_leading(assembled, leading, peers, node, supervisor, clock)
-        if settings.simulated:
-            supervisor.start("simulated nodes", lambda: simulated.keep(cluster, assembled.server.handle))
+        if nodes is not None:
+            supervisor.start("simulated nodes", nodes.keep)
         else:
             supervisor.once("role", show_role(Client(transport, manager="tiphys"), node.name, clock))
         _log.info("serving", cluster=cluster.name, port=settings.api_port, revision=store.revision)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -57,6 +57,10 @@ def up(arguments: Sequence[str]) -> int:
         help="N nodes that only say that they run pods; needs no root",
     )  # fmt: skip
     parser.add_argument(
+        "--behaviours", type=_behaviours, metavar="FILE",
+        help="YAML: how fast pods on simulated nodes start, what goes wrong with them, what they use",
+    )  # fmt: skip
+    parser.add_argument(
         "--virtual-address", type=ipaddress.IPv4Address, metavar="IP",
         help="an address that the control planes share, of a network that they are in; people reach the API there",
     )  # fmt: skip
@@ -75,6 +79,7 @@ def up(arguments: Sequence[str]) -> int:
                 wanted = Wanted(
                     options.nodes, options.store, options.control_planes, options.virtual_address, options.simulate,
                     Range(options.max_nodes, options.scale_down_after, keep=options.keep_min_nodes),
+                    options.behaviours,
                 )  # fmt: skip
                 asyncio.run(start(cluster, progress, wanted))
             except (ClusterError, TimeoutError, OSError):
@@ -97,6 +102,19 @@ def _simulated_count(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= MAX_SIMULATED:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MAX_SIMULATED}")
     return int(text)
+
+
+def _behaviours(name: str) -> dict[str, Any]:
+    import yaml
+
+    from tiphys.main.simulation import behaviours
+
+    try:
+        found: dict[str, Any] = yaml.safe_load(Path(name).read_text()) or {}
+        behaviours(found)
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+        raise argparse.ArgumentTypeError(f"{name} does not say how simulated nodes behave: {error}") from None
+    return found
 
 
 def take_back(cluster: Cluster) -> None:
@@ -178,6 +196,8 @@ class Wanted:
     virtual_address: ipaddress.IPv4Address | None = None
     simulated: int | None = None
     range: Range = Range()
+    # How simulated nodes behave.
+    behaviours: dict[str, Any] | None = None
 
 
 async def start(cluster: Cluster, progress: Progress, wanted: Wanted = Wanted()) -> None:
@@ -189,6 +209,8 @@ async def start(cluster: Cluster, progress: Progress, wanted: Wanted = Wanted())
     if wanted.simulated or (before is not None and before.simulated):
         await _start_simulated(cluster, progress, before, wanted)
         return
+    if wanted.behaviours is not None:
+        raise ClusterError("--behaviours is for simulated nodes; say --simulate N too")
     settings = cluster.create(wanted.nodes, wanted.store, wanted.control_planes)
     settings = wanted.range.settle(cluster, settings, wanted.nodes)
     if before is not None and (before.max_nodes, before.min_nodes) != (settings.max_nodes, settings.min_nodes):
@@ -249,7 +271,10 @@ async def _start_simulated(cluster: Cluster, progress: Progress, before: Setting
             "and SQLite; give it another name"
         )
     count = wanted.simulated or (before.simulated if before is not None else 0)
-    settings = msgspec.structs.replace(cluster.create(), simulated=count)
+    held = before.simulation if before is not None else {}
+    settings = msgspec.structs.replace(
+        cluster.create(), simulated=count, simulation=held if wanted.behaviours is None else wanted.behaviours
+    )
     cluster.save(settings)
     node = node_of(cluster, settings, 1)
     Pki(cluster.pki).ensure(cluster.name, leaves(settings, [node]))

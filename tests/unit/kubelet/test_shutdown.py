@@ -15,8 +15,9 @@ from tiphys.kinds.core.node import NODES
 from tiphys.kinds.core.pod import PODS, Pod
 from tiphys.kinds.core.podspec import PodSpec
 from tiphys.kubelet import shutdown
+from tiphys.kubelet.behaviour import Behaviour
 from tiphys.kubelet.config import KubeletConfig
-from tiphys.kubelet.fake import Behaviour, FakeRuntime
+from tiphys.kubelet.fake import FakeRuntime
 from tiphys.kubelet.shutdown import Band
 
 CONFIG = KubeletConfig("n1", Path(), Path(), Path(), [])

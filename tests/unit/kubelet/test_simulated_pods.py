@@ -12,7 +12,8 @@ from simulation import Simulation, simulation
 from tiphys.base.clock import VirtualClock
 from tiphys.kinds.core.configmap import CONFIG_MAPS
 from tiphys.kinds.core.pod import PODS, Pod
-from tiphys.kubelet.fake import Behaviour, FakeRuntime
+from tiphys.kubelet.behaviour import Behaviour, Behaviours
+from tiphys.kubelet.fake import FakeRuntime
 from tiphys.kubelet.pod_host import NoHost
 from tiphys.kubelet.volumes.setup import Inputs, VolumeError
 
@@ -62,7 +63,7 @@ async def test_a_pod_becomes_running_and_ready() -> None:
 
 
 async def test_what_happens_while_a_container_starts_does_not_disturb_it() -> None:
-    async with simulation(FakeRuntime(VirtualClock(), start_delay=1.0)) as kube:
+    async with simulation(FakeRuntime(VirtualClock(), behaviours=Behaviours(start_delay=1.0))) as kube:
         kube.runtime._clock = kube.clock
         await kube.create(spec())
         await kube.after(1.0)
