@@ -121,7 +121,11 @@ def status_patch(owner: Replicated, counts: Json, failure: ApiError | None, *, d
             "type": "ReplicaFailure", "status": "True", "reason": "FailedDelete" if deleting else "FailedCreate",
             "message": failure.message, "lastTransitionTime": rfc3339(now),
         }  # fmt: skip
-        wanted = with_condition(conditions, made)
+        # As upstream, the first failure of a kind stands: the next one's text names another pod that was not made, and
+        # to write it would be a change of this object, for which it would be tried again at once.
+        known = next((each for each in conditions if each["type"] == made["type"]), None)
+        same = known is not None and (known["status"], known.get("reason")) == (made["status"], made["reason"])
+        wanted = conditions if same else with_condition(conditions, made)
     if wanted != conditions:
         patch["conditions"] = wanted or None
     return patch
