@@ -24,6 +24,7 @@ from tiphys.controllers.endpointslice import EndpointSliceController
 from tiphys.controllers.endpointslicemirroring import EndpointSliceMirroringController
 from tiphys.controllers.ephemeral_volume import EphemeralVolumeController
 from tiphys.controllers.garbage_collector import GarbageCollector
+from tiphys.controllers.horizontalpodautoscaler import HorizontalPodAutoscalerController
 from tiphys.controllers.job import JobController
 from tiphys.controllers.local_provisioner import LocalProvisioner
 from tiphys.controllers.namespace import NamespaceController
@@ -77,6 +78,7 @@ def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Con
     add(DeploymentController)
     add(ReplicaSetController)
     add(ScaleToZeroController)
+    add(HorizontalPodAutoscalerController)
     add(ReplicationControllerController)
     add(DaemonSetController)
     add(StatefulSetController)

@@ -188,6 +188,15 @@ _CONTROLLERS: dict[str, Sequence[str]] = {
         f"create delete {_READ} patch | core | pods",
     ),
     "scale-to-zero-controller": ("get patch | apps | deployments statefulsets",),
+    "horizontal-pod-autoscaler": (
+        f"{_READ} | autoscaling | horizontalpodautoscalers",
+        "update patch | autoscaling | horizontalpodautoscalers/status",
+        "get update | * | */scale",
+        "list | core | pods",
+        "list | metrics.k8s.io | pods",
+        "get list | custom.metrics.k8s.io | *",
+        "get list | external.metrics.k8s.io | *",
+    ),
     "replication-controller": (
         f"{_READ} update patch | core | replicationcontrollers",
         "update patch | core | replicationcontrollers/finalizers replicationcontrollers/status",
