@@ -54,3 +54,14 @@ def test_a_node_comes_for_pods_and_goes_after_them(scaled: RealCluster) -> None:
     scaled.kubectl("scale", "deployment/greedy", "--replicas=0")
     until(lambda: len(nodes(scaled)) == 1, "the second node is gone", 90)
     assert not Path(f"/run/tiphys/{scaled.name}/nodes/2").exists()
+
+
+def test_a_new_node_has_the_images_that_were_built_here(scaled: RealCluster) -> None:
+    scaled.tiphys("up", scaled.name, "--nodes", "2")
+    [other] = [name for name in nodes(scaled) if name.endswith("-2")]
+    spec = {"nodeName": other, "containers": [
+        {"name": "c", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sleep", "1000"]}
+    ]}  # fmt: skip
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "there"}, "spec": spec}
+    scaled.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
+    scaled.kubectl("wait", "--for=condition=Ready", "pod/there", "--timeout=30s")

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import sys
 from collections.abc import Sequence
 
 import orjson
 
-from tiphys.base.grpc import RpcError
+from tiphys.base.backoff import Backoff
+from tiphys.base.grpc import RpcError, RpcUnavailable
 from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError
 from tiphys.main.node import containerd_of
-from tiphys.main.node_settings import nodes_of
+from tiphys.main.node_settings import NodeSettings, nodes_of
 from tiphys.node.images import Images
 from tiphys.node.oci import ImageError
+
+_RETRY = Backoff(0.05, 1.0)
 
 
 def image(arguments: Sequence[str]) -> int:
@@ -60,6 +64,28 @@ async def _run(cluster: Cluster, options: argparse.Namespace) -> int:
         for images in every:
             images.close()
     return 0
+
+
+async def share(nodes: Sequence[NodeSettings]) -> None:
+    """Give the images that only this machine has to those of its nodes that lack them. Raises ImageError, RpcError."""
+    every = [Images(containerd_of(node).endpoint) for node in nodes]
+    try:
+        for images in every[1:]:
+            await _answers(images)
+            await images.copy_from(every[0])
+    finally:
+        for images in every:
+            images.close()
+
+
+async def _answers(images: Images) -> None:
+    """Return once the runtime of a node that comes up answers."""
+    for attempt in itertools.count():
+        try:
+            await images.list()
+            return
+        except RpcUnavailable:
+            await asyncio.sleep(_RETRY.delay(attempt))
 
 
 async def _add(images: Images, options: argparse.Namespace) -> list[str]:

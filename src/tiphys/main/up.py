@@ -26,7 +26,7 @@ from tiphys.main.readiness import wait_ready
 if TYPE_CHECKING:
     from tiphys.main.node_settings import NodeSettings
 
-_STOP_SECONDS = 10.0
+_STOP_SECONDS, _SHARING_SECONDS = 10.0, 60.0
 _TOOLS = {
     "containerd": "containerd", "runc": "runc", "nft": "nftables", "ip": "iproute2",
 }  # fmt: skip
@@ -248,7 +248,12 @@ async def start(cluster: Cluster, progress: Progress, wanted: Wanted = Wanted())
         if node.control_plane:
             start_process("server", node)
         start_process("agent", node)
-    await wait_ready(cluster, nodes)
+    sharing = asyncio.create_task(_share_images(nodes, progress))
+    try:
+        await wait_ready(cluster, nodes)
+        await sharing
+    finally:
+        sharing.cancel()
     if not planes:
         progress.done(f"node {settings.node} is Ready")
         return
@@ -305,6 +310,21 @@ async def _share(cluster: Cluster, settings: Settings, address: str) -> Settings
     changed = msgspec.structs.replace(settings, virtual_address=address)
     cluster.save(changed)
     return changed
+
+
+async def _share_images(nodes: Sequence[NodeSettings], progress: Progress) -> None:
+    """Give new nodes the images that were built or imported before they were there."""
+    if len(nodes) < 2:
+        return
+    from tiphys.base.grpc import RpcError
+    from tiphys.main.image import share
+    from tiphys.node.oci import ImageError
+
+    try:
+        async with asyncio.timeout(_SHARING_SECONDS):
+            await share(nodes)
+    except (ImageError, RpcError, OSError) as error:
+        progress.step(f"local images were not shared with all nodes: {error or 'it took too long'}")
 
 
 def _reload(node: NodeSettings) -> None:

@@ -99,6 +99,25 @@ class Images:
             await self._api.tag(oci.normalize(name), target)
         await self._visible(oci.normalize(name), image.config.digest)
 
+    async def copy_from(self, other: Images) -> _Names:
+        """Take over the images that were imported or built there and are in no registry; the names that came."""
+        here = {name for info in await self.list() for name in info.names}
+        come = []
+        for info in await other.list():
+            for name in info.names if not info.digests else ():
+                if name not in here:
+                    await self.store(name, await other._whole(name))
+                    come.append(name)
+        return come
+
+    async def _whole(self, name: str) -> oci.Image:
+        """An image with all its blobs, in memory."""
+        target = (await self._api.image(name)).target
+        manifest = await self._api.read(target.digest)
+        parts = orjson.loads(manifest)
+        blobs = [oci.blob(await self._api.read(each["digest"])) for each in (*parts["layers"], parts["config"])]
+        return oci.Image(oci.blob(manifest, target.media_type), blobs[-1], parts["layers"], blobs)
+
     async def _visible(self, name: str, image_id: str) -> None:
         request = pb.ImageStatusRequest(image=pb.ImageSpec(image=name))
         for attempt in range(_FOLLOW_TRIES):
