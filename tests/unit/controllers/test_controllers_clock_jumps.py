@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from test_controllers_election import Candidate, _pass, _until_leading
 from test_controllers_nodes import Kubelet
 
+from tiphys.api.time import seconds as seconds_of
 from tiphys.base.clock import settle
+from tiphys.controllers.cronjob import CronJobController
+from tiphys.controllers.job import JobController
 from tiphys.controllers.node_lifecycle import NodeLifecycleController
+from tiphys.controllers.ttl_after_finished import TtlAfterFinishedController
+from tiphys.kinds.batch.cronjob import CRON_JOBS
+from tiphys.kinds.batch.job import JOBS
 
 DAY = 86_400.0
 
@@ -73,3 +80,77 @@ async def test_a_node_that_renews_stays_ready(cluster: Any, seconds: float) -> N
         await node.renew()
         await settle(200)
     await node.shows("True")
+
+
+def _cron_job(schedule: str = "*/10 * * * *", **spec: Any) -> dict[str, Any]:
+    pod = {"containers": [{"name": "c", "image": "busybox"}], "restartPolicy": "Never"}
+    return {
+        "metadata": {"name": "c"},
+        "spec": {"schedule": schedule, "jobTemplate": {"spec": {"template": {"spec": pod}}}, **spec},
+    }
+
+
+async def _scheduled(cluster: Any) -> list[str]:
+    """The times that Jobs were made for, sorted; one that is made twice shows twice."""
+    key = "batch.kubernetes.io/cronjob-scheduled-timestamp"
+    return sorted(job.metadata.annotations[key] for job in await cluster.list(JOBS, "default"))
+
+
+async def _hours(cluster: Any, hours: float) -> None:
+    for _ in range(round(hours * 12)):
+        await cluster.clock.advance(300)
+        for _ in range(4):
+            # What is under way in the store ends in the event loop's own time.
+            await asyncio.sleep(0.001)
+            await settle(100)
+
+
+@pytest.mark.parametrize("leaders", [1, 2])
+@pytest.mark.parametrize("seconds", [3 * 3600.0, -3 * 3600.0])
+async def test_a_jump_doubles_no_cron_job_and_loses_none(cluster: Any, seconds: float, leaders: int) -> None:
+    """With two leaders, the second begins after the jump, and the first does not know that it leads no more."""
+    cluster.start(CronJobController)
+    await cluster.create(CRON_JOBS, _cron_job(startingDeadlineSeconds=4 * 3600))
+    await _hours(cluster, 1)
+    before = await _scheduled(cluster)
+    assert len(before) == 6
+    jump(cluster, seconds)
+    for _ in range(leaders - 1):
+        cluster.start(CronJobController)
+    await _hours(cluster, 1)
+    after = await _scheduled(cluster)
+    assert len(set(after)) == len(after)
+    assert set(before) <= set(after)
+    if seconds > 0:
+        # Of what was jumped over the last is made up for, and each time of the hour that followed has its Job.
+        assert len(after) in (len(before) + 6, len(before) + 7)
+    else:
+        # All these times had their Jobs already.
+        assert after == before
+        await _hours(cluster, 2.5)
+        assert len(await _scheduled(cluster)) > len(before)
+
+
+@pytest.mark.parametrize(("start", "hours", "count"), [("2023-11-05T03:30:00Z", 6, 1), ("2024-03-10T04:30:00Z", 5, 1)])
+async def test_a_change_of_summer_time_doubles_none(cluster: Any, start: str, hours: int, count: int) -> None:
+    """01:30 comes twice, 02:30 not at all, in New York; what is to run daily runs once."""
+    cluster.clock._now = seconds_of(start)
+    cluster.start(CronJobController)
+    wanted = "30 1 * * *" if start.startswith("2023") else "30 3 * * *"
+    await cluster.create(CRON_JOBS, _cron_job(wanted, timeZone="America/New_York"))
+    await _hours(cluster, hours)
+    assert len(await _scheduled(cluster)) == count
+
+
+@pytest.mark.parametrize("seconds", [-DAY, -3600.0])
+async def test_a_clock_that_is_set_back_ends_no_job_early_and_removes_none(cluster: Any, seconds: float) -> None:
+    cluster.start(JobController)
+    cluster.start(TtlAfterFinishedController)
+    pod = {"containers": [{"name": "c", "image": "busybox"}], "restartPolicy": "Never"}
+    spec = {"template": {"spec": pod}, "activeDeadlineSeconds": 600}
+    await cluster.create(JOBS, {"metadata": {"name": "j"}, "spec": spec})
+    await settle(400)
+    jump(cluster, seconds)
+    await _hours(cluster, 0.1)
+    (job,) = await cluster.list(JOBS, "default")
+    assert not job.finished

@@ -1,4 +1,4 @@
-"""Pods that are refused: by a quota half-way, by a LimitRange, for want of what they name. Told, not hammered, mended."""
+"""Pods that are refused: by a quota half-way, by a LimitRange, for what they name. Told, not hammered, mended."""
 
 from __future__ import annotations
 
