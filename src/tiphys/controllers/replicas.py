@@ -116,10 +116,7 @@ def status_patch(owner: Replicated, counts: Json, failure: ApiError | None, *, d
         patch["terminatingReplicas"] = 0
     conditions = old.get("conditions") or []
     wanted = without_condition(conditions, "ReplicaFailure")
-    if failure is not None and any(held["type"] == "ReplicaFailure" for held in conditions):
-        # Every try is refused under another name: a status that told each would wake us at once, whatever the back-off.
-        wanted = conditions
-    elif failure is not None:
+    if failure is not None:
         made = {
             "type": "ReplicaFailure", "status": "True", "reason": "FailedDelete" if deleting else "FailedCreate",
             "message": failure.message, "lastTransitionTime": rfc3339(now),
