@@ -131,3 +131,15 @@ def test_up_with_a_file_of_behaviours(tmp_path: Path) -> None:
         file.write_text("usage: 200m\n")
         with pytest.raises(AssertionError, match="'usage' is not one of"):
             made.tiphys("up", made.name, "--behaviours", str(file))
+
+
+def test_nodes_fail_and_return_by_themselves() -> None:
+    with tiphys.testing.cluster(3, Behaviours(node_fails=1.0, node_fails_after=(0.5, 1.0), node_down=0.5)) as made:
+
+        def conditions(name: str) -> list[str]:
+            path = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
+            return made.kubectl("get", "node", name, "-o", path).split()
+
+        for name in ("sim-1", "sim-3"):
+            until(lambda name=name: conditions(name) == ["False"], f"{name} fails")
+            until(lambda name=name: conditions(name) == ["True"], f"{name} returns")
