@@ -1,0 +1,1 @@
+"""`tiphys stack` and `tiphys marathon`: the translated objects, applied, watched, listed and taken back."""

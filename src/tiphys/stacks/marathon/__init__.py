@@ -1,0 +1,1 @@
+"""Marathon app and group definitions."""
