@@ -98,6 +98,9 @@ class Behaviour:
     fault: str = ""
 
 
+_PLAIN = Behaviour()
+
+
 class Chance:
     """Of one node: what becomes of its pods."""
 
@@ -147,12 +150,14 @@ class Chance:
         if after is None and self._fates.get(uid) == _CRASH:
             after, code = str(self.draw(use.crash_after)), int(annotations.get(EXIT_CODE, "1"))
         start, stop = annotations.get(START_DELAY), annotations.get(STOP_DELAY)
-        return Behaviour(
+        found = Behaviour(
             None if after is None else self.draw(span(after)), code,
             start_delay=None if start is None else self.draw(span(start)),
             stop_delay=self.draw(use.stop_delay if stop is None else span(stop)),
             fault=self.fault(uid, annotations),
         )  # fmt: skip
+        # There may be tens of thousands that do nothing but run.
+        return _PLAIN if found == _PLAIN else found
 
 
 def used(behaviours: Behaviours, pod: Pod, age: float) -> tuple[float, float]:

@@ -9,6 +9,7 @@ import pytest
 from test_controllers_election import Candidate, _pass, _until_leading
 from test_controllers_nodes import Kubelet
 
+from tiphys.api.time import rfc3339
 from tiphys.api.time import seconds as seconds_of
 from tiphys.base.clock import settle
 from tiphys.controllers.cronjob import CronJobController
@@ -112,23 +113,30 @@ async def test_a_jump_doubles_no_cron_job_and_loses_none(cluster: Any, seconds: 
     cluster.start(CronJobController)
     await cluster.create(CRON_JOBS, _cron_job(startingDeadlineSeconds=4 * 3600))
     await _hours(cluster, 1)
-    before = await _scheduled(cluster)
-    assert len(before) == 6
+    before = await _caught_up(cluster)
     jump(cluster, seconds)
     for _ in range(leaders - 1):
         cluster.start(CronJobController)
     await _hours(cluster, 1)
-    after = await _scheduled(cluster)
-    assert len(set(after)) == len(after)
-    assert set(before) <= set(after)
-    if seconds > 0:
-        # Of what was jumped over the last is made up for, and each time of the hour that followed has its Job.
-        assert len(after) in (len(before) + 6, len(before) + 7)
-    else:
+    if seconds < 0:
         # All these times had their Jobs already.
-        assert after == before
+        assert await _scheduled(cluster) == before
         await _hours(cluster, 2.5)
-        assert len(await _scheduled(cluster)) > len(before)
+    after = await _caught_up(cluster)
+    assert len(set(after)) == len(after)
+    assert set(before) < set(after)
+
+
+async def _caught_up(cluster: Any) -> list[str]:
+    """The times that Jobs were made for, once the last that is over has its Job."""
+    last = rfc3339(cluster.clock.time() // 600 * 600)
+
+    async def check() -> Any:
+        found = await _scheduled(cluster)
+        return found if last in found else None
+
+    found: list[str] = await cluster.until(check, f"a Job for {last}")
+    return found
 
 
 @pytest.mark.parametrize(("start", "hours", "count"), [("2023-11-05T03:30:00Z", 6, 1), ("2024-03-10T04:30:00Z", 5, 1)])
@@ -139,6 +147,11 @@ async def test_a_change_of_summer_time_doubles_none(cluster: Any, start: str, ho
     wanted = "30 1 * * *" if start.startswith("2023") else "30 3 * * *"
     await cluster.create(CRON_JOBS, _cron_job(wanted, timeZone="America/New_York"))
     await _hours(cluster, hours)
+
+    async def enough() -> bool:
+        return len(await _scheduled(cluster)) >= count
+
+    await cluster.until(enough, "the daily Job")
     assert len(await _scheduled(cluster)) == count
 
 
@@ -154,3 +167,25 @@ async def test_a_clock_that_is_set_back_ends_no_job_early_and_removes_none(clust
     await _hours(cluster, 0.1)
     (job,) = await cluster.list(JOBS, "default")
     assert not job.finished
+
+
+@pytest.mark.parametrize(("seconds", "goes"), [(-DAY, False), (DAY, True)])
+async def test_a_jump_removes_no_finished_job_before_its_time(cluster: Any, seconds: float, goes: bool) -> None:
+    cluster.start(TtlAfterFinishedController)
+    pod = {"containers": [{"name": "c", "image": "busybox"}], "restartPolicy": "Never"}
+    spec = {"template": {"spec": pod}, "ttlSecondsAfterFinished": 3600}
+    await cluster.create(JOBS, {"metadata": {"name": "j"}, "spec": spec})
+    now = rfc3339(cluster.clock.time())
+    conditions = [{"type": each, "status": "True", "lastTransitionTime": now} for each in ("FailureTarget", "Failed")]
+    await cluster.patch(JOBS, "j", {"status": {"startTime": now, "conditions": conditions}}, subresource="status")
+    jump(cluster, seconds)
+    # The wall clock says when it ended, so it says when its time is over; a timer that was set before looks again then.
+    await _hours(cluster, 2)
+
+    async def gone() -> bool:
+        return not [job for job in await cluster.list(JOBS, "default") if not job.metadata.deletion_timestamp]
+
+    if goes:
+        await cluster.until(gone, "its time is over")
+    else:
+        assert not await gone()
