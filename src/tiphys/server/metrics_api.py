@@ -1,14 +1,16 @@
 """metrics.k8s.io: what nodes and pods use now, asked of the kubelets when somebody wants to know.
 
-CPU is a rate, so two readings are needed: the last one of each node is kept, and where there is none young enough a
-second is taken a moment later. Nothing is scraped while nobody asks.
+CPU is a rate, so two readings are needed: the last two of each node are kept, and where there is none young enough a
+second is taken a moment later. Nothing is scraped while nobody asks; a reading serves all who ask within a second.
 Source: https://github.com/kubernetes/design-proposals-archive/blob/main/instrumentation/resource-metrics-api.md
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -77,31 +79,53 @@ class _MetricsApi:
         return [e for e in collection.scan(prefix) if name in ("", e.name) and selector.matches(e.labels)]
 
 
+@dataclass(slots=True)
+class _Node:
+    """What is known of one node: the times are of the clock, -inf where there is no reading."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    before: Json | None = None
+    last: Json | None = None
+    at: float = -math.inf
+
+
 class _Readings:
-    """The last reading of each node."""
+    """The last two readings of each node."""
 
     def __init__(self, fetch: Fetch, clock: Clock) -> None:
         self._fetch, self._clock = fetch, clock
-        self._last: dict[str, tuple[float, Json]] = {}
+        self._nodes: dict[str, _Node] = {}
 
     async def of(self, nodes: list[str]) -> list[tuple[Json, Json]]:
         """(earlier, now) for each node that answers."""
         now = self._clock.monotonic()
-        fresh = [name for name in nodes if not _WINDOW <= now - self._last.get(name, (-_OLDEST, {}))[0] < _OLDEST]
-        if fresh:
-            await asyncio.gather(*(self._read(name) for name in fresh))
-            await self._clock.sleep(_WINDOW)
-        before = {name: self._last[name][1] for name in nodes if name in self._last}
-        after = await asyncio.gather(*(self._read(name) for name in nodes))
-        return [(before[name], new) for name, new in zip(nodes, after, strict=True) if new and name in before]
+        for name in [name for name, node in self._nodes.items() if _OLDEST < now - node.at < math.inf]:
+            del self._nodes[name]
+        pairs = await asyncio.gather(*(self._pair(self._nodes.setdefault(name, _Node()), name) for name in nodes))
+        return [pair for pair in pairs if pair is not None]
 
-    async def _read(self, name: str) -> Json | None:
+    async def _pair(self, node: _Node, name: str) -> tuple[Json, Json] | None:
+        async with node.lock:
+            age = self._clock.monotonic() - node.at
+            if node.before is None or age >= _WINDOW:
+                if node.last is None or age > _OLDEST:
+                    node.last = None
+                    if not await self._read(node, name):
+                        return None
+                    age = 0.0
+                if age < _WINDOW:
+                    await self._clock.sleep(_WINDOW - age)
+                if not await self._read(node, name):
+                    return None
+            return (node.before, node.last) if node.before is not None and node.last is not None else None
+
+    async def _read(self, node: _Node, name: str) -> bool:
         try:
             found = await self._fetch(name)
         except errors.ApiError:
-            return None
-        self._last[name] = (self._clock.monotonic(), found)
-        return found
+            return False
+        node.before, node.last, node.at = node.last, found, self._clock.monotonic()
+        return True
 
 
 def _answer(call: Call, items: list[Json]) -> Response:

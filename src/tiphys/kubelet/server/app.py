@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -160,13 +160,16 @@ class KubeletServer:
         by_pod: dict[str, list[ContainerUsage]] = {}
         for item in await self._kubelet.runtime.usage():
             by_pod.setdefault(item.uid, []).append(item)
-        root = self._kubelet.config.cgroup_root
+        root, workers = self._kubelet.config.cgroup_root, list(self._kubelet.pods)
+        totals: Sequence[Usage] = ()
+        if root:
+            paths = [pod_path(root, qos_class(worker.pod), worker.uid) for worker in workers]
+            totals = await asyncio.to_thread(lambda: [Cgroups(root).usage(path) for path in paths])
         found = []
-        for worker in self._kubelet.pods:
+        for index, worker in enumerate(workers):
             meta, containers = worker.pod.metadata, by_pod.get(worker.uid, [])
-            if root:
-                path = pod_path(root, qos_class(worker.pod), worker.uid)
-                total = await asyncio.to_thread(Cgroups(root).usage, path)
+            if totals:
+                total = totals[index]
             else:
                 total = Usage(sum(c.cpu_ns for c in containers), 0, sum(c.working_set for c in containers))
             started = seconds(worker.pod.status.start_time) if worker.pod.status.start_time else 0.0

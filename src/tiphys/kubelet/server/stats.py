@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiphys.api.resource import Json
-from tiphys.api.time import rfc3339
+from tiphys.api.time import rfc3339, rfc3339_micro
 from tiphys.kubelet.runtime import ContainerUsage
 from tiphys.node.cgroups import Usage
 
@@ -59,7 +59,8 @@ def summary(node: str, whole: NodeUsage, pods: Iterable[PodUsage]) -> Json:
 
 
 def _cpu(time: float, nanoseconds: int) -> Json:
-    return {"time": rfc3339(time), "usageCoreNanoSeconds": nanoseconds}
+    # Rates are made of two of these, a second or a few apart: whole seconds would not do.
+    return {"time": rfc3339_micro(time), "usageCoreNanoSeconds": nanoseconds}
 
 
 def _pod(pod: PodUsage, now: float) -> Json:
