@@ -14,7 +14,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import msgspec
 
@@ -112,7 +111,7 @@ class MetricsReader:
 
     async def pods(self, namespace: str, metric: MetricIdentifier, selector: str, names: Iterable[str]) -> Samples:
         """A custom metric of the pods that `selector` selects; those of other names are left out."""
-        path = f"namespaces/{namespace}/pods/{quote('*')}/{metric.name}"
+        path = f"namespaces/{namespace}/pods/*/{metric.name}"
         query = _query("metricLabelSelector", metric.selector) | {"labelSelector": selector}
         found = await self._once([f"{api}/{path}" for api in _CUSTOM], query, "custom metrics API", _items)
         collected, wanted = _Collected(self._clock.time()), set(names)

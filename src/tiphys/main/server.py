@@ -40,6 +40,8 @@ from tiphys.server.aggregation.client import Identity
 from tiphys.server.assemble import Assembled, Settings, assemble
 from tiphys.server.bootstrap import bootstrap, publish_authentication, publish_endpoints
 from tiphys.server.connect import Connect
+from tiphys.server.custom_metrics import api as custom_metrics
+from tiphys.server.custom_metrics.client import PodClient
 from tiphys.server.web import Front
 from tiphys.store import Store
 
@@ -176,6 +178,9 @@ async def serve(cluster: Cluster, node: NodeSettings, etcd: Etcd | None) -> None
         stack.push_async_callback(connect.close)
         nodes = simulated.Nodes(cluster, assembled.server.handle) if settings.simulated else None
         metrics_api.install(assembled.server, connect.summary if nodes is None else nodes.summary)
+        scraped = PodClient()
+        stack.push_async_callback(scraped.close)
+        custom_metrics.install(assembled.server, scraped.fetch)
         component_status.install(assembled.server, leading.checks(lambda: supervisor.problem("cache")))
         front = Front(assembled.server, assembled.authenticator, connect, assembled.remote_upgrades)
         await front.start("0.0.0.0", settings.api_port, pki.server_tls("server"))  # noqa: S104 - TLS and RBAC guard it

@@ -38,6 +38,7 @@ PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
 
 CallHandler = Callable[[Call], Awaitable[Response]]
 PageHandler = Callable[[Request], Awaitable[Response]]
+GroupHandler = Callable[[Request, Target], Awaitable[Response]]
 
 
 @dataclass(slots=True)
@@ -46,13 +47,15 @@ class Extensions:
 
     `creates` answers the creation of virtual resources, by (group, plural), `reads` their get and list; `subresources`
     are by (group, plural, name), with an empty group and plural "*" for all; `pages` are plain URLs, by path or by
-    prefix ending in a slash; `remote` is the aggregation layer.
+    prefix ending in a slash; `groups` answer for all of an API group whose resources nobody can list beforehand;
+    `remote` is the aggregation layer.
     """
 
     creates: dict[tuple[str, str], CallHandler] = field(default_factory=dict)
     reads: dict[tuple[str, str], CallHandler] = field(default_factory=dict)
     subresources: dict[tuple[str, str, str], CallHandler] = field(default_factory=dict)
     pages: dict[str, PageHandler] = field(default_factory=dict)
+    groups: dict[str, GroupHandler] = field(default_factory=dict)
     # Asks the server that answers for the group version instead of this one, or gives None where none does.
     remote: Callable[[Request, User], Awaitable[Response | None]] | None = None
 
@@ -134,6 +137,9 @@ class ApiServer:
                 return answered
         if not target.is_resource:
             return await self._page(request)
+        whole = self.extensions.groups.get(target.group)
+        if whole is not None:
+            return await whole(request, target)
         call = self.call(request, target, user)
         handler = self._handler(call)
         response = await handler(call)
@@ -218,11 +224,11 @@ class ApiServer:
         raise errors.NotFound("the server could not find the requested resource")
 
     async def _page(self, request: Request) -> Response:
-        found = self.discovery.answer(request)
-        if found is not None:
-            return found
         pages = self.extensions.pages
         page = pages.get(request.path.rstrip("/") or "/")
+        found = self.discovery.answer(request) if page is None else None
+        if found is not None:
+            return found
         if page is None:
             prefix = next((p for p in pages if p.endswith("/") and len(p) > 1 and request.path.startswith(p)), "")
             page = pages.get(prefix)
