@@ -25,7 +25,7 @@ OWN = {
     "node": ("tiphys.main.node_command", "node", "take a node out of a cluster"),
     "why": ("tiphys.main.why", "why", "why a pod has no node, and the smallest change that gives it one"),
     "rebalance": ("tiphys.main.rebalance", "rebalance", "move running pods to where the scheduler would put them now"),
-    "stack": ("tiphys.main.front_doors.stack", "stack", "run Compose and Swarm stack files: deploy, ls, services, ps, rm"),
+    "stack": ("tiphys.main.front_doors.stack", "stack", "run Compose and Swarm stack files: deploy, ls, ps, rm ..."),
     "image": ("tiphys.main.image", "image", "import, build or list images of a cluster's nodes"),
     "token": ("tiphys.main.token", "token", "invite a machine: create, list or delete join tokens"),
     "certificates": ("tiphys.main.certificates", "certificates", "when certificates expire; rotate-ca replaces the CA"),
