@@ -26,6 +26,7 @@ OWN = {
     "why": ("tiphys.main.why", "why", "why a pod has no node, and the smallest change that gives it one"),
     "rebalance": ("tiphys.main.rebalance", "rebalance", "move running pods to where the scheduler would put them now"),
     "stack": ("tiphys.main.front_doors.stack", "stack", "run Compose and Swarm stack files: deploy, ls, ps, rm ..."),
+    "marathon": ("tiphys.main.front_doors.marathon", "marathon", "run Marathon app and group definitions"),
     "image": ("tiphys.main.image", "image", "import, build or list images of a cluster's nodes"),
     "token": ("tiphys.main.token", "token", "invite a machine: create, list or delete join tokens"),
     "certificates": ("tiphys.main.certificates", "certificates", "when certificates expire; rotate-ca replaces the CA"),

@@ -16,11 +16,15 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Way:
-    """`prune` removes services that are gone; `wait` follows until all is settled, `timeout` seconds (0 for ever)."""
+    """`prune` removes services that are gone; `wait` follows until all is settled, `timeout` seconds (0 for ever).
+
+    `waves` are services in the order of their start, each when the ones before are settled; together without it.
+    """
 
     prune: bool = False
     wait: bool = True
     timeout: float = 600
+    waves: tuple[frozenset[str], ...] = ()
 
 
 def deploy(live: Live, stack: str, objects: list[Json], way: Way) -> int:
@@ -42,6 +46,12 @@ def _bring(live: Live, stack: str, releases: tuple[list[Json], list[Json]], way:
     objects, before = releases
     selector = f"{STACK}={stack}"
     release.write(live, objects, before)
+    for wave in way.waves[:-1] if way.wait else ():
+        release.apply(live, [obj for obj in objects if release.service_of(obj) in wave])
+        if failed := rollout.follow(live, selector, old, rollout.Following(way.timeout, print, wave)):
+            for name, why in failed.items():
+                print(f"service {stack}_{name}: {why}; what depends on it was not touched", file=sys.stderr)
+            return 1
     release.apply(live, objects)
     for title in release.prune(live, selector, objects, before):
         print(f"removed {title}")
@@ -80,13 +90,13 @@ def _return(live: Live, stack: str, releases: tuple[list[Json], list[Json]], ser
     return 1 if failed else 0
 
 
-def roll_back(live: Live, stack: str, service: str, way: Way) -> int:
-    """The stack, or one service of it, as it was before the last change. Raises CliError if there is no before."""
+def roll_back(live: Live, stack: str, services: set[str], way: Way) -> int:
+    """Services (all if none are named) as they were before the last change. Raises CliError if there is no before."""
     current, previous = release.read(live)
-    services = {service} if service else {release.service_of(o) for o in [*current, *previous]} - {""}
-    if not previous or not any(release.service_of(obj) in services for obj in previous):
-        raise CliError(f"{stack}{'_' + service if service else ''} has no previous version to go back to")
-    return _return(live, stack, (current, previous), services, way)
+    chosen = services or {release.service_of(o) for o in [*current, *previous]} - {""}
+    if not previous or not any(release.service_of(obj) in chosen for obj in previous):
+        raise CliError(f"{stack}: {', '.join(sorted(services)) or 'the stack'} has no previous version to go back to")
+    return _return(live, stack, (current, previous), chosen, way)
 
 
 def claim_namespace(live: Live, stack: str) -> None:

@@ -26,10 +26,11 @@ PLURALS = {
     "Service": ("/api/v1", "services"),
     "DaemonSet": ("/apis/apps/v1", "daemonsets"),
     "Deployment": ("/apis/apps/v1", "deployments"),
+    "StatefulSet": ("/apis/apps/v1", "statefulsets"),
     "Job": ("/apis/batch/v1", "jobs"),
     "Pod": ("/api/v1", "pods"),
 }
-WORKLOADS = ("Deployment", "DaemonSet", "Job")
+WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet", "Job")
 _APPLY = "application/apply-patch+yaml"
 # Where secrets and configs that a file calls external are looked for: those of Swarm are the whole cluster's.
 EXTERNAL_NAMESPACE = "default"

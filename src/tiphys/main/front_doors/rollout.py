@@ -16,7 +16,7 @@ import orjson
 from tiphys.cli.errors import CliError
 from tiphys.cli.transport import Query
 from tiphys.cli.verbs.rollout import progress
-from tiphys.main.front_doors.live import PLURALS, Live
+from tiphys.main.front_doors.live import PLURALS, WORKLOADS, Live
 from tiphys.main.front_doors.release import key, service_of
 from tiphys.stacks.objects import MAX_FAILURE_RATIO
 
@@ -46,7 +46,7 @@ class Following:
 
 def before(live: Live, selector: str) -> Before:
     pods = frozenset(pod["metadata"]["uid"] for pod in live.list("Pod", selector))
-    found = [obj for kind in ("Deployment", "DaemonSet") for obj in live.list(kind, selector)]
+    found = [obj for kind in ("Deployment", "DaemonSet", "StatefulSet") for obj in live.list(kind, selector)]
     return Before(pods, {key(obj): obj["metadata"].get("generation", 0) for obj in found})
 
 
@@ -99,7 +99,7 @@ def follow(live: Live, selector: str, old: Before, how: Following) -> dict[str, 
     while True:
         listed = orjson.loads(live.transport.call("GET", live.path("Pod"), query={"labelSelector": selector}))
         waiting = []
-        for workload in [obj for kind in ("Deployment", "DaemonSet", "Job") for obj in live.list(kind, selector)]:
+        for workload in [obj for kind in WORKLOADS for obj in live.list(kind, selector)]:
             name = service_of(workload)
             if name in failed or (how.only and name not in how.only) or workload["metadata"].get("deletionTimestamp"):
                 continue

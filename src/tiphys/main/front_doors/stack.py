@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         "--resolve-image", choices=("always", "changed", "never"), help="accepted: images are the nodes' to pull"
     )
     deploy.add_argument("-q", "--quiet", action="store_true", help="say only what is wrong")
-    _waiting(deploy)
+    waiting(deploy)
     _named(deploy)
     config = _verb(verbs, "config", "print the objects that would be applied")
     _files(config)
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     remove.add_argument("--volumes", action="store_true", help="the volumes too")
     remove.add_argument("names", nargs="+", metavar="NAME")
     back = _verb(verbs, "rollback", "a stack or a service as it was before the last change")
-    _waiting(back)
+    waiting(back)
     _named(back)
     back.add_argument("service", nargs="?", default="", metavar="SERVICE")
     return parser
@@ -102,7 +102,7 @@ def _files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", action="append", default=[], metavar="NAME", help="services of this profile too")
 
 
-def _waiting(parser: argparse.ArgumentParser) -> None:
+def waiting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detach", default="false", choices=("true", "false"),
                         help="do not wait; nobody then watches for failing updates")  # fmt: skip
     parser.add_argument(
@@ -210,7 +210,7 @@ def _rm(options: argparse.Namespace) -> int:
 def _rollback(options: argparse.Namespace) -> int:
     name = dns_name(options.name)
     way = deploying.Way(wait=options.detach != "true", timeout=options.timeout)
-    return deploying.roll_back(live(options, name), name, dns_name(options.service), way)
+    return deploying.roll_back(live(options, name), name, {dns_name(options.service)} - {""}, way)
 
 
 _VERBS = {
