@@ -26,6 +26,7 @@ from tiphys.client.transport import Unreachable
 from tiphys.controllers.base import After, Context
 from tiphys.controllers.conditions import with_condition
 from tiphys.controllers.horizontalpodautoscaler_behavior import History
+from tiphys.controllers.horizontalpodautoscaler_cron import raised
 from tiphys.controllers.horizontalpodautoscaler_metrics import MetricsReader
 from tiphys.controllers.horizontalpodautoscaler_plan import ABLE, Plan, measures, plan, scaled
 from tiphys.controllers.horizontalpodautoscaler_proposals import Measured, Scale
@@ -86,7 +87,14 @@ class HorizontalPodAutoscalerController:
         except (ApiError, Unreachable, ValueError) as error:
             await self._write(hpa, state, None, _no_scale(error))
         else:
+            wrong = ""
+            try:
+                hpa = raised(hpa, self._context.clock.time())
+            except ValueError as error:
+                wrong = str(error)
             planned = await self._decide(hpa, key, state, target)
+            if wrong:
+                planned.events.append(("InvalidCronScaling", wrong))
             await self._carry_out(hpa, state, target, planned)
         return After(self._until_next(hpa.metadata.namespace))
 

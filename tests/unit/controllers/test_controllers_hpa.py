@@ -304,3 +304,22 @@ async def test_the_autoscalers_of_a_namespace_share_one_list(cluster: Any, metri
     for _ in range(50):
         await cluster.clock.advance(1)
     assert 9 <= len(metrics.asked) <= 11
+
+
+async def test_a_clock_that_cannot_be_read_is_told_of(cluster: Any, metrics: Metrics) -> None:
+    await workload(cluster)
+    await running(cluster, 2)
+    await autoscaler(cluster)
+    broken = {"metadata": {"annotations": {"tiphys.dev/cron-scaling": "no list"}}}
+    await cluster.patch(HORIZONTAL_POD_AUTOSCALERS, "web", broken)
+
+    async def event() -> bool:
+        await cluster.clock.advance(1)
+        return "InvalidCronScaling" in [each.reason for each in await cluster.list(EVENTS, "default")]
+
+    await cluster.until(event)
+    # A year's end comes before the next 29th of February.
+    always = '[{"timezone": "UTC", "start": "0 0 29 2 *", "end": "59 23 31 12 *", "desiredReplicas": 3}]'
+    mended = {"metadata": {"annotations": {"tiphys.dev/cron-scaling": always}}}
+    await cluster.patch(HORIZONTAL_POD_AUTOSCALERS, "web", mended)
+    await sized(cluster, 3)
