@@ -226,6 +226,8 @@ services:
         ("healthcheck: {test: [FOO, x]}", "services.web.healthcheck.test", "CMD-SHELL"),
         ("environment: {A: '{{.Task.Slot}}'}", "services.web.environment.A", "Node.Hostname"),
         ("extra_hosts: ['a:host-gateway']", "services.web.extra_hosts.a", "network_mode"),
+        ("deploy: {update_config: {parallelism: many}}", "services.web", "wrong kind"),
+        ("ports: 80", "services.web", "wrong kind"),
         ("stop_grace_period: soon", "services.web.stop_grace_period", "10s"),
     ],
 )  # fmt: skip
@@ -237,6 +239,11 @@ def test_what_cannot_be_honoured_names_file_path_and_advice(
     (line,) = caught.value.errors
     assert line.startswith(f"{tmp_path}/compose.yaml: {path}: ")
     assert advice in line
+
+
+def test_a_port_is_published_once(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"services.b.ports\[0\]: port 80 is published by a too"):
+        objects(tmp_path, "services: {a: {image: w, ports: ['80:1']}, b: {image: w, ports: ['80:2']}}")
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:

@@ -159,6 +159,7 @@ def test_apps_of_a_group_start_after_what_they_need(tmp_path: Path) -> None:
         ({"env": {"A": {"secret": "x"}}, "secrets": {"x": {"source": "no/such"}}}, "env.A"),
         ({"ports": [10250], "requirePorts": True}, "ports"),
         ({"containers": []}, "containers"),
+        ({"constraints": [5]}, "id"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_honoured_names_file_and_path(tmp_path: Path, fields: dict[str, Any], path: str) -> None:

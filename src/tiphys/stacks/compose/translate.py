@@ -26,10 +26,16 @@ def translate(model: Model, stack: str, facts: Facts) -> list[Json]:
     networks.check(model)
     blobs, volumes = Blobs(model, facts), Volumes(model, stack)
     found: list[Json] = []
+    taken: dict[tuple[int, str], str] = {}
     registry = _registry(facts)
     for name, service in model.content["services"].items():
-        fields.check_service(f"services.{name}", service, model.problems)
-        made = _service(model, stack, name, (blobs, volumes, facts))
+        try:
+            fields.check_service(f"services.{name}", service, model.problems)
+            made = _service(model, stack, name, (blobs, volumes, facts, taken))
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            # A list where a mapping belongs, a word where a number does: no field's own check met it.
+            model.problems.refuse(f"services.{name}", f"has a value of the wrong kind: {error}")
+            continue
         if registry:
             made[-1]["spec"]["template"]["spec"]["imagePullSecrets"] = [{"name": registry[0]["metadata"]["name"]}]
         found += [labelled(obj, stack, dns_name(name)) for obj in made]
@@ -54,27 +60,21 @@ def _check_names(model: Model) -> None:
         elif own in seen:
             model.problems.refuse(f"services.{name}", f"has the DNS name of {seen[own]}", "another name")
         seen[own] = name
-    outside: dict[tuple[str, str], str] = {}
-    for name, service in model.content["services"].items():
-        for port in service.get("ports") or ():
-            key = (
-                (str(port.get("published") or ""), str(port.get("protocol") or "tcp"))
-                if isinstance(port, dict)
-                else ("", "")
-            )
-            if key[0] and key in outside:
-                model.problems.refuse(
-                    f"services.{name}.ports", f"port {key[0]} is published by {outside[key]}", "another port"
-                )
-            outside[key] = name
 
 
-def _service(model: Model, stack: str, name: str, parts: tuple[Blobs, Volumes, Facts]) -> list[Json]:
+def _service(
+    model: Model, stack: str, name: str, parts: tuple[Blobs, Volumes, Facts, dict[tuple[int, str], str]]
+) -> list[Json]:
     """Service objects, and the workload as the last."""
-    blobs, volumes, facts = parts
+    blobs, volumes, facts, taken = parts
     service, path, own = model.content["services"][name], f"services.{name}", dns_name(name)
     selector = {STACK: stack, SERVICE: own}
     ports = ports_of(path, service, facts, model.problems)
+    for port in ports:
+        opened = (port["published"], port["protocol"])
+        if port["published"] and taken.setdefault(opened, name) != name:
+            text = f"port {opened[0]} is published by {taken[opened]} too"
+            model.problems.refuse(port["path"], text, "another published port")
     stored, places = blobs.mounts(path, service)
     kept, mounts = volumes.mounts(path, service)
     inside = [

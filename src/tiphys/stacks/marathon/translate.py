@@ -27,8 +27,12 @@ def translate(model: Model, space: str, facts: Facts) -> tuple[list[Json], list[
     """The objects, and the names of the apps in the order of their start. Raises Refused."""
     found: list[Json] = []
     for app in model.apps:
-        check(app, model.problems)
-        found += _app(app, space, facts, model.problems)
+        try:
+            check(app, model.problems)
+            found += _app(app, space, facts, model.problems)
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            # A list where a mapping belongs, a word where a number does: no field's own check met it.
+            model.problems.refuse(f"{app.path}id", f"{app.id} has a value of the wrong kind: {error}")
     order = waves(model.apps, model.problems)
     model.problems.raise_all()
     return found, order
