@@ -115,5 +115,8 @@ async def test_usage_is_told_for_node_and_pods(tmp_path: Path) -> None:
         async with kubelet.get("/metrics/resource") as answer:
             text = await answer.text()
         assert 'container_memory_working_set_bytes{container="main",namespace="default",pod="busy"}' in text
+        async with kubelet.get("/metrics/cadvisor") as answer:
+            text = await answer.text()
+        assert 'container_cpu_usage_seconds_total{container="main",' in text
         async with kubelet.get("/healthz") as answer:
             assert await answer.text() == "ok"

@@ -1,8 +1,8 @@
 """Replicas by the clock: an annotation of a HorizontalPodAutoscaler that raises its minimum in hours that are known.
 
-`tiphys.dev/cron-scaling` holds a JSON list of what KEDA's cron trigger takes as metadata: `timezone`, `start`, `end` (as
-a CronJob's schedule) and `desiredReplicas`. Between a start and the next end there are at least so many, of several that
-apply the most, and never more than `maxReplicas`.
+`tiphys.dev/cron-scaling` holds a JSON list of what KEDA's cron trigger takes as metadata: `timezone`, `start`, `end`
+(as a CronJob's schedule) and `desiredReplicas`. Between a start and the next end there are at least so many, of several
+that apply the most, and never more than `maxReplicas`.
 Source: https://keda.sh/docs/latest/scalers/cron/
 """
 

@@ -1,7 +1,8 @@
 """The kubelet's HTTPS server. Callers show a client certificate of the cluster's CA; the TLS context asks for it.
 
 Paths and parameters are upstream's, so any API server and metrics-server can talk to it:
-/containerLogs/NS/POD/CONTAINER, /exec, /attach, /portForward, /run, /pods, /stats/summary, /metrics/resource, /healthz.
+/containerLogs/NS/POD/CONTAINER, /exec, /attach, /portForward, /run, /pods, /stats/summary, /metrics, /metrics/resource,
+/metrics/cadvisor, /healthz.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tiphys.kubelet.agent import Kubelet
 from tiphys.kubelet.identity import log_directory
 from tiphys.kubelet.resources import qos_class
 from tiphys.kubelet.runtime import Container, ContainerUsage, ExecOptions, RuntimeFault
-from tiphys.kubelet.server import log_files, port_tunnel, remote_command, stats, websockets
+from tiphys.kubelet.server import cadvisor, log_files, port_tunnel, remote_command, stats, websockets
 from tiphys.kubelet.server.log_files import LogOptions
 from tiphys.kubelet.worker import PodWorker
 from tiphys.node.cgroups import Cgroups, Usage, pod_path
@@ -66,6 +67,7 @@ class KubeletServer:
         app.router.add_get("/pods", self._pods)
         app.router.add_get("/stats/summary", self._summary)
         app.router.add_get("/metrics/resource", self._resource_metrics)
+        app.router.add_get("/metrics/cadvisor", self._container_metrics)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._health)
 
@@ -182,6 +184,11 @@ class KubeletServer:
 
     async def _resource_metrics(self, request: web.Request) -> web.StreamResponse:
         text = stats.metrics(*await self._usage())
+        return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+    async def _container_metrics(self, request: web.Request) -> web.StreamResponse:
+        machine = await asyncio.to_thread(cadvisor.machine)
+        text = cadvisor.metrics(machine, *await self._usage())
         return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
