@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from real_cluster import IMAGE, RealCluster, started, until
 
-pytestmark = pytest.mark.root
+import tiphys.testing
+from tiphys.kubelet.behaviour import Behaviours
 
 # Burns while the file is there; a share of a core that every machine has.
 _BURN = """while true; do
@@ -57,6 +58,7 @@ def names(cluster: RealCluster, app: str) -> list[str]:
     return [each["metadata"]["name"] for each in cluster.get("pods", "-l", f"app={app}")["items"]]
 
 
+@pytest.mark.root
 def test_load_brings_replicas_and_their_end_takes_them_away(cluster: RealCluster) -> None:
     target = {"type": "Utilization", "averageUtilization": 200}
     metric = {"type": "Resource", "resource": {"name": "cpu", "target": target}}
@@ -72,6 +74,7 @@ def test_load_brings_replicas_and_their_end_takes_them_away(cluster: RealCluster
     cluster.kubectl("delete", "hpa,deployment", "burn")
 
 
+@pytest.mark.root
 def test_what_pods_tell_is_followed(cluster: RealCluster) -> None:
     metric = {"metric": {"name": "queue_length"}, "target": {"type": "Value", "value": "5"}}
     told = workload("told", _TELL, 1, **{"prometheus.io/scrape": "true", "prometheus.io/port": "80"})
@@ -82,6 +85,7 @@ def test_what_pods_tell_is_followed(cluster: RealCluster) -> None:
     cluster.kubectl("delete", "hpa,deployment", "told")
 
 
+@pytest.mark.root
 def test_a_target_without_requests_is_told_of(cluster: RealCluster) -> None:
     plain = workload("plain", "sleep 1000", 1)
     del plain["spec"]["template"]["spec"]["containers"][0]["resources"]
@@ -89,3 +93,15 @@ def test_a_target_without_requests_is_told_of(cluster: RealCluster) -> None:
     cluster.kubectl("autoscale", "deployment", "plain", "--max=3")
     until(lambda: "missing request for cpu in container app" in cluster.kubectl("describe", "hpa", "plain"), "told", 60)
     assert replicas(cluster, "plain") == 1
+
+
+def test_simulated_pods_are_scaled_without_root() -> None:
+    with tiphys.testing.cluster(behaviours=Behaviours(usage_cpu="40m")) as made:
+        metric = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 100}}
+        busy = workload("busy", "", 1)
+        for each in (busy, autoscaler("busy", {"type": "Resource", "resource": metric})):
+            made.kubectl("apply", "-f", "-", stdin=json.dumps(each))
+        until(lambda: made.kubectl("get", "deployment", "busy", "-o", "jsonpath={.spec.replicas}") == "3", "three", 60)
+        status = json.loads(made.kubectl("get", "hpa", "busy", "-o", "json"))["status"]
+        conditions = {each["type"]: each["reason"] for each in status["conditions"]}
+        assert conditions["ScalingActive"] == "ValidMetricFound"

@@ -83,6 +83,8 @@ class Settings(msgspec.Struct, frozen=True):
     # For how long pods that do not say so themselves bear a node that is lost; upstream's default for both is 300.
     default_not_ready_toleration_seconds: int = 5
     default_unreachable_toleration_seconds: int = 5
+    # How often autoscalers of pods are looked at; upstream's is 15.
+    horizontal_pod_autoscaler_sync_period_seconds: float = 5.0
 
     @property
     def numbers(self) -> list[int]:

@@ -24,7 +24,7 @@ from tiphys.controllers.endpointslice import EndpointSliceController
 from tiphys.controllers.endpointslicemirroring import EndpointSliceMirroringController
 from tiphys.controllers.ephemeral_volume import EphemeralVolumeController
 from tiphys.controllers.garbage_collector import GarbageCollector
-from tiphys.controllers.horizontalpodautoscaler import HorizontalPodAutoscalerController
+from tiphys.controllers.horizontalpodautoscaler import PERIOD, HorizontalPodAutoscalerController
 from tiphys.controllers.job import JobController
 from tiphys.controllers.local_provisioner import LocalProvisioner
 from tiphys.controllers.namespace import NamespaceController
@@ -55,7 +55,7 @@ class Facts:
     """What controllers are told of the cluster: its pod network, and its CA in PEM.
 
     `authority` is the CA with its key; `services` is the network of Services, `server` the URL by which other machines
-    reach the API.
+    reach the API; `autoscaling_period` is how often autoscalers of pods are looked at, in seconds.
     """
 
     pods: Network
@@ -63,6 +63,7 @@ class Facts:
     authority: Authority | None = None
     services: Network | None = None
     server: str = ""
+    autoscaling_period: float = PERIOD
 
 
 def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Context]]:
@@ -78,7 +79,7 @@ def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Con
     add(DeploymentController)
     add(ReplicaSetController)
     add(ScaleToZeroController)
-    add(HorizontalPodAutoscalerController)
+    add(HorizontalPodAutoscalerController, facts.autoscaling_period)
     add(ReplicationControllerController)
     add(DaemonSetController)
     add(StatefulSetController)

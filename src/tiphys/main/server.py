@@ -162,7 +162,10 @@ async def serve(cluster: Cluster, node: NodeSettings, etcd: Etcd | None) -> None
         ).items():
             supervisor.start(name, task)
         certificate_upkeep.install_joining(assembled.server, assembled.cache, pki, clock)
-        facts = Facts(settings.pods, pki.ca.read_text(), ca, settings.services, _public_url(settings, node))
+        facts = Facts(
+            settings.pods, pki.ca.read_text(), ca, settings.services, _public_url(settings, node),
+            settings.horizontal_pod_autoscaler_sync_period_seconds,
+        )  # fmt: skip
         chosen = profiles(cluster.state / "scheduler.yaml")
         leading = Leading(
             assembled, facts, clock, duties, chosen, _providers(cluster, settings),

@@ -189,3 +189,12 @@ def test_what_became_of_it_is_told() -> None:
 def test_tolerance_is_of_the_behavior(tolerance: str | None, wanted: int | None) -> None:
     behavior: Any = {"behavior": {"scaleUp": {"tolerance": tolerance}}} if tolerance else {}
     assert decide([CPU], [samples(54, 54)], **behavior).replicas == wanted
+
+
+def test_whoever_takes_over_takes_nothing_away_at_once() -> None:
+    hpa, history = autoscaler(metrics=[CPU], maxReplicas=50), History()
+    scale = Scale(8, 8, SELECTOR)
+    for since, wanted in ((0, None), (200, None), (299, None), (301, 1)):
+        found = samples(*[1] * 8)
+        moved = type(found)({name: type(each)(each.value, NOW + since) for name, each in found.of.items()})
+        assert plan(hpa, scale, pods(8), [moved], history, NOW + since).replicas == wanted
