@@ -60,7 +60,8 @@ class _State:
 
 class HorizontalPodAutoscalerController:
     name = "horizontal-pod-autoscaler"
-    workers = 4
+    # Some may wait for an adapter that does not answer; the others are not to.
+    workers = 16
 
     def __init__(self, context: Context, period: float = PERIOD, knobs: Knobs = _KNOBS) -> None:
         self._context, self._period, self._knobs = context, period, knobs

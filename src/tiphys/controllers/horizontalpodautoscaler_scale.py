@@ -27,6 +27,7 @@ from tiphys.kinds.core.replicationcontroller import REPLICATION_CONTROLLERS
 
 # A kind that is not known may be so after this many seconds.
 _REDISCOVER = 10.0
+_REMEMBERED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +105,9 @@ class Scales:
         uid, given = workload.metadata.uid, workload.spec.selector
         known = self._selectors.get(uid)
         if known is None or known[0] != given:
+            if len(self._selectors) >= _REMEMBERED:
+                # Workloads that are gone are among them; those that are not are made anew.
+                self._selectors.clear()
             made = of_labels(given) if isinstance(given, dict) else selector_of(given)
             known = self._selectors[uid] = (given, made, str(made))
         return known[1], known[2]
-
-    def forget(self, target: Target) -> None:
-        self._selectors.pop(target.meta.uid, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -35,6 +36,7 @@ class Metrics:
         self.age = 0.0
         self.values: dict[str, Any] = {}
         self.asked: list[str] = []
+        self.hangs = False
         cluster.transport = self
 
     def __getattr__(self, name: str) -> Any:
@@ -47,6 +49,8 @@ class Metrics:
         self.asked.append(path)
         if path.startswith("/apis/metrics.k8s.io/"):
             return await self._pods(path)
+        if self.hangs:
+            await asyncio.Event().wait()
         name = path.rpartition("/")[2]
         if name not in self.values:
             raise NotFound(f"the server could not find the metric {name}")
@@ -323,3 +327,16 @@ async def test_a_clock_that_cannot_be_read_is_told_of(cluster: Any, metrics: Met
     mended = {"metadata": {"annotations": {"tiphys.dev/cron-scaling": always}}}
     await cluster.patch(HORIZONTAL_POD_AUTOSCALERS, "web", mended)
     await sized(cluster, 3)
+
+
+async def test_an_adapter_that_does_not_answer_keeps_nobody_else_waiting(cluster: Any, metrics: Metrics) -> None:
+    for name in ("web", *(f"slow-{index}" for index in range(8))):
+        await workload(cluster, name, 2)
+    await running(cluster, 18)
+    metrics.hangs = True
+    for index in range(8):
+        about = {"metric": {"name": f"queue-{index}"}, "target": {"type": "Value", "value": "10"}}
+        await autoscaler(cluster, f"slow-{index}", metrics=[{"type": "External", "external": about}])
+    await autoscaler(cluster)
+    metrics.usage = "125m"
+    await sized(cluster, 4)
