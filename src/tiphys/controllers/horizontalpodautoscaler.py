@@ -1,8 +1,8 @@
 """The HorizontalPodAutoscaler controller: as many replicas as their load needs.
 
 Every autoscaler is looked at once in `period` seconds, those of one namespace at the same moments, so that they share
-what is read. What it takes to decide is in `horizontalpodautoscaler_plan`. A status in which nothing but measurements
-changed is written once in `_QUIET` seconds.
+what is read; one that has just grown is looked at again after half of it. What it takes to decide is in
+`horizontalpodautoscaler_plan`. A status in which nothing but measurements changed is written once in `_QUIET` seconds.
 Source: https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/
 """
 
@@ -96,7 +96,9 @@ class HorizontalPodAutoscalerController:
             planned = await self._decide(hpa, key, state, target)
             if wrong:
                 planned.events.append(("InvalidCronScaling", wrong))
-            await self._carry_out(hpa, state, target, planned)
+            if await self._carry_out(hpa, state, target, planned):
+                # There may not have been enough in one go.
+                return After(self._period / 2)
         return After(self._until_next(hpa.metadata.namespace))
 
     async def _decide(self, hpa: HorizontalPodAutoscaler, key: Key, state: _State, target: Target) -> Plan:
@@ -139,7 +141,8 @@ class HorizontalPodAutoscalerController:
         except (ApiError, Unreachable) as error:
             return MetricError(str(error))
 
-    async def _carry_out(self, hpa: HorizontalPodAutoscaler, state: _State, target: Target, planned: Plan) -> None:
+    async def _carry_out(self, hpa: HorizontalPodAutoscaler, state: _State, target: Target, planned: Plan) -> bool:
+        """Whether it has grown."""
         wanted, rescaled = target.scale.wanted, False
         if planned.replicas is not None:
             try:
@@ -155,6 +158,7 @@ class HorizontalPodAutoscalerController:
                 state.history.scaled(wanted, planned.replicas, hpa.spec, now)
                 scaled(hpa, planned, "")
         await self._write(hpa, state, target.scale, planned, rescaled=rescaled)
+        return rescaled and (planned.replicas or 0) > wanted
 
     async def _write(
         self, hpa: HorizontalPodAutoscaler, state: _State, scale: Scale | None, planned: Plan, *, rescaled: bool = False
