@@ -27,8 +27,8 @@ from real_cluster import TIPHYS, RealCluster
 ROOT = Path(__file__).parents[1]
 NAME, IMAGE, SPACE = "bench-autoscale", "bench-burn:1", "tph-bench-load"
 _OURS, _THEIRS = "198.18.255.1", "198.18.255.2"
-# A request burns so many rounds of a loop, which are some 20 ms of CPU.
-_ROUNDS = 9000
+# A request burns so many rounds of a loop, which are some 30 ms of CPU.
+_ROUNDS = 30000
 _DOCKERFILE = """FROM scratch
 COPY busybox /bin/busybox
 COPY busybox /bin/sh
