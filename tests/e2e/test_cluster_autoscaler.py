@@ -57,11 +57,17 @@ def test_a_node_comes_for_pods_and_goes_after_them(scaled: RealCluster) -> None:
 
 
 def test_a_new_node_has_the_images_that_were_built_here(scaled: RealCluster) -> None:
-    scaled.tiphys("up", scaled.name, "--nodes", "2")
+    said = scaled.tiphys("up", scaled.name, "--nodes", "2")
+    assert "not shared" not in said, said
     [other] = [name for name in nodes(scaled) if name.endswith("-2")]
     spec = {"nodeName": other, "containers": [
         {"name": "c", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sleep", "1000"]}
     ]}  # fmt: skip
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "there"}, "spec": spec}
     scaled.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
-    scaled.kubectl("wait", "--for=condition=Ready", "pod/there", "--timeout=30s")
+
+    def ready() -> bool:
+        conditions = scaled.get("pod", "there")["status"].get("conditions", ())
+        return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+    until(ready, "Ready on the new node", 60)
