@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test check demo test unit e2e bench bench-api bench-backup bench-ha bench-nodes bench-scale bench-scheduler conformance clean
+.PHONY: help setup setup-test check demo test unit e2e bench bench-api bench-autoscale bench-backup bench-ha bench-nodes bench-scale bench-scheduler conformance clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -48,6 +48,9 @@ bench: setup-test ## start-up time, memory, latency, throughput (needs root)
 bench-scheduler: setup ## pods per second: decisions alone, and durably bound
 	$(BIN)/python benchmarks/scheduler.py
 	$(BIN)/python benchmarks/scheduler_bound.py
+
+bench-autoscale: setup ## load on a real app: pods and nodes that follow it, and scale to zero (needs root)
+	$(BIN)/python benchmarks/autoscale.py
 
 bench-scale: setup ## 5,000 replicas on 1,000 simulated nodes, and the server's memory with 30,000 pods (needs root)
 	$(BIN)/python benchmarks/scale.py
