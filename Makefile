@@ -49,10 +49,10 @@ bench-scheduler: setup ## pods per second: decisions alone, and durably bound
 	$(BIN)/python benchmarks/scheduler.py
 	$(BIN)/python benchmarks/scheduler_bound.py
 
-bench-autoscale: setup ## load on a real app: pods and nodes that follow it, and scale to zero (needs root)
+bench-autoscale: setup-test ## load on a real app: pods and nodes that follow it, and scale to zero (needs root)
 	$(BIN)/python benchmarks/autoscale.py
 
-bench-scale: setup ## 5,000 replicas on 1,000 simulated nodes, and the server's memory with 30,000 pods (needs root)
+bench-scale: setup-test ## 5,000 replicas on 1,000 simulated nodes, and the server's memory with 30,000 pods (needs root)
 	$(BIN)/python benchmarks/scale.py
 
 bench-nodes: setup-test ## several nodes on this machine: start-up, memory, the network between pods (needs root)
