@@ -174,10 +174,10 @@ def _from_row(row: list[Any]) -> Resource:
 
 def _aggregated(group: str, version: str, resources: Iterable[dict[str, Any]]) -> Iterable[Resource]:
     for item in resources:
-        if "responseKind" not in item:
+        if not (item.get("responseKind") or {}).get("kind"):
             continue
         yield Resource(
-            group, version, item["resource"], item["responseKind"].get("kind", ""), item.get("scope") == "Namespaced",
+            group, version, item["resource"], item["responseKind"]["kind"], item.get("scope") == "Namespaced",
             item.get("singularResource") or "", tuple(item.get("shortNames") or ()),
             tuple(item.get("categories") or ()), tuple(item.get("verbs") or ()),
             tuple(sub["subresource"] for sub in item.get("subresources") or ()),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -126,6 +126,26 @@ class Discovery:
             resources.sort(key=lambda entry: entry["resource"])
             versions.append({"version": version, "freshness": "Current", "resources": resources})
         return {"metadata": {"name": group} if group else {}, "versions": versions}
+
+
+def aggregated(listed: Iterable[Json], group: str, version: str) -> list[Json]:
+    """The aggregated form of an APIResourceList's `resources`. A subresource of nothing, as metrics adapters list them,
+    gets a parent without a kind, which clients pass over. Source: apiserver, ConvertGroupVersionIntoToDiscovery."""
+    found: dict[str, Json] = {}
+    for entry in sorted(listed, key=lambda each: str(each["name"])):
+        kind = _kind(entry.get("group") or group, entry.get("version") or version, entry["kind"])
+        name, _, sub = entry["name"].partition("/")
+        scope, verbs = "Namespaced" if entry.get("namespaced") else "Cluster", entry.get("verbs") or []
+        if sub:
+            nothing = {"resource": name, "responseKind": _kind("", "", ""), "scope": scope, "singularResource": ""}
+            parent = found.setdefault(name, nothing | {"verbs": []})
+            shown = {"subresource": sub, "responseKind": kind, "verbs": verbs}
+            parent.setdefault("subresources", []).append(shown)
+            continue
+        singular = entry.get("singularName") or entry["kind"].lower()
+        found[name] = {"resource": name, "responseKind": kind, "scope": scope, "singularResource": singular}
+        found[name] |= {"verbs": verbs, **{key: entry[key] for key in ("shortNames", "categories") if entry.get(key)}}
+    return list(found.values())
 
 
 def _wants_aggregated(headers: Mapping[str, str]) -> bool:

@@ -173,4 +173,6 @@ async def test_an_apiservice_of_the_group_is_asked_instead(api: Api, pods: Pods)
 async def test_the_groups_are_discovered(api: Api, pods: Pods) -> None:
     groups = {each["name"]: each for each in (await api.ok("GET", "/apis"))["groups"]}
     assert [each["version"] for each in groups["custom.metrics.k8s.io"]["versions"]] == ["v1beta1", "v1beta2"]
-    assert (await api.ok("GET", "/apis/external.metrics.k8s.io/v1beta1"))["resources"] == []
+    listed = (await api.ok("GET", "/apis/custom.metrics.k8s.io/v1beta2"))["resources"]
+    assert [each["name"] for each in listed] == ["pods/*", "services/*"]
+    assert (await api.ok("GET", "/apis/external.metrics.k8s.io/v1beta1"))["resources"]

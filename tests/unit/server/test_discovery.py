@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tiphys.server.discovery import aggregated
+
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
@@ -36,3 +38,12 @@ async def test_openapi_describes_every_kind(api):
     assert "/apis/apps/v1/namespaces/{namespace}/deployments/{name}" in paths
     old = await api.ok("GET", "/openapi/v2")
     assert old["definitions"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"]
+
+
+def test_a_subresource_of_nothing_is_kept_under_a_parent_that_clients_pass_over():
+    entry = {"name": "pods/requests", "singularName": "", "namespaced": True, "kind": "Value", "verbs": ["get"]}
+    (parent,) = aggregated([entry], "metrics.test", "v1")
+    assert (parent["resource"], parent["verbs"], parent["responseKind"]["kind"]) == ("pods", [], "")
+    (requests,) = parent["subresources"]
+    kind = {"group": "metrics.test", "version": "v1", "kind": "Value"}
+    assert requests == {"subresource": "requests", "responseKind": kind, "verbs": ["get"]}

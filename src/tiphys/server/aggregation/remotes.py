@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import orjson
 
@@ -21,7 +20,7 @@ from tiphys.base.log import Log
 from tiphys.server.aggregation.client import AggregationClient, Server
 from tiphys.server.backends import Backends, NoBackend
 from tiphys.server.cache import Cache
-from tiphys.server.discovery import Discovery, Offer
+from tiphys.server.discovery import Discovery, Offer, aggregated
 
 _log = Log("aggregation")
 _PREFIX = "/registry/apiregistration.k8s.io/apiservices/"
@@ -156,27 +155,6 @@ def _offered(body: bytes, group: str, version: str) -> list[Json]:
     """The aggregated form of an APIResourceList. Raises ServiceUnavailable for what is none."""
     try:
         listed: list[Json] = orjson.loads(body)["resources"]
-        return list(_aggregated(listed, group, version))
+        return aggregated(listed, group, version)
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise errors.ServiceUnavailable(f"not an APIResourceList: {error!r}") from error
-
-
-def _aggregated(listed: list[Json], group: str, version: str) -> list[Json]:
-    found: dict[str, Json] = {}
-    for entry in sorted(listed, key=lambda each: str(each["name"])):
-        kind = {
-            "group": entry.get("group") or group, "version": entry.get("version") or version, "kind": entry["kind"],
-        }  # fmt: skip
-        name, _, sub = entry["name"].partition("/")
-        if sub and name in found:
-            shown = {"subresource": sub, "responseKind": kind, "verbs": entry.get("verbs") or []}
-            found[name].setdefault("subresources", []).append(shown)
-        elif not sub:
-            shown = {
-                "resource": name, "responseKind": kind, "verbs": entry.get("verbs") or [],
-                "scope": "Namespaced" if entry.get("namespaced") else "Cluster",
-                "singularResource": entry.get("singularName") or entry["kind"].lower(),
-            }  # fmt: skip
-            optional: dict[str, Any] = {key: entry[key] for key in ("shortNames", "categories") if entry.get(key)}
-            found[name] = shown | optional
-    return list(found.values())

@@ -23,19 +23,36 @@ from tiphys.server.app import ApiServer
 from tiphys.server.cache import Entry
 from tiphys.server.custom_metrics.exposition import Series
 from tiphys.server.custom_metrics.scrape import Fetch, Scraper, url_of
-from tiphys.server.discovery import Offer
+from tiphys.server.discovery import Offer, aggregated
 from tiphys.server.route import Target
 
 CUSTOM, EXTERNAL = "custom.metrics.k8s.io", "external.metrics.k8s.io"
 _VERSIONS = {CUSTOM: ("v1beta2", "v1beta1"), EXTERNAL: ("v1beta1",)}
 _PER_SECOND = "_per_second"
+# What metrics there are only the pods know; these stand for all of them, since a group without resources looks broken.
+_LISTED: dict[str, list[Json]] = {
+    CUSTOM: [
+        {"name": f"{plural}/*", "singularName": "", "namespaced": True, "kind": "MetricValueList", "verbs": ["get"]}
+        for plural in ("pods", "services")
+    ],
+    EXTERNAL: [
+        {
+            "name": "externalmetrics", "singularName": "", "namespaced": True, "kind": "ExternalMetricValueList",
+            "verbs": ["get"],
+        }
+    ],
+}  # fmt: skip
 
 
 def install(server: ApiServer, fetch: Fetch) -> None:
     """`fetch` asks a pod."""
     api = _Api(server, Scraper(fetch, server.clock))
     theirs = server.discovery.remote
-    own = [Offer(group, version, 100, (), current=True) for group in _VERSIONS for version in _VERSIONS[group]]
+    own = [
+        Offer(group, version, 100, aggregated(_LISTED[group], group, version), current=True)
+        for group, versions in _VERSIONS.items()
+        for version in versions
+    ]
 
     def offers() -> Sequence[Offer]:
         return [*theirs(), *(offer for offer in own if not taken(offer.group))]
@@ -55,7 +72,8 @@ def install(server: ApiServer, fetch: Fetch) -> None:
         if taken(group):
             raise errors.NotFound("the server could not find the requested resource")
         name = f"{group}/{version}"
-        document = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": []}
+        listed = {"groupVersion": name, "resources": _LISTED[group]}
+        document = {"kind": "APIResourceList", "apiVersion": "v1", **listed}
         return Response(200, orjson.dumps(document))
 
     server.discovery.remote = offers
