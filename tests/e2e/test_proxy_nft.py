@@ -57,14 +57,17 @@ class Kernel:
 
 
 def _element(found: object) -> tuple[str, str]:
-    """An element in nft's JSON: a concatenation, or a pair of one and a verdict."""
+    """An element in nft's JSON: a key, or a pair of one and a verdict or a counter's name."""
     if isinstance(found, list):
-        key, verdict = found
-        return _key(key), f"goto {verdict['goto']['target']}"
+        key, value = found
+        return _key(key), f'"{value}"' if isinstance(value, str) else f"goto {value['goto']['target']}"
     return _key(found), ""
 
 
 def _key(found: object) -> str:
+    """An address, or a concatenation."""
+    if isinstance(found, str):
+        return found
     assert isinstance(found, dict)
     return " . ".join(map(str, found["concat"]))
 

@@ -89,6 +89,11 @@ class Discovery:
         self._fresh = True
         return found
 
+    def group_versions(self) -> list[str]:
+        """What the server names, also where it lists no resource of it."""
+        documents = [orjson.loads(self._transport.call("GET", path)) for path in ("/api", "/apis")]
+        return [version for document in documents for version in _group_versions(document)]
+
     def _fetch(self, path: str) -> Iterable[Resource]:
         try:
             document = orjson.loads(self._transport.call("GET", path, accept=_AGGREGATED))

@@ -63,7 +63,7 @@ def _cells(resource: Resource, wide: bool) -> list[str]:
 
 
 def versions(call: Call) -> int:
-    for version in sorted({resource.api_version for resource in call.discovery.refresh()}):
+    for version in sorted(call.discovery.group_versions()):
         call.say(version)
     return 0
 
