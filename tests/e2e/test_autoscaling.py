@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from real_cluster import IMAGE, RealCluster, started, until
+from real_cluster import IMAGE, TIPHYS, RealCluster, started, until
 
 import tiphys.testing
 from tiphys.kubelet.behaviour import Behaviours
@@ -71,7 +72,23 @@ def test_load_brings_replicas_and_their_end_takes_them_away(cluster: RealCluster
     assert "above target" in cluster.kubectl("describe", "hpa", "burn")
     cluster.kubectl("exec", pod, "--", "busybox", "rm", "/tmp/load")
     until(lambda: replicas(cluster, "burn") == 1, "one replica", 90)
+    recommended_requests_are_taken_over(cluster, "burn")
     cluster.kubectl("delete", "hpa,deployment", "burn")
+
+
+def recommended_requests_are_taken_over(cluster: RealCluster, name: str) -> None:
+    words = [TIPHYS, "recommend", f"deployment/{name}", "--cluster", cluster.name]
+
+    def measured() -> list[str]:
+        lines = subprocess.run(words, capture_output=True, text=True, check=False).stdout.splitlines()
+        return lines[1].split() if len(lines) > 1 and lines[1].split()[3] != "-" else []
+
+    # Nodes measure once a minute, and CPU from one time to the next.
+    _, _, request, _, cpu, _, _, memory, *_ = until(measured, "a recommendation", 150)
+    assert request == "10m"
+    cluster.kubectl("patch", "deployment", name, "--patch", cluster.tiphys(*words[1:], "--patch"))
+    (container,) = cluster.get("deployment", name)["spec"]["template"]["spec"]["containers"]
+    assert container["resources"] == {"requests": {"cpu": cpu, "memory": memory}}
 
 
 @pytest.mark.root

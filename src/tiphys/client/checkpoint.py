@@ -24,10 +24,13 @@ _REST = 20
 
 
 class Checkpoint:
-    """Run `run()` under a supervisor; when that is cancelled, what is not written yet is."""
+    """Run `run()` under a supervisor; when that is cancelled, what is not written yet is.
 
-    def __init__(self, directory: Path, clock: Clock) -> None:
-        self._directory, self._clock = directory, clock
+    Changes of `gather` seconds are one write: what a killed process takes with it.
+    """
+
+    def __init__(self, directory: Path, clock: Clock, *, gather: float = _GATHER_SECONDS) -> None:
+        self._directory, self._clock, self._gather = directory, clock, gather
         self._dirty: dict[str, Callable[[], bytes] | None] = {}
         self._woken = asyncio.Event()
 
@@ -50,7 +53,7 @@ class Checkpoint:
         try:
             while True:
                 await self._woken.wait()
-                await self._clock.sleep(max(_GATHER_SECONDS, _REST * took))
+                await self._clock.sleep(max(self._gather, _REST * took))
                 self._woken.clear()
                 began = self._clock.monotonic()
                 await asyncio.to_thread(self._write, self._taken())

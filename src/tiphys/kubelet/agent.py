@@ -39,6 +39,7 @@ from tiphys.kubelet.runtime import Runtime, RuntimeFault, RuntimeInfo
 from tiphys.kubelet.services import Services
 from tiphys.kubelet.shutdown import within
 from tiphys.kubelet.status_writer import StatusWriter
+from tiphys.kubelet.usage_history import SAVED_SECONDS, UsageHistory
 from tiphys.kubelet.volumes.claims import Claims
 from tiphys.kubelet.volumes.local import LocalVolumes
 from tiphys.kubelet.volumes.objects import Objects
@@ -83,6 +84,8 @@ class Kubelet:
         # A simulated node has no files; its pods are gone with its process anyway.
         self._checkpoint = None if config.simulated else Checkpoint(config.run / "checkpoint", clock)
         self._plugins = None if config.simulated else self._follow_plugins()
+        self._usage_file = Checkpoint(config.root / "usage", clock, gather=SAVED_SECONDS)
+        self.usage_history = UsageHistory(runtime.usage, self._pod, self._usage_file, clock)
         self._own_services = services is None
         self._services: Informer[Service] = (
             services if services is not None else Informer(client, SERVICES, clock=clock, checkpoint=self._checkpoint)
@@ -152,6 +155,9 @@ class Kubelet:
         self._keep_volumes(supervisor, timers)
         if self._plugins is not None:
             self._keep_drivers(supervisor, self._plugins)
+        if not self.config.simulated:
+            supervisor.start("usage checkpoint", self._usage_file.run)
+            supervisor.start("usage history", self.usage_history.run)
         pods: Informer[Pod] = Informer(
             self._client, PODS, clock=self._clock, checkpoint=self._checkpoint,
             fieldSelector=f"spec.nodeName={self.config.node_name}",
@@ -219,6 +225,10 @@ class Kubelet:
         devices = ClaimedDevices(self._client, self._plugins.driver, self.config.root / "dra_manager_state.json")
         await devices.restore()
         return devices
+
+    def _pod(self, namespace: str, name: str) -> Pod | None:
+        worker = self.pods.get(namespace, name)
+        return worker.pod if worker is not None else None
 
     def _node_labels(self) -> Mapping[str, str]:
         return self.reporter.node.metadata.labels if self.reporter.node is not None else {}

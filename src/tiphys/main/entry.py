@@ -25,6 +25,7 @@ OWN = {
     "node": ("tiphys.main.node_command", "node", "take a node out of a cluster"),
     "why": ("tiphys.main.why", "why", "why a pod has no node, and the smallest change that gives it one"),
     "rebalance": ("tiphys.main.rebalance", "rebalance", "move running pods to where the scheduler would put them now"),
+    "recommend": ("tiphys.main.recommend", "recommend", "what workloads should request, by what they used"),
     "stack": ("tiphys.main.front_doors.stack", "stack", "run Compose and Swarm stack files: deploy, ls, ps, rm ..."),
     "marathon": ("tiphys.main.front_doors.marathon", "marathon", "run Marathon app and group definitions"),
     "image": ("tiphys.main.image", "image", "import, build or list images of a cluster's nodes"),

@@ -2,7 +2,7 @@
 
 Paths and parameters are upstream's, so any API server and metrics-server can talk to it:
 /containerLogs/NS/POD/CONTAINER, /exec, /attach, /portForward, /run, /pods, /stats/summary, /metrics, /metrics/resource,
-/metrics/cadvisor, /healthz.
+/metrics/cadvisor, /healthz. Our own is /stats/history, what `tiphys recommend` is made of.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class KubeletServer:
         app.router.add_get(f"/containerLogs{pod}/{{container}}", self._logs)
         app.router.add_get("/pods", self._pods)
         app.router.add_get("/stats/summary", self._summary)
+        app.router.add_get("/stats/history", self._history)
         app.router.add_get("/metrics/resource", self._resource_metrics)
         app.router.add_get("/metrics/cadvisor", self._container_metrics)
         app.router.add_get("/metrics", self._metrics)
@@ -181,6 +182,9 @@ class KubeletServer:
     async def _summary(self, request: web.Request) -> web.StreamResponse:
         body = stats.summary(self._kubelet.config.node_name, *await self._usage())
         return _json(body)
+
+    async def _history(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(body=self._kubelet.usage_history.encode(), content_type="application/json")
 
     async def _resource_metrics(self, request: web.Request) -> web.StreamResponse:
         text = stats.metrics(*await self._usage())
