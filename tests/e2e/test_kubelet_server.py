@@ -112,6 +112,13 @@ async def test_usage_is_told_for_node_and_pods(tmp_path: Path) -> None:
         [pod] = summary["pods"]
         assert pod["podRef"]["name"] == "busy"
         assert pod["memory"]["workingSetBytes"] > 0
+        [container] = pod["containers"]
+        assert 0 < container["memory"]["workingSetBytes"] <= pod["memory"]["workingSetBytes"]
+        assert "rootfs" in container
+        async with kubelet.get("/stats/summary?only_cpu_and_memory=true") as answer:
+            [short] = (await answer.json())["pods"]
+        assert "rootfs" not in short["containers"][0]
+        assert short["containers"][0]["cpu"]["usageCoreNanoSeconds"] >= container["cpu"]["usageCoreNanoSeconds"] > 0
         async with kubelet.get("/metrics/resource") as answer:
             text = await answer.text()
         assert 'container_memory_working_set_bytes{container="main",namespace="default",pod="busy"}' in text

@@ -39,6 +39,7 @@ from tiphys.kubelet.runtime import Runtime, RuntimeFault, RuntimeInfo
 from tiphys.kubelet.services import Services
 from tiphys.kubelet.shutdown import within
 from tiphys.kubelet.status_writer import StatusWriter
+from tiphys.kubelet.usage import Gauge
 from tiphys.kubelet.usage_history import SAVED_SECONDS, UsageHistory
 from tiphys.kubelet.volumes.claims import Claims
 from tiphys.kubelet.volumes.local import LocalVolumes
@@ -85,7 +86,8 @@ class Kubelet:
         self._checkpoint = None if config.simulated else Checkpoint(config.run / "checkpoint", clock)
         self._plugins = None if config.simulated else self._follow_plugins()
         self._usage_file = Checkpoint(config.root / "usage", clock, gather=SAVED_SECONDS)
-        self.usage_history = UsageHistory(runtime.usage, self._pod, self._usage_file, clock)
+        self.gauge = Gauge(self.pods, runtime, config.cgroup_root, clock)
+        self.usage_history = UsageHistory(self.gauge.containers, self._pod, self._usage_file, clock)
         self._own_services = services is None
         self._services: Informer[Service] = (
             services if services is not None else Informer(client, SERVICES, clock=clock, checkpoint=self._checkpoint)

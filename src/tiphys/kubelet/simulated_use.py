@@ -15,7 +15,8 @@ from tiphys.base.clock import Clock
 from tiphys.kubelet.agent import Kubelet
 from tiphys.kubelet.behaviour import Behaviours, used
 from tiphys.kubelet.runtime import Container, ContainerUsage
-from tiphys.kubelet.server.stats import NodeUsage, PodUsage, summary
+from tiphys.kubelet.server.stats import NodeUsage, summary
+from tiphys.kubelet.usage import PodUsage
 from tiphys.kubelet.worker import PodWorker
 from tiphys.node.cgroups import Usage
 
@@ -39,7 +40,7 @@ class SimulatedUse:
         memory = sum(pod.total.working_set for pod in pods)
         capacity = parse(self._kubelet.config.capacity.get("memory", "0")).value()
         whole = NodeUsage(now, round(self._total[1]), memory, max(capacity - memory, 0))
-        return summary(self._kubelet.config.node_name, whole, pods)
+        return summary(self._kubelet.config.node_name, whole, pods, disk=False)
 
     def _rate(self, item: ContainerUsage, before: dict[str, tuple[float, float]]) -> float:
         """The CPU time since the node was last asked."""

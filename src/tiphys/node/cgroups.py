@@ -39,7 +39,6 @@ class Usage:
     memory: int = 0
     working_set: int = 0
     rss: int = 0
-    processes: int = 0
 
 
 def shares(milli_cpu: int) -> int:
@@ -137,20 +136,15 @@ class Cgroups:
 
     def usage(self, path: str) -> Usage:
         """What a group and those below it use now; zeros where it does not exist."""
-        tail = path.strip("/")
+        mount, tail = self._mount, path.strip("/")
         if self.v2:
-            place = self._mount / tail
-            cpu, memory = _table(place / "cpu.stat"), _table(place / "memory.stat")
-            used = _number(place / "memory.current")
-            inactive = memory.get("inactive_file", 0)
-            count = _number(place / "pids.current")
-            return Usage(cpu.get("usage_usec", 0) * 1000, used, max(0, used - inactive), memory.get("anon", 0), count)
-        memory = _table(self._mount / "memory" / tail / "memory.stat")
-        used = _number(self._mount / "memory" / tail / "memory.usage_in_bytes")
-        inactive = memory.get("total_inactive_file", 0)
-        cpu_ns = _number(self._mount / "cpuacct" / tail / "cpuacct.usage")
-        count = _number(self._mount / "pids" / tail / "pids.current")
-        return Usage(cpu_ns, used, max(0, used - inactive), memory.get("total_rss", 0), count)
+            used, memory = _number(f"{mount}/{tail}/memory.current"), _table(f"{mount}/{tail}/memory.stat")
+            cpu_ns = _table(f"{mount}/{tail}/cpu.stat").get("usage_usec", 0) * 1000
+            return Usage(cpu_ns, used, max(0, used - memory.get("inactive_file", 0)), memory.get("anon", 0))
+        place = f"{mount}/memory/{tail}"
+        used, memory = _number(f"{place}/memory.usage_in_bytes"), _table(f"{place}/memory.stat")
+        working_set = max(0, used - memory.get("total_inactive_file", 0))
+        return Usage(_number(f"{mount}/cpuacct/{tail}/cpuacct.usage"), used, working_set, memory.get("total_rss", 0))
 
     def pods(self) -> dict[str, str]:
         """The pod groups that exist: uid to path."""
@@ -207,18 +201,24 @@ def _write(path: Path, value: str) -> None:
             raise OSError(error.errno, f"cannot set to {value!r}: {error.strerror}", str(path)) from error
 
 
-def _read(path: Path) -> str:
+def _read(path: Path | str) -> str:
     try:
-        return path.read_text().strip()
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
     except (FileNotFoundError, NotADirectoryError):
         return ""
+    except OSError as error:
+        # The group was removed between opening and reading.
+        if error.errno == errno.ENODEV:
+            return ""
+        raise
 
 
-def _number(path: Path) -> int:
+def _number(path: str) -> int:
     text = _read(path)
     return int(text) if text.isdigit() else 0
 
 
-def _table(path: Path) -> dict[str, int]:
+def _table(path: str) -> dict[str, int]:
     rows = (line.split() for line in _read(path).splitlines())
     return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}

@@ -173,7 +173,8 @@ class Connect:
         """What a node's kubelet says of its and its pods' use of the machine. Raises ApiError."""
         host, port = await self._node(node)
         try:
-            async with self._client().get(f"https://{host}:{port}/stats/summary", timeout=_SUMMARY) as answer:
+            url = f"https://{host}:{port}/stats/summary?only_cpu_and_memory=true"
+            async with self._client().get(url, timeout=_SUMMARY) as answer:
                 found: Json = orjson.loads(await answer.read())
                 return found
         except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as error:

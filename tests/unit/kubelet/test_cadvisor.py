@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tiphys.kubelet.runtime import ContainerUsage
 from tiphys.kubelet.server import cadvisor
-from tiphys.kubelet.server.stats import NodeUsage, PodUsage
+from tiphys.kubelet.server.stats import NodeUsage
+from tiphys.kubelet.usage import PodUsage
 from tiphys.node.cgroups import Usage
 
 

@@ -31,7 +31,7 @@ def test_v2_limits_and_usage(tmp_path: Path) -> None:
     (place / "cpu.stat").write_text("usage_usec 5\n")
     (place / "memory.stat").write_text("anon 7\ninactive_file 4\n")
     (place / "memory.current").write_text("10\n")
-    assert groups.usage("/c/kubepods/podu") == Usage(5000, 10, 6, 7, 0)
+    assert groups.usage("/c/kubepods/podu") == Usage(5000, 10, 6, 7)
     assert groups.pods() == {"u": "/c/kubepods/podu"}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,12 +25,11 @@ from tiphys.client.tunnel import TunnelFailed, tunnel
 from tiphys.kinds.core.pod import PODS
 from tiphys.kubelet.agent import Kubelet
 from tiphys.kubelet.identity import log_directory
-from tiphys.kubelet.resources import qos_class
-from tiphys.kubelet.runtime import Container, ContainerUsage, ExecOptions, RuntimeFault
+from tiphys.kubelet.runtime import Container, ExecOptions, RuntimeFault
 from tiphys.kubelet.server import cadvisor, log_files, port_tunnel, remote_command, stats, websockets
 from tiphys.kubelet.server.log_files import LogOptions
+from tiphys.kubelet.usage import PodUsage
 from tiphys.kubelet.worker import PodWorker
-from tiphys.node.cgroups import Cgroups, Usage, pod_path
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _SLOW_SECONDS = 60.0
@@ -158,41 +157,25 @@ class KubeletServer:
         body = await self._client.transport.send("GET", PODS.path(), query=query)
         return web.Response(body=body, content_type="application/json")
 
-    async def _usage(self) -> tuple[stats.NodeUsage, list[stats.PodUsage]]:
+    async def _usage(self, *, disk: bool) -> tuple[stats.NodeUsage, list[PodUsage]]:
         whole = await asyncio.to_thread(stats.node_usage, self._clock.time())
-        by_pod: dict[str, list[ContainerUsage]] = {}
-        for item in await self._kubelet.runtime.usage():
-            by_pod.setdefault(item.uid, []).append(item)
-        root, workers = self._kubelet.config.cgroup_root, list(self._kubelet.pods)
-        totals: Sequence[Usage] = ()
-        if root:
-            paths = [pod_path(root, qos_class(worker.pod), worker.uid) for worker in workers]
-            totals = await asyncio.to_thread(lambda: [Cgroups(root).usage(path) for path in paths])
-        found = []
-        for index, worker in enumerate(workers):
-            meta, containers = worker.pod.metadata, by_pod.get(worker.uid, [])
-            if totals:
-                total = totals[index]
-            else:
-                total = Usage(sum(c.cpu_ns for c in containers), 0, sum(c.working_set for c in containers))
-            started = seconds(worker.pod.status.start_time) if worker.pod.status.start_time else 0.0
-            found.append(stats.PodUsage(meta.namespace, meta.name, worker.uid, started, total, containers))
-        return whole, found
+        return whole, await self._kubelet.gauge.pods(disk=disk)
 
     async def _summary(self, request: web.Request) -> web.StreamResponse:
-        body = stats.summary(self._kubelet.config.node_name, *await self._usage())
+        disk = request.query.get("only_cpu_and_memory") != "true"
+        body = stats.summary(self._kubelet.config.node_name, *await self._usage(disk=disk), disk=disk)
         return _json(body)
 
     async def _history(self, request: web.Request) -> web.StreamResponse:
         return web.Response(body=self._kubelet.usage_history.encode(), content_type="application/json")
 
     async def _resource_metrics(self, request: web.Request) -> web.StreamResponse:
-        text = stats.metrics(*await self._usage())
+        text = stats.metrics(*await self._usage(disk=False))
         return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def _container_metrics(self, request: web.Request) -> web.StreamResponse:
         machine = await asyncio.to_thread(cadvisor.machine)
-        text = cadvisor.metrics(machine, *await self._usage())
+        text = cadvisor.metrics(machine, *await self._usage(disk=True))
         return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:

@@ -10,7 +10,8 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tiphys.kubelet.server.stats import NodeUsage, PodUsage
+from tiphys.kubelet.server.stats import NodeUsage
+from tiphys.kubelet.usage import PodUsage
 
 
 @dataclass(frozen=True, slots=True)

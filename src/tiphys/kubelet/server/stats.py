@@ -12,7 +12,7 @@ from pathlib import Path
 from tiphys.api.resource import Json
 from tiphys.api.time import rfc3339, rfc3339_micro
 from tiphys.kubelet.runtime import ContainerUsage
-from tiphys.node.cgroups import Usage
+from tiphys.kubelet.usage import PodUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +36,15 @@ def node_usage(now: float) -> NodeUsage:
     return NodeUsage(now, busy * 10_000_000, memory.get("MemTotal", 0) - available, available)
 
 
-@dataclass(frozen=True, slots=True)
-class PodUsage:
-    namespace: str
-    name: str
-    uid: str
-    started: float
-    total: Usage
-    containers: Sequence[ContainerUsage]
-
-
-def summary(node: str, whole: NodeUsage, pods: Iterable[PodUsage]) -> Json:
-    """upstream's stats.Summary."""
+def summary(node: str, whole: NodeUsage, pods: Iterable[PodUsage], *, disk: bool) -> Json:
+    """upstream's stats.Summary; without `disk` as for its parameter `only_cpu_and_memory`."""
     return {
         "node": {
             "nodeName": node, "cpu": _cpu(whole.time, whole.cpu_ns),
             "memory": {"time": rfc3339(whole.time), "workingSetBytes": whole.working_set,
                        "availableBytes": whole.available, "usageBytes": whole.working_set},
         },
-        "pods": [_pod(pod, whole.time) for pod in pods],
+        "pods": [_pod(pod, whole.time, disk) for pod in pods],
     }  # fmt: skip
 
 
@@ -63,22 +53,25 @@ def _cpu(time: float, nanoseconds: int) -> Json:
     return {"time": rfc3339_micro(time), "usageCoreNanoSeconds": nanoseconds}
 
 
-def _pod(pod: PodUsage, now: float) -> Json:
+def _pod(pod: PodUsage, now: float, disk: bool) -> Json:
     return {
         "podRef": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid}, "startTime": rfc3339(pod.started),
         "cpu": _cpu(now, pod.total.cpu_ns),
         "memory": {"time": rfc3339(now), "workingSetBytes": pod.total.working_set, "usageBytes": pod.total.memory,
                    "rssBytes": pod.total.rss},
-        "containers": [
-            {
-                "name": item.name, "cpu": _cpu(item.time, item.cpu_ns),
-                "memory": {"time": rfc3339(item.time), "workingSetBytes": item.working_set, "usageBytes": item.memory,
-                           "rssBytes": item.rss},
-                "rootfs": {"time": rfc3339(item.time), "usedBytes": item.disk, "inodesUsed": item.inodes},
-            }
-            for item in pod.containers
-        ],
+        "containers": [_container(item, disk) for item in pod.containers],
     }  # fmt: skip
+
+
+def _container(item: ContainerUsage, disk: bool) -> Json:
+    time = rfc3339(item.time)
+    found: Json = {
+        "name": item.name, "cpu": _cpu(item.time, item.cpu_ns),
+        "memory": {"time": time, "workingSetBytes": item.working_set, "usageBytes": item.memory, "rssBytes": item.rss},
+    }  # fmt: skip
+    if disk:
+        found["rootfs"] = {"time": time, "usedBytes": item.disk, "inodesUsed": item.inodes}
+    return found
 
 
 def metrics(whole: NodeUsage, pods: Sequence[PodUsage]) -> str:
