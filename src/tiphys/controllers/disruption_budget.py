@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from tiphys.api.errors import NotFound
+from tiphys.api.errors import ApiError, NotFound
 from tiphys.api.intstr import scaled
-from tiphys.api.meta import Key
+from tiphys.api.meta import Key, OwnerReference
 from tiphys.api.resource import Json, ResourceType
 from tiphys.api.selectors import NOTHING, LabelSelector
 from tiphys.api.time import rfc3339, seconds
@@ -21,9 +21,11 @@ from tiphys.client.events import reference
 from tiphys.controllers.base import After, Context
 from tiphys.controllers.conditions import with_condition
 from tiphys.controllers.ownership import NAMESPACE, by_namespace, selector_of
+from tiphys.controllers.scales import Scales
 from tiphys.kinds.apps.deployment import DEPLOYMENTS
 from tiphys.kinds.apps.replicaset import REPLICA_SETS
 from tiphys.kinds.apps.statefulset import STATEFUL_SETS
+from tiphys.kinds.autoscaling.horizontalpodautoscaler import ScaleTarget
 from tiphys.kinds.core.pod import PODS, Pod
 from tiphys.kinds.core.replicationcontroller import REPLICATION_CONTROLLERS
 from tiphys.kinds.policy.poddisruptionbudget import POD_DISRUPTION_BUDGETS, PodDisruptionBudget
@@ -134,6 +136,7 @@ class DisruptionController:
             REPLICATION_CONTROLLERS, REPLICA_SETS, STATEFUL_SETS, DEPLOYMENTS,
         )  # fmt: skip
         self._scaled = {(each.api_version, each.kind): context.informers.of(each) for each in scaled_kinds}
+        self._scales = Scales(context)
         self._client = context.client.of(POD_DISRUPTION_BUDGETS)
 
     async def reconcile(self, key: Key) -> After | None:
@@ -142,7 +145,7 @@ class DisruptionController:
             return None
         meta, selector = budget.metadata, _selector(budget)
         pods = [pod for pod in self._pods.by(NAMESPACE, meta.namespace) if selector.matches(pod.metadata.labels)]
-        sizes, error = self._sizes(pods) if needs_sizes(budget) else ({}, "")
+        sizes, error = await self._sizes(pods) if needs_sizes(budget) else ({}, "")
         planned = plan(budget, pods, sizes, self._context.clock.time(), error=error)
         about = reference(POD_DISRUPTION_BUDGETS.api_version, POD_DISRUPTION_BUDGETS.kind, meta)
         if planned.status:
@@ -156,7 +159,7 @@ class DisruptionController:
                 self._context.recorder.record(about, reason, text, warning=reason != "NoPods")
         return After(planned.again) if planned.again is not None else None
 
-    def _sizes(self, pods: Sequence[Pod]) -> tuple[dict[str, int], str]:
+    async def _sizes(self, pods: Sequence[Pod]) -> tuple[dict[str, int], str]:
         """The sizes of the workloads of `pods` by uid; pods of none do not count. Second, what hinders."""
         sizes: dict[str, int] = {}
         for pod in pods:
@@ -170,10 +173,20 @@ class DisruptionController:
                 found, owner = above, above.metadata.controller
             if found is not pod:
                 sizes[found.metadata.uid] = found.spec.replicas
-            elif pod.metadata.controller is not None:
-                kind = pod.metadata.controller.kind
-                return {}, f'the {kind} of pod "{pod.metadata.name}" has no size; use minAvailable with a number'
+            elif owner is not None and owner.uid not in sizes:
+                try:
+                    sizes[owner.uid] = await self._scale_of(owner, pod.metadata.namespace)
+                except (ApiError, ValueError) as error:
+                    why = f"{error}; use minAvailable with a number"
+                    return {}, f'the {owner.kind} of pod "{pod.metadata.name}" has no size: {why}'
         return sizes, ""
+
+    async def _scale_of(self, owner: OwnerReference, namespace: str) -> int:
+        """By the scale subresource of a kind of somebody's own. Raises ApiError, Unreachable, ValueError."""
+        target = await self._scales.get(ScaleTarget(owner.kind, owner.name, owner.api_version), namespace)
+        if target.meta.uid != owner.uid:
+            raise NotFound(f"{owner.name} is another one by now")
+        return target.scale.wanted
 
     def _keys_of(self, pod: Pod) -> Iterable[str]:
         for budget in self._budgets.by(NAMESPACE, pod.metadata.namespace):

@@ -29,10 +29,10 @@ from tiphys.controllers.horizontalpodautoscaler_behavior import History
 from tiphys.controllers.horizontalpodautoscaler_cron import raised
 from tiphys.controllers.horizontalpodautoscaler_metrics import MetricsReader
 from tiphys.controllers.horizontalpodautoscaler_plan import ABLE, Plan, measures, plan, scaled
-from tiphys.controllers.horizontalpodautoscaler_proposals import Measured, Scale
+from tiphys.controllers.horizontalpodautoscaler_proposals import Measured
 from tiphys.controllers.horizontalpodautoscaler_replicas import Knobs, MetricError
-from tiphys.controllers.horizontalpodautoscaler_scale import Scales, Target
 from tiphys.controllers.ownership import NAMESPACE, by_namespace
+from tiphys.controllers.scales import Scale, Scales, Target
 from tiphys.kinds.autoscaling.horizontalpodautoscaler import (
     HORIZONTAL_POD_AUTOSCALERS,
     HorizontalPodAutoscaler,

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from tiphys.api import quantity
 from tiphys.api.resource import Json
 from tiphys.controllers.horizontalpodautoscaler_behavior import History, normalize
-from tiphys.controllers.horizontalpodautoscaler_proposals import Measured, Scale, failing, propose
+from tiphys.controllers.horizontalpodautoscaler_proposals import Measured, failing, propose
 from tiphys.controllers.horizontalpodautoscaler_replicas import Context, Knobs, MetricError, Tolerance
+from tiphys.controllers.scales import Scale
 from tiphys.kinds.autoscaling.horizontalpodautoscaler import (
     HorizontalPodAutoscaler,
     HorizontalPodAutoscalerSpec,

@@ -5,28 +5,18 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
 from tiphys.api import quantity
 from tiphys.api.resource import Json
 from tiphys.controllers import horizontalpodautoscaler_replicas as replicas
 from tiphys.controllers.horizontalpodautoscaler_replicas import Context, MetricError, Proposal, Samples
+from tiphys.controllers.scales import Scale
 from tiphys.kinds.autoscaling.horizontalpodautoscaler import MetricSpec, MetricTarget
 
 # For each metric of a spec: of its pods, or one value in thousandths, or why there is none.
 Measured = Samples | int | MetricError
 _UNSOURCED = "validation lets no metric pass without its source"
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """The target: `wanted` replicas by its spec, `running` by its status, whose pods `selector` selects."""
-
-    wanted: int
-    running: int
-    selector: str = ""
 
 
 def propose(metric: MetricSpec, found: Measured, scale: Scale, context: Context) -> tuple[Proposal, str, Json]:

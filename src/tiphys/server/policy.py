@@ -238,6 +238,7 @@ _CONTROLLERS: dict[str, Sequence[str]] = {
         f"{_READ} | core | pods replicationcontrollers",
         f"{_READ} | policy | poddisruptionbudgets",
         "update patch | policy | poddisruptionbudgets/status",
+        "get | * | */scale",
     ),
     "endpoint-controller": (
         f"{_READ} | core | pods services",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from crews import crew
 
 from tiphys.api.errors import TooManyRequests
 from tiphys.api.meta import ObjectMeta
@@ -91,3 +92,36 @@ async def test_the_status_lets_evictions_through_and_holds_them_up(cluster: Any)
     await status(disruptionsAllowed=0)
     with pytest.raises(TooManyRequests):
         await evict(second)
+
+
+async def test_pods_of_any_kind_with_a_scale_are_counted_by_it(cluster: Any):
+    cluster.start(DisruptionController)
+    made = await crew(cluster, replicas=4)
+    owner = {"apiVersion": "argo.org/v1", "kind": "Crew", "name": "c", "uid": made["metadata"]["uid"]}
+    for number in range(4):
+        meta = {"name": f"c-{number}", "labels": {"app": "c"}, "ownerReferences": [owner | {"controller": True}]}
+        await cluster.create(PODS, {"metadata": meta, "spec": {"containers": [{"name": "c", "image": "busybox"}]}})
+    await cluster.run_pods()
+    spec = {"maxUnavailable": "25%", "selector": {"matchLabels": {"app": "c"}}}
+    await cluster.create(POD_DISRUPTION_BUDGETS, {"metadata": {"name": "b"}, "spec": spec})
+
+    async def counted() -> bool:
+        status = (await cluster.get(POD_DISRUPTION_BUDGETS, "b")).get("status", {})
+        return (status.get("expectedPods"), status.get("disruptionsAllowed")) == (4, 1)
+
+    await cluster.until(counted)
+
+
+async def test_pods_of_a_kind_without_a_scale_say_so(cluster: Any):
+    cluster.start(DisruptionController)
+    owner = {"apiVersion": "argo.org/v1", "kind": "Oar", "name": "o", "uid": "u", "controller": True}
+    meta = {"name": "o-0", "labels": {"app": "o"}, "ownerReferences": [owner]}
+    await cluster.create(PODS, {"metadata": meta, "spec": {"containers": [{"name": "c", "image": "busybox"}]}})
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "o"}}}
+    await cluster.create(POD_DISRUPTION_BUDGETS, {"metadata": {"name": "b"}, "spec": spec})
+
+    async def told() -> bool:
+        conditions = (await cluster.get(POD_DISRUPTION_BUDGETS, "b")).get("status", {}).get("conditions") or [{}]
+        return conditions[0].get("reason") == "SyncFailed" and "minAvailable" in conditions[0]["message"]
+
+    await cluster.until(told)

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 from autoscaled import resource, spec
+from crews import CREWS, crew
 
 from tiphys.api.errors import NotFound, ServiceUnavailable
 from tiphys.api.resource import Json
@@ -15,7 +16,6 @@ from tiphys.api.time import rfc3339
 from tiphys.controllers.deployment import DeploymentController
 from tiphys.controllers.horizontalpodautoscaler import HorizontalPodAutoscalerController
 from tiphys.controllers.replicaset import ReplicaSetController
-from tiphys.kinds.apiextensions.customresourcedefinition import CUSTOM_RESOURCE_DEFINITIONS
 from tiphys.kinds.apps.deployment import DEPLOYMENTS
 from tiphys.kinds.apps.statefulset import STATEFUL_SETS
 from tiphys.kinds.autoscaling.horizontalpodautoscaler import HORIZONTAL_POD_AUTOSCALERS
@@ -249,31 +249,10 @@ async def test_a_target_that_is_not_there(cluster: Any, metrics: Metrics, target
 
 
 async def test_anything_with_a_scale_is_scaled(cluster: Any, metrics: Metrics) -> None:
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    paths = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas",
-             "labelSelectorPath": ".status.selector"}  # fmt: skip
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema},
-               "subresources": {"scale": paths}}  # fmt: skip
-    names = {"plural": "crews", "singular": "crew", "kind": "Crew", "listKind": "CrewList"}
-    body = {"group": "argo.org", "scope": "Namespaced", "names": names, "versions": [version]}
-    await cluster.create(CUSTOM_RESOURCE_DEFINITIONS, {"metadata": {"name": "crews.argo.org"}, "spec": body})
-    from tiphys.api.resource import resource as declared
-
-    crews = declared(group="argo.org", version="v1", kind="Crew", plural="crews", namespaced=True)
-
-    async def made() -> bool:
-        try:
-            crew = {"apiVersion": "argo.org/v1", "kind": "Crew", "metadata": {"name": "c"},
-                    "spec": {"replicas": 3}, "status": {"replicas": 3, "selector": "app=c"}}  # fmt: skip
-            await cluster.create(crews, crew)
-        except NotFound:
-            return False
-        return True
-
-    await cluster.until(made)
+    await crew(cluster, replicas=3)
     metrics.values["queue"] = ["20"]
     await autoscaler(cluster, maxReplicas=2, scaleTargetRef={"apiVersion": "argo.org/v1", "kind": "Crew", "name": "c"})
-    await sized(cluster, 2, "c", crews)
+    await sized(cluster, 2, "c", CREWS)
 
 
 async def test_a_statefulset_below_its_least(cluster: Any, metrics: Metrics) -> None:

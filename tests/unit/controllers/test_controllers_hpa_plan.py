@@ -9,8 +9,8 @@ from autoscaled import NOW, autoscaler, pods, resource, samples
 
 from tiphys.controllers.horizontalpodautoscaler_behavior import History
 from tiphys.controllers.horizontalpodautoscaler_plan import Plan, measures, plan, scaled
-from tiphys.controllers.horizontalpodautoscaler_proposals import Scale
 from tiphys.controllers.horizontalpodautoscaler_replicas import MetricError
+from tiphys.controllers.scales import Scale
 
 SELECTOR = "app=web"
 METRIC = {"name": "requests", "selector": {"matchLabels": {"verb": "GET"}}}

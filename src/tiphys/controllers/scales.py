@@ -1,4 +1,4 @@
-"""The targets of HorizontalPodAutoscalers: whatever has a scale subresource.
+"""Whatever has a scale subresource: what autoscalers scale, and whose pods disruption budgets count.
 
 The workloads of Kubernetes itself are read from the informers that their own controllers keep; of any other kind the
 server is asked, and told of, by its scale subresource. Sizes are always written by the scale subresource.
@@ -17,7 +17,6 @@ from tiphys.api.resource import Json, ResourceType
 from tiphys.api.selectors import NOTHING, LabelSelector, of_labels, parse_labels
 from tiphys.client.discovery import discover
 from tiphys.controllers.base import Context
-from tiphys.controllers.horizontalpodautoscaler_proposals import Scale
 from tiphys.controllers.ownership import selector_of
 from tiphys.kinds.apps.deployment import DEPLOYMENTS
 from tiphys.kinds.apps.replicaset import REPLICA_SETS
@@ -28,6 +27,15 @@ from tiphys.kinds.core.replicationcontroller import REPLICATION_CONTROLLERS
 # A kind that is not known may be so after this many seconds.
 _REDISCOVER = 10.0
 _REMEMBERED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """`wanted` replicas by its spec, `running` by its status, whose pods `selector` selects."""
+
+    wanted: int
+    running: int
+    selector: str = ""
 
 
 @dataclass(frozen=True, slots=True)
