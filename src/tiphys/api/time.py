@@ -58,7 +58,10 @@ def canonical_micro(text: str) -> str:
 
 
 def age(seconds: float) -> str:
-    """A duration in two units at most, the finer the shorter it is: `47s`, `3m12s`, `5h`, `12d`, `2y40d`."""
+    """A duration in two units at most, the finer the shorter it is: `47s`, `3m12s`, `5h`, `12d`, `2y40d`.
+
+    Source: k8s.io/apimachinery/pkg/util/duration (its thresholds).
+    """
     whole = int(seconds)
     if whole < 0:
         return "0s" if whole == -1 else "<invalid>"

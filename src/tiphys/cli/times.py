@@ -1,12 +1,11 @@
-"""Times as kubectl shows them: ages such as `5m10s`, and RFC 1123 dates.
-
-Source: k8s.io/apimachinery/pkg/util/duration (its thresholds).
-"""
+"""Times as kubectl shows them: ages such as `5m10s`, and RFC 1123 dates."""
 
 from __future__ import annotations
 
 import calendar
 import time
+
+from tiphys.api import time as api_time
 
 _RFC1123 = "%a, %d %b %Y %H:%M:%S"
 
@@ -21,37 +20,7 @@ def age(stamp: str | None, now: float | None = None) -> str:
     """How long ago that was."""
     if not stamp:
         return "<unknown>"
-    return human((time.time() if now is None else now) - seconds(stamp))
-
-
-def human(elapsed: float) -> str:
-    """A duration in at most two units; the longer it is, the coarser."""
-    whole = int(elapsed)
-    if whole < -1:
-        return "<invalid>"
-    if whole < 0:
-        return "0s"
-    if whole < 120:
-        return f"{whole}s"
-    minutes, left = divmod(whole, 60)
-    if minutes < 10:
-        return f"{minutes}m{left}s" if left else f"{minutes}m"
-    if minutes < 180:
-        return f"{minutes}m"
-    hours, left = divmod(minutes, 60)
-    if hours < 8:
-        return f"{hours}h{left}m" if left else f"{hours}h"
-    if hours < 48:
-        return f"{hours}h"
-    days, left = divmod(hours, 24)
-    if hours < 192:
-        return f"{days}d{left}h" if left else f"{days}d"
-    if days < 365 * 2:
-        return f"{days}d"
-    years, left = divmod(days, 365)
-    if years < 8:
-        return f"{years}y{left}d" if left else f"{years}y"
-    return f"{years}y"
+    return api_time.age((time.time() if now is None else now) - seconds(stamp))
 
 
 def rfc1123(stamp: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tiphys.api.time import age
 from tiphys.cli.errors import CliError
 from tiphys.cli.printers import number, to_json, without_managed
 from tiphys.cli.printers.columns import CustomColumns
@@ -12,7 +13,6 @@ from tiphys.cli.printers.jsonpath import printer
 from tiphys.cli.printers.sorting import sort_objects
 from tiphys.cli.printers.table import TablePrinter
 from tiphys.cli.tabs import align
-from tiphys.cli.times import human
 from tiphys.cli.yamls import dump
 
 POD = {
@@ -145,4 +145,4 @@ def test_sorting_knows_quantities_and_numbers():
      (3 * 86400, "3d"), (3 * 86400 + 3600, "3d1h"), (800 * 86400, "2y70d")],
 )  # fmt: skip
 def test_ages(seconds, text):
-    assert human(seconds) == text
+    assert age(seconds) == text

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from tiphys.api.time import age
 from tiphys.cli.builder import Info
 from tiphys.cli.command import Call
 from tiphys.cli.describers.pod import template
 from tiphys.cli.describers.text import Text, date, events_of, listed, map_text, selector_text
-from tiphys.cli.times import human, seconds
+from tiphys.cli.times import seconds
 
 Json = dict[str, Any]
 
@@ -189,7 +190,7 @@ def job(call: Call, info: Info) -> str:
     if end:
         text.field("Completed At", date(end))
     if start and end:
-        text.field("Duration", human(seconds(end) - seconds(start)))
+        text.field("Duration", age(seconds(end) - seconds(start)))
     if spec.get("activeDeadlineSeconds") is not None:
         text.field("Active Deadline Seconds", f"{spec['activeDeadlineSeconds']}s")
     ready = f" ({status['ready']} Ready)" if status.get("ready") is not None else ""

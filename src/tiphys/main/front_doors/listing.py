@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from typing import Any
 
+from tiphys.api.time import age
 from tiphys.cli import tabs, times
 from tiphys.main.front_doors.live import WORKLOADS, Live
 from tiphys.main.front_doors.rollout import broken_by
@@ -74,7 +75,7 @@ def tasks(pods: list[Json], *, quiet: bool = False, whole: bool = False) -> str:
 def _state(pod: Json, phase: str) -> str:
     names = {"Succeeded": "Complete", "Pending": "Pending" if not pod["spec"].get("nodeName") else "Starting"}
     since = (pod.get("status") or {}).get("startTime") or pod["metadata"].get("creationTimestamp")
-    ago = times.human(time.time() - times.seconds(since)) if since else "0s"
+    ago = age(time.time() - times.seconds(since)) if since else "0s"
     return f"{names.get(phase, phase)} {ago} ago"
 
 
