@@ -30,6 +30,7 @@ from tiphys.client.informer import Informer, Informers, meta_of
 from tiphys.client.timers import Timers
 from tiphys.client.transport import Unreachable
 from tiphys.client.workqueue import WorkQueue
+from tiphys.controllers.quota_room import QuotaRoom
 
 _log = Log("controllers")
 _RECONCILES = Counter(
@@ -73,6 +74,7 @@ class Context:
     def __init__(self, name: str, client: Client, informers: Informers, clock: Clock, timers: Timers) -> None:
         self.name, self.client, self.informers, self.clock = name, client, informers, clock
         self.queue = WorkQueue(timers)
+        self.room = QuotaRoom(informers, self.queue)
         self.recorder = EventRecorder(client, name, clock)
 
     def watch(
@@ -144,6 +146,7 @@ class Runner:
         except (ApiError, Unreachable) as error:
             _RECONCILES.inc(name, "retry")
             delay = queue.retry(key)
+            self._context.room.failed(key, error)
             # A lost race is everyday business.
             tell = _log.debug if isinstance(error, Conflict) else _log.warning
             tell("reconcile failed", controller=name, key=key, why=str(error), delay=round(delay, 3))
