@@ -180,7 +180,12 @@ def test_a_quota_in_the_midst_of_a_rollout_holds_it_until_it_grows(space: Space)
     space.kubectl("patch", "quota", "few", "-p", '{"spec":{"hard":{"pods":"5"}}}')
     space.ready("Deployment/web", 3)
     until(lambda: space.condition("deployment/web", "ReplicaFailure") == {}, "nothing fails any more")
-    assert {pod["spec"]["containers"][0]["image"] for pod in space.get("pods")["items"]} == {"app:2"}
+
+    def images() -> set[str]:
+        return {pod["spec"]["containers"][0]["image"] for pod in space.get("pods")["items"]}
+
+    # The old ones may still be going.
+    until(lambda: images() == {"app:2"}, "only new pods")
 
 
 @pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet", "Job"])

@@ -6,7 +6,7 @@ Source: https://kubernetes.io/docs/concepts/policy/resource-quotas/
 
 from __future__ import annotations
 
-from tiphys.api.errors import ApiError, Forbidden
+from tiphys.api.errors import Forbidden
 from tiphys.api.quantity import parse
 from tiphys.client.informer import Informers
 from tiphys.client.workqueue import WorkQueue
