@@ -1,8 +1,8 @@
 """`make bench-autoscale`: load from outside on a real app, and what the cluster makes of it; needs root.
 
-A web app that burns CPU for each request, behind a Service, with an autoscaler for its pods, one for nodes, and scale
-to zero. The load comes from a network namespace of its own through the node port: little, five times as much, none, one
-request. Requests, pods and nodes over time become a picture, `docs/autoscaling.svg`.
+The demo app, whose page `work` costs some 30 ms of CPU, behind its Service, with an autoscaler for its pods, one for
+nodes, and scale to zero. The load comes from a network namespace of its own through the node port: little, five times
+as much, none, one request. Requests, pods and nodes over time become a picture, `docs/autoscaling.svg`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,28 +21,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "e2e"))
 from bench import cpu
 from real_cluster import TIPHYS, RealCluster
 
 ROOT = Path(__file__).parents[1]
-NAME, IMAGE, SPACE = "bench-autoscale", "bench-burn:1", "tph-bench-load"
+NAME, IMAGE, SPACE = "bench-autoscale", "tiphys-demo-web:1", "tph-bench-load"
 _OURS, _THEIRS = "198.18.255.1", "198.18.255.2"
-# A request burns so many rounds of a loop, which are some 30 ms of CPU.
-_ROUNDS = 30000
-_DOCKERFILE = """FROM scratch
-COPY busybox /bin/busybox
-COPY busybox /bin/sh
-COPY work /www/cgi-bin/work
-ENTRYPOINT ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"]
-"""
-_WORK = """#!/bin/sh
-i=0
-while [ $i -lt {rounds} ]; do i=$((i+1)); done
-echo "Content-Type: text/plain"
-echo
-echo done
-"""
 Json = dict[str, Any]
 
 
@@ -166,35 +154,20 @@ def leave() -> None:
 
 
 def app(cluster: RealCluster, request: str) -> str:
-    """Deploy the app; the URL of its node port."""
+    """Deploy the demo app with one pod that requests so much CPU, and a node port; the URL of its page `work`."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory)
-        (path / "busybox").write_bytes(Path("/bin/busybox").read_bytes())
-        (path / "busybox").chmod(0o755)
-        (path / "work").write_text(_WORK.format(rounds=_ROUNDS))
-        (path / "work").chmod(0o755)
-        (path / "Dockerfile").write_text(_DOCKERFILE)
+        shutil.copytree(ROOT / "demo" / "web", path, dirs_exist_ok=True)
+        shutil.copy("/bin/busybox", path / "busybox")
         cluster.tiphys("image", "build", "-t", IMAGE, str(path), "--cluster", cluster.name)
-    probe = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
-    container = {
-        "name": "c", "image": IMAGE, "imagePullPolicy": "Never", "readinessProbe": probe,
-        "resources": {"requests": {"cpu": request}}, "ports": [{"containerPort": 8080}],
-        # A pod that goes answers for a moment longer, until nobody is sent to it any more.
-        "lifecycle": {"preStop": {"sleep": {"seconds": 2}}},
-    }  # fmt: skip
-    labels, spec = {"app": "burn"}, {"containers": [container], "terminationGracePeriodSeconds": 4}
-    body: list[Json] = [
-        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "burn"}, "spec": {
-            "replicas": 1, "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": spec},
-        }},
-        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "burn"}, "spec": {
-            "type": "NodePort", "selector": labels, "ports": [{"port": 80, "targetPort": 8080}],
-        }},
-    ]  # fmt: skip
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": body}))
-    cluster.kubectl("rollout", "status", "deployment/burn", "--timeout=60s")
-    port = cluster.get("service", "burn")["spec"]["ports"][0]["nodePort"]
+    deployment, service = yaml.safe_load_all((ROOT / "demo" / "web.yaml").read_text())
+    deployment["spec"]["replicas"] = 1
+    deployment["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = request
+    service["spec"]["type"] = "NodePort"
+    both = {"apiVersion": "v1", "kind": "List", "items": [deployment, service]}
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(both))
+    cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+    port = cluster.get("service", "web")["spec"]["ports"][0]["nodePort"]
     return f"http://{_OURS}:{port}/cgi-bin/work"
 
 
@@ -203,9 +176,9 @@ def autoscaler(cluster: RealCluster, target: int, most: int) -> None:
         "name": "cpu", "target": {"type": "Utilization", "averageUtilization": target},
     }}  # fmt: skip
     body = {
-        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "burn"},
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"},
         "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "burn"},
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
             "minReplicas": 1, "maxReplicas": most, "metrics": [metric],
             "behavior": {"scaleDown": {"stabilizationWindowSeconds": 15}},
         },
@@ -221,7 +194,7 @@ def is_ready(pod: Json) -> bool:
 
 def watch(cluster: RealCluster, load_: Load, run: Run, stop: threading.Event) -> None:
     while not stop.wait(0.5):
-        ready = sum(map(is_ready, cluster.get("pods", "-l", "app=burn")["items"]))
+        ready = sum(map(is_ready, cluster.get("pods", "-l", "app=web")["items"]))
         nodes = len(cluster.get("nodes")["items"])
         run.samples.append(Sample(run.now, load_.answered, load_.failed, ready, nodes, max(load_.rate, 0.0)))
 
@@ -295,7 +268,7 @@ def story(cluster: RealCluster, load_: Load, run: Run, options: argparse.Namespa
     print(f"no pods after {took:.1f} s")
     took = until(run, 240, lambda sample: sample.nodes == 1)
     print(f"one node after {took:.1f} s more")
-    while cluster.get("pods", "-l", "app=burn")["items"]:
+    while cluster.get("pods", "-l", "app=web")["items"]:
         time.sleep(0.5)
     before = len(load_.times)
     load_.set(-1)
@@ -311,7 +284,7 @@ def main() -> None:
     parser.add_argument("--load", help=argparse.SUPPRESS)
     parser.add_argument("--rate", type=float, default=4.0, help="requests a second at first")
     parser.add_argument("--request", default="600m", help="CPU that a pod requests")
-    parser.add_argument("--target", type=int, default=25, help="utilisation in percent")
+    parser.add_argument("--target", type=int, default=23, help="utilisation in percent")
     parser.add_argument("--right", type=int, default=4, help="pods that five times the load needs")
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "autoscaling.svg")
     options = parser.parse_args()
@@ -325,7 +298,7 @@ def main() -> None:
         outside()
         url = app(cluster, options.request)
         autoscaler(cluster, options.target, 6)
-        cluster.kubectl("annotate", "service", "burn", "tiphys.dev/scale-to-zero-after=20s")
+        cluster.kubectl("annotate", "service", "web", "tiphys.dev/scale-to-zero-after=20s")
         load_ = Load(url)
         watcher = threading.Thread(target=watch, args=(cluster, load_, run, stop))
         watcher.start()
