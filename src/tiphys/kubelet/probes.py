@@ -13,6 +13,8 @@ from tiphys.kubelet import runtime
 from tiphys.kubelet.handlers import Handlers, Target
 from tiphys.kubelet.steps import Verdict
 
+# After a first readiness probe that failed: most containers need a moment, and few a whole period.
+_EARLY_SECONDS = 0.1
 # Containers by id, as specified and as they run.
 Running = Mapping[str, tuple[Container, runtime.Container]]
 # (kind, container name, output): a probe failed.
@@ -88,20 +90,31 @@ class Prober:
 
 
 class _Loop:
-    """One probe of one container, for as long as its result can matter."""
+    """One probe of one container, for as long as its result can matter.
+
+    Until a container was ready for the first time, the pauses grow from a tenth of a second to the period, as upstream
+    allows itself: https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/
+    """
 
     def __init__(self, prober: Prober, kind: str, probe: Probe, target: Target, live: runtime.Container) -> None:
         self._prober, self._kind, self._probe, self._target = prober, kind, probe, target
         self._begin = live.started_at + probe.initial_delay_seconds
         self._good = self._bad = 0
+        self._pause = min(_EARLY_SECONDS, probe.period_seconds) if kind == "Readiness" else float(probe.period_seconds)
 
     async def run(self) -> None:
         use = self._prober._use
         if self._kind != "Startup":
             await self._prober._started[self._target.container_id].wait()
+        if self._prober._verdicts[self._target.container_id].ready:
+            # Of a kubelet before this one: it takes whole periods to say otherwise.
+            self._pause = self._probe.period_seconds
         await use.clock.sleep(max(0.0, self._begin - use.clock.time()))
         while not await self._once():
-            await use.clock.sleep(self._probe.period_seconds)
+            if self._good:
+                self._pause = self._probe.period_seconds
+            await use.clock.sleep(self._pause)
+            self._pause = min(2 * self._pause, self._probe.period_seconds)
 
     async def _once(self) -> bool:
         """One attempt; whether it was the last."""
@@ -113,7 +126,8 @@ class _Loop:
             self._good, self._bad = self._good + 1, 0
             return self._good >= self._probe.success_threshold and self._passed()
         self._good, self._bad = 0, self._bad + 1
-        self._report(outcome.output, "failed")
+        if self._bad == 1 or self._pause >= self._probe.period_seconds:
+            self._report(outcome.output, "failed")
         return self._bad >= self._probe.failure_threshold and self._failed()
 
     def _report(self, output: str, word: str) -> None:
