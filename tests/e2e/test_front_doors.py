@@ -114,6 +114,33 @@ def test_a_stack_is_deployed_updated_rolled_back_and_removed(cluster: RealCluste
     until(lambda: "NotFound" in cluster.kubectl("get", "namespace", "shop", check=False), "the namespace is gone", 60)
 
 
+NETWORKS = """
+services:
+  web: {{image: {image}, ports: ["8096:80"], networks: [front]}}
+  api: {{image: {image}, expose: ["80"], networks: [front, back]}}
+  db: {{image: {image}, expose: ["80"], networks: [back]}}
+networks: {{front: , back: {{internal: true}}}}
+"""
+
+
+def test_networks_keep_services_apart(cluster: RealCluster, tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text(NETWORKS.format(image=IMAGE))
+    tiphys(cluster, "stack", "deploy", "-c", str(file), "--timeout", "100", "apart")
+
+    def reaches(source: str, target: str) -> bool:
+        ask = f"busybox timeout 2 wget -q -O /dev/null http://{target} && echo open || echo closed"
+        return "open" in cluster.kubectl("exec", "-n", "apart", f"deploy/{source}", "--", "sh", "-c", ask, check=False)
+
+    for source, target in (("web", "api"), ("api", "db"), ("db", "api"), ("api", "web")):
+        until(lambda source=source, target=target: reaches(source, target), f"{source} reaches {target}")
+    assert not reaches("web", "db")
+    # What is published is for everybody, but who is on internal networks only gets no further than those.
+    assert not reaches("db", "web")
+    assert until(lambda: fetched(cluster, 8096), "the published port answers")
+    tiphys(cluster, "stack", "rm", "apart")
+
+
 def test_nothing_is_created_of_a_file_that_cannot_be_honoured(cluster: RealCluster, tmp_path: Path) -> None:
     file = tmp_path / "compose.yaml"
     file.write_text("services: {web: {image: w, devices: ['/dev/x'], user: bob}}")

@@ -15,14 +15,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tiphys.node.nft_state import State, script
 from tiphys.proxy.plan import Port
-from tiphys.proxy.rules import Setting, State, script, state_of, table
+from tiphys.proxy.rules import Setting, state_of, table
 
 sys.path.append(str(Path(__file__).parents[1] / "unit" / "proxy"))
 from proxy_objects import clusters
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
-SETTING = Setting("tiphys-test", "10.42.0.0/16", "br0")
+SETTING, TABLE = Setting("tiphys-test", "10.42.0.0/16", "br0"), "ip tiphys-test"
 TWO = (("10.42.0.1", 8080), ("10.42.0.2", 8080))
 
 
@@ -86,7 +87,7 @@ def check(kernel: Kernel, state: State) -> None:
     assert kernel.elements() == state.elements
     chains = {name for name in kernel.names("chain") if name.split("-")[0] in ("svc", "ext", "ep", "lb")}
     assert chains == state.chains.keys()
-    assert {name for name in kernel.names("set") if name.startswith("aff-")} == state.stickies.keys()
+    assert {name for name in kernel.names("set") if name.startswith("aff-")} == state.sets.keys()
 
 
 @given(st.lists(clusters(), min_size=2, max_size=5))
@@ -96,7 +97,7 @@ def test_any_sequence_of_states_is_applied_and_stands(kernel: Kernel, states: li
     kernel.apply(table(SETTING))
     for ports in states:
         new = state_of(ports)
-        text = script(SETTING, old, new)
+        text = script(TABLE, old, new)
         if text:
             kernel.apply(text)
         check(kernel, new)
@@ -114,7 +115,7 @@ def test_every_shape_of_service(kernel: Kernel) -> None:
     for change in ({}, {"affinity": 60}, {"affinity": 90}, {"protocol": "udp"}, {"protocol": "sctp"}, {"external": TWO},
                    {"external": ()}, {"backends": (), "external": ()}, {"local": True}):  # fmt: skip
         new = state_of([replace(base, **change)])
-        kernel.apply(script(SETTING, old, new))
+        kernel.apply(script(TABLE, old, new))
         check(kernel, new)
         for chain, rules in new.chains.items():
             assert kernel.rules(chain) == len(rules)
@@ -126,7 +127,7 @@ def test_a_table_made_anew_forgets_what_was_there(kernel: Kernel) -> None:
         name="default/web:http", protocol="tcp", port=80, cluster_ip="10.96.0.10", addresses=(), node_port=0,
         backends=TWO, external=TWO, local=False, affinity=60,
     )  # fmt: skip
-    kernel.apply(table(SETTING) + script(SETTING, State(), state_of([port])))
+    kernel.apply(table(SETTING) + script(TABLE, State(), state_of([port])))
     empty = state_of([])
-    kernel.apply(table(SETTING) + script(SETTING, State(), empty))
+    kernel.apply(table(SETTING) + script(TABLE, State(), empty))
     check(kernel, empty)

@@ -112,6 +112,8 @@ class Actions:
         if sandbox is None:
             return Failure("ContainerCreating", "the sandbox is gone")
         events = self.events(pod)
+        if self._use.isolate is not None:
+            await self._use.isolate(pod, sandbox.ips)
         identifier = await self._create(pod, container, step, found, sandbox)
         if isinstance(identifier, Failure):
             if identifier.reason not in ("", "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"):

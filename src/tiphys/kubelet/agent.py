@@ -36,7 +36,7 @@ from tiphys.kubelet.pod_devices import NoDevices, PodDevices
 from tiphys.kubelet.pod_host import LinuxHost, NoHost
 from tiphys.kubelet.pods import Pods
 from tiphys.kubelet.runtime import Runtime, RuntimeFault, RuntimeInfo
-from tiphys.kubelet.services import Services
+from tiphys.kubelet.services import Isolate, Services
 from tiphys.kubelet.shutdown import within
 from tiphys.kubelet.status_writer import StatusWriter
 from tiphys.kubelet.usage import Gauge
@@ -58,12 +58,14 @@ _MASTER_NAMESPACE, _MASTER = "default", "kubernetes"
 class Hooks:
     """`pod_cidrs`: called with the node's ranges when they are known, returns whether the pod network is ready.
 
-    `node`: called with every new form of the Node. `images`: what gets images, in place of the runtime's.
+    `node`: called with every new form of the Node. `images`: what gets images, in place of the runtime's. `isolate`:
+    returns once the network policies hold for a pod and its addresses; no container of it starts before.
     """
 
     pod_cidrs: Callable[[list[str]], bool] | None = None
     node: Callable[[Node], None] | None = None
     images: Images | None = None
+    isolate: Isolate | None = None
 
 
 class Kubelet:
@@ -206,7 +208,7 @@ class Kubelet:
             objects, Claims(objects, lambda: self.reporter.node), tokens, images, self.handlers,
             statuses, self.recorder, clock, timers, supervisor, self._variables, self.reporter.allocatable,
             self.reporter.machine.memory, self._node_labels, self._handler_of, await self._devices(),
-            knows_cdi(info.name, info.version),
+            knows_cdi(info.name, info.version), self._hooks.isolate,
         )  # fmt: skip
 
     def _keep_drivers(self, supervisor: Supervisor, plugins: Plugins) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tiphys.base.clock import Clock
 from tiphys.base.tasks import Supervisor
 from tiphys.client.events import EventRecorder
 from tiphys.client.timers import Timers
+from tiphys.kinds.core.pod import Pod
 from tiphys.kubelet.config import KubeletConfig
 from tiphys.kubelet.handlers import Handlers
 from tiphys.kubelet.images import Images
@@ -19,6 +20,9 @@ from tiphys.kubelet.status_writer import StatusWriter
 from tiphys.kubelet.volumes.claims import Claims
 from tiphys.kubelet.volumes.objects import Objects
 from tiphys.kubelet.volumes.tokens import ServiceAccountTokens
+
+# Returns once a pod with these addresses is isolated as the network policies demand.
+Isolate = Callable[[Pod, Sequence[str]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +52,4 @@ class Services:
     devices: PodDevices
     # Whether the runtime takes CDI devices by itself.
     knows_cdi: bool = True
+    isolate: Isolate | None = None

@@ -1,4 +1,4 @@
-"""`tiphys agent`: kubelet, service proxy, overlay network and node DNS of one node in one asyncio process."""
+"""`tiphys agent`: kubelet, service proxy, network policies, overlay and DNS of one node in one asyncio process."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from tiphys.main.node import PodNetwork, containerd_of, kubelet_root, record_of,
 from tiphys.main.node_settings import NodeSettings
 from tiphys.main.node_shutdown import REQUEST
 from tiphys.main.pki import Pki
+from tiphys.networkpolicy.enforcer import Enforcer
 from tiphys.node.images import Images
 from tiphys.overlay.overlay import Overlay
 from tiphys.overlay.plan import Setting as Tunnel
@@ -92,7 +93,8 @@ class _Agent:
             services, slices = informers.of(SERVICES), informers.of(ENDPOINT_SLICES)
             servers = known_servers.KnownServers(self._node, self._transport, slices)
             zone = Zone(DOMAIN, services, slices)
-            activator = Activator(self._node.address, self._clock)
+            policies = self._enforcer(informers, checkpoint)
+            activator = Activator(self._node.address, self._clock, policies.admits)
             proxy = self._proxy(informers, activator)
             traffic = Traffic(
                 self._client, self._node.name, service_table(self._node), self._clock, activator, proxy.sleepers
@@ -104,12 +106,13 @@ class _Agent:
             supervisor.start("known servers", servers.run)
             supervisor.start("service proxy", proxy.run)
             supervisor.start("service traffic", traffic.run)
+            supervisor.start("network policies", policies.run)
             supervisor.start("overlay", overlay.run)
             supervisor.start("dns", lambda: self._dns(zone))
             await self._containerd.ensure()
             supervisor.start("containerd", self._containerd.keep)
             await self._pause_image()
-            kubelet = self._running = self._kubelet(services)
+            kubelet = self._running = self._kubelet(services, policies)
             server = KubeletServer(kubelet, self._client, self._clock)
             tls = Pki(self._node.pki).server_tls(self._node.serving, client=ssl.CERT_REQUIRED)
             await server.start("0.0.0.0", self._node.port, tls)  # noqa: S104 - client certificates guard it
@@ -124,6 +127,11 @@ class _Agent:
         self._record.add("nft_table", f"ip {table}")
         setting = Setting(table, str(self._node.pods), self._node.bridge)
         return Proxy(informers, self._node.name, setting, self._clock, activator)
+
+    def _enforcer(self, informers: Informers, checkpoint: Checkpoint) -> Enforcer:
+        table = f"tiphys-{self._node.cluster}-policy"
+        self._record.add("nft_table", f"ip {table}")
+        return Enforcer(informers, self._node.name, table, self._clock, checkpoint)
 
     def _overlay(self, informers: Informers) -> Overlay:
         node = self._node
@@ -143,7 +151,7 @@ class _Agent:
         finally:
             images.close()
 
-    def _kubelet(self, services: Informer[Service]) -> Kubelet:
+    def _kubelet(self, services: Informer[Service], policies: Enforcer) -> Kubelet:
         node = self._node
         config = KubeletConfig(
             node_name=node.name,
@@ -156,7 +164,7 @@ class _Agent:
             port=node.port,
         )
         runtime = CriRuntime(self._containerd.endpoint, self._clock)
-        hooks = Hooks(pod_cidrs=self._network.configure)
+        hooks = Hooks(pod_cidrs=self._network.configure, isolate=policies.isolate)
         return Kubelet(config, self._client, runtime, self._clock, services=services, hooks=hooks)
 
 

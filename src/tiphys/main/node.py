@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tiphys.base.clock import Clock, SystemClock
+from tiphys.base.log import Log
 from tiphys.main.node_settings import NodeSettings
 from tiphys.node import cni, iproute, mounts
 from tiphys.node.containerd import Containerd, ContainerdConfig
 from tiphys.node.record import Record
 
+_log = Log("node")
 _LINK_KIND = "link"
+_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+_BRIDGED = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
 def containerd_of(node: NodeSettings, clock: Clock | None = None) -> Containerd:
@@ -79,10 +85,21 @@ class PodNetwork:
 
 
 def forward() -> None:
-    """Let the kernel pass packets between pods and the world."""
-    path = Path("/proc/sys/net/ipv4/ip_forward")
-    if path.read_text().strip() != "1":
-        path.write_text("1\n")
+    """Let the kernel pass packets between pods and the world, and show it those between pods of one node.
+
+    Without the latter, answers of a Service on the same bridge would not be translated back, and no network policy
+    would see them. Raises OSError.
+    """
+    if not _BRIDGED.exists():
+        with suppress(OSError):
+            subprocess.run(["modprobe", "br_netfilter"], check=False, capture_output=True)  # noqa: S607
+    for path in (_FORWARD, _BRIDGED):
+        try:
+            if path.read_text().strip() != "1":
+                path.write_text("1\n")
+        except FileNotFoundError:
+            _log.error("the kernel has no br_netfilter: Services and network policies do not work between pods of "
+                       "this node; load the module of this name", path=path)  # fmt: skip
 
 
 async def undo(node: NodeSettings, *, purge: bool) -> list[str]:

@@ -27,10 +27,16 @@ _CHUNK = 64 * 1024
 
 
 class Activator:
-    """Ports are named NAMESPACE/NAME:PORT, as in the plan. `changed` is called when it changes who waits."""
+    """Ports are named NAMESPACE/NAME:PORT, as in the plan. `changed` is called when it changes who waits.
 
-    def __init__(self, address: str, clock: Clock) -> None:
-        self._address, self._clock = address, clock
+    `admits` says whether the address of a client may connect to a backend: the kernel cannot apply network policies to
+    connections that are passed on.
+    """
+
+    def __init__(
+        self, address: str, clock: Clock, admits: Callable[[str, Backend], bool] = lambda source, backend: True
+    ) -> None:  # fmt: skip
+        self._address, self._clock, self._admits = address, clock, admits
         self.changed: Callable[[], None] = lambda: None
         self._servers: dict[str, asyncio.Server] = {}
         self._backends: dict[str, tuple[Backend, ...]] = {}
@@ -93,7 +99,7 @@ class Activator:
 
     async def _hold(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            there = await self._backend(name)
+            there = await self._backend(name, writer.get_extra_info("peername")[0])
             if there is None:
                 _HELD.inc("timed out")
                 _log.warning("nobody came to serve a connection", port=name, seconds=_PATIENCE)
@@ -109,8 +115,8 @@ class Activator:
         finally:
             writer.close()
 
-    async def _backend(self, name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        """A connection to an endpoint, once there is one that answers."""
+    async def _backend(self, name: str, source: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection to an endpoint that the client may connect to, once there is one that answers."""
         self._waiting[name] += 1
         if self._waiting[name] == 1:
             self.changed()
@@ -123,9 +129,11 @@ class Activator:
                         return None
                     await come.wait()
                     backends = self._backends.get(name) or ()
-                    for address, port in backends:
+                    for backend in backends:
+                        if not self._admits(source, backend):
+                            continue
                         with suppress(OSError):
-                            return await asyncio.open_connection(address, port)
+                            return await asyncio.open_connection(*backend)
                     # It is Ready, and yet does not listen: some moments are between the two.
                     await self._clock.sleep(_RETRY.delay(failures))
                     failures += 1

@@ -19,9 +19,10 @@ from tiphys.kinds.core.service import SERVICES, Service
 from tiphys.kinds.core.sleep import sleeps_after
 from tiphys.kinds.discovery.endpointslice import ENDPOINT_SLICES, EndpointSlice
 from tiphys.node import nft
+from tiphys.node.nft_state import State, script
 from tiphys.proxy.activator import Activator
 from tiphys.proxy.plan import Port, ports_of
-from tiphys.proxy.rules import Setting, State, script, state_of, table
+from tiphys.proxy.rules import Setting, state_of, table
 from tiphys.proxy.traffic import counter_of
 
 _log = Log("proxy")
@@ -95,10 +96,9 @@ class Proxy:
             port.name for key in self._sleepers for port in self._ports.get(key, ()) if port.protocol == "tcp"
         )
         wanted = state_of(self._held(port) for ports in self._ports.values() for port in ports)
+        text = script(f"ip {self._setting.table}", self._applied or State(), wanted)
         if self._applied is None:
-            text = table(self._setting) + script(self._setting, State(), wanted)
-        else:
-            text = script(self._setting, self._applied, wanted)
+            text = table(self._setting) + text
         if text:
             await nft.apply(text)
             self._applied = wanted

@@ -1,16 +1,16 @@
-"""Ports as nftables: what a table holds, and the script that turns one state into the next. Pure.
+"""Ports as nftables: what the table of a node's Services holds. Pure.
 
 A packet is matched by one look-up in a map from (address, protocol, port) to the chain of its Service port, so its cost
-does not grow with the number of Services. A script changes only what differs and is applied as one transaction.
-Source: https://wiki.nftables.org/ and KEP-3866
+does not grow with the number of Services. Source: KEP-3866
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
+from tiphys.node.nft_state import State
 from tiphys.proxy.plan import Backend, Port
 
 # Set on packets that must leave with the node's address, so that the answers come back through it.
@@ -24,16 +24,6 @@ class Setting:
     table: str
     pods: str
     bridge: str
-
-
-@dataclass(slots=True)
-class State:
-    """Chains by name with their rules, and the elements of the table's maps and sets; `stickies` are affinity sets."""
-
-    chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    stickies: dict[str, int] = field(default_factory=dict)
-    counters: set[str] = field(default_factory=set)
-    elements: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def state_of(ports: Iterable[Port]) -> State:
@@ -113,7 +103,9 @@ def _balance_sticky(state: State, chain: str, digest: str, port: Port, backends:
     for index, (address, number) in enumerate(backends):
         # With the timeout, which a set cannot change.
         name = hashlib.sha256(f"{digest}/{address}/{number}/{port.affinity}".encode()).hexdigest()[:12]
-        state.stickies[f"aff-{name}"] = port.affinity
+        state.sets[f"aff-{name}"] = (
+            f"type ipv4_addr; flags dynamic,timeout; timeout {port.affinity}s; size 65536;"
+        )  # fmt: skip
         state.chains[f"ep-{name}"] = (
             f"update @aff-{name} {{ ip saddr }}", f"meta l4proto {port.protocol} dnat to {address}:{number}",
         )  # fmt: skip
@@ -153,43 +145,3 @@ table {name} {{
   chain local {{ type filter hook output priority filter; policy accept; {lookup} vmap @refused; }}
 }}
 """
-
-
-def script(setting: Setting, old: State, new: State) -> str:
-    """The commands that turn `old` into `new`, in an order that never refers to what is not there; empty for none."""
-    return "".join(f"{line}\n" for line in _lines(f"ip {setting.table}", old, new))
-
-
-def _lines(name: str, old: State, new: State) -> Iterator[str]:
-    for sticky, seconds in new.stickies.items():
-        if sticky not in old.stickies:
-            kind = f"type ipv4_addr; flags dynamic,timeout; timeout {seconds}s; size 65536;"
-            yield f"add set {name} {sticky} {{ {kind} }}"
-    yield from (f"add counter {name} {counter}" for counter in sorted(new.counters - old.counters))
-    changed = [chain for chain, rules in new.chains.items() if old.chains.get(chain) != rules]
-    yield from (f"add chain {name} {chain}" for chain in changed if chain not in old.chains)
-    for chain in changed:
-        if chain in old.chains:
-            yield f"flush chain {name} {chain}"
-        yield from (f"add rule {name} {chain} {rule}" for rule in new.chains[chain])
-    for place in old.elements | new.elements:
-        yield from _elements(f"{name} {place}", old.elements.get(place, {}), new.elements.get(place, {}))
-    gone = [chain for chain in old.chains if chain not in new.chains]
-    yield from (f"flush chain {name} {chain}" for chain in gone)
-    yield from (f"delete chain {name} {chain}" for chain in gone)
-    yield from (f"delete set {name} {sticky}" for sticky in old.stickies if sticky not in new.stickies)
-    yield from (f"delete counter {name} {counter}" for counter in sorted(old.counters - new.counters))
-
-
-def _elements(target: str, old: dict[str, str], new: dict[str, str]) -> Iterator[str]:
-    """A changed verdict is removed and added again: elements cannot be changed in place."""
-    gone = [_element(key, value) for key, value in old.items() if new.get(key) != value]
-    come = [_element(key, value) for key, value in new.items() if old.get(key) != value]
-    if gone:
-        yield f"delete element {target} {{ {', '.join(gone)} }}"
-    if come:
-        yield f"add element {target} {{ {', '.join(come)} }}"
-
-
-def _element(key: str, value: str) -> str:
-    return f"{key} : {value}" if value else key

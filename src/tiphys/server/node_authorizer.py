@@ -38,6 +38,7 @@ _RULES = (
     _rule("create patch update", "", "events"),
     _rule("create patch update", "events.k8s.io", "events"),
     _rule("get list watch", "discovery.k8s.io", "endpointslices"),
+    _rule("get list watch", "networking.k8s.io", "networkpolicies"),
     _rule("get list watch", "node.k8s.io", "runtimeclasses"),
     _rule("get list watch", "storage.k8s.io", "csidrivers"),
     _rule("create get update patch delete", "storage.k8s.io", "csinodes"),

@@ -22,7 +22,7 @@ from tiphys.kinds.core.event import EVENTS
 from tiphys.kinds.core.pod import PODS
 from tiphys.kinds.core.serviceaccount import SERVICE_ACCOUNTS
 from tiphys.kinds.registry import builtin
-from tiphys.kubelet.agent import Kubelet
+from tiphys.kubelet.agent import Hooks, Kubelet
 from tiphys.kubelet.config import KubeletConfig
 from tiphys.kubelet.fake import FakeRuntime
 from tiphys.server.assemble import Settings, assemble
@@ -82,7 +82,7 @@ class Simulation:
 
 
 @asynccontextmanager
-async def simulation(runtime: FakeRuntime | None = None) -> AsyncIterator[Simulation]:
+async def simulation(runtime: FakeRuntime | None = None, hooks: Hooks | None = None) -> AsyncIterator[Simulation]:
     clock = VirtualClock()
     async with AsyncExitStack() as stack:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -99,7 +99,7 @@ async def simulation(runtime: FakeRuntime | None = None) -> AsyncIterator[Simula
         fake._clock = clock
         nowhere = Path("/nonexistent")
         config = KubeletConfig("n1", nowhere, nowhere, nowhere, ["192.0.2.1"], simulated=True)
-        kubelet = Kubelet(config, client, fake, clock)
+        kubelet = Kubelet(config, client, fake, clock, hooks=hooks or Hooks())
         task = asyncio.create_task(kubelet.run())
         made = Simulation(clock, client, fake, kubelet)
         await made.settle()

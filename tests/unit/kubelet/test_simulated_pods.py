@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from simulation import Simulation, simulation
 from tiphys.base.clock import VirtualClock
 from tiphys.kinds.core.configmap import CONFIG_MAPS
 from tiphys.kinds.core.pod import PODS, Pod
+from tiphys.kubelet.agent import Hooks
 from tiphys.kubelet.behaviour import Behaviour, Behaviours
 from tiphys.kubelet.fake import FakeRuntime
 from tiphys.kubelet.pod_host import NoHost
@@ -60,6 +61,25 @@ async def test_a_pod_becomes_running_and_ready() -> None:
         assert status["hostIP"] == "192.0.2.1"
         assert status["podIP"]
         assert {"Pulled", "Created", "Started"} <= set(await kube.reasons())
+
+
+async def test_no_container_starts_before_the_network_policies_hold_for_its_pod() -> None:
+    asked: list[Sequence[str]] = []
+    hold = asyncio.Event()
+
+    async def isolate(pod: Pod, addresses: Sequence[str]) -> None:
+        asked.append(addresses)
+        await hold.wait()
+
+    async with simulation(hooks=Hooks(isolate=isolate)) as kube:
+        await kube.create(spec())
+        (addresses,) = asked
+        assert addresses
+        assert not running(await kube.container())
+        hold.set()
+        await kube.settle()
+        assert running(await kube.container())
+        assert (await kube.status())["podIP"] == addresses[0]
 
 
 async def test_what_happens_while_a_container_starts_does_not_disturb_it() -> None:

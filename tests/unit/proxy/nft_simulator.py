@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from tiphys.proxy.rules import State
+from tiphys.node.nft_state import State
 
-_GOTO = re.compile(r"goto ([\w-]+)")
+_GOTO = re.compile(r"(?:goto|jump) ([\w-]+)")
 _SET = re.compile(r"@([\w-]+)")
 
 
@@ -31,12 +31,13 @@ class Table:
     def _add_set(self, name: str, definition: str) -> None:
         assert name not in self.sets, f"set {name} exists"
         self.sets[name] = definition
+        self.elements[name] = {}
 
     def _delete_set(self, name: str, _: str) -> None:
         users = [rule for rules in self.chains.values() for rule in rules if name in _SET.findall(rule)]
         assert name in self.sets, f"no set {name}"
         assert not users, f"set {name} is in use"
-        del self.sets[name]
+        del self.sets[name], self.elements[name]
 
     def _add_counter(self, name: str, _: str) -> None:
         assert name not in self.counters, f"counter {name} exists"
@@ -78,13 +79,12 @@ class Table:
     def holds(self, state: State) -> bool:
         """Whether the table is just what a state says."""
         chains = {name: tuple(rules) for name, rules in self.chains.items() if name != "refuse"}
-        timeouts = {name: f"timeout {seconds}s" for name, seconds in state.stickies.items()}
         return (
             chains == state.chains
-            and self.elements == state.elements
+            and {place: found for place, found in self.elements.items() if found or place in state.elements}
+            == state.elements
             and self.counters == state.counters
-            and self.sets.keys() == timeouts.keys()
-            and all(timeouts[name] in definition for name, definition in self.sets.items())
+            and self.sets == {name: f"{{ {definition} }}" for name, definition in state.sets.items()}
         )
 
 

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from nft_simulator import Table
 from proxy_objects import clusters
 
+from tiphys.node.nft_state import State, script
 from tiphys.proxy.plan import Port
-from tiphys.proxy.rules import Setting, State, script, state_of, table
+from tiphys.proxy.rules import Setting, state_of, table
 
-SETTING = Setting("tiphys", "10.42.0.0/16", "br0")
+SETTING, TABLE = Setting("tiphys", "10.42.0.0/16", "br0"), "ip tiphys"
 TWO = (("10.42.0.1", 8080), ("10.42.0.2", 8080))
 WEB = Port(
     name="default/web:http", protocol="tcp", port=80, cluster_ip="10.96.0.10", addresses=(), node_port=0,
@@ -26,11 +27,11 @@ def test_every_change_leaves_what_making_the_table_anew_would(states: list[list[
     kernel, old = Table(), State()
     for ports in states:
         new = state_of(ports)
-        kernel.run(script(SETTING, old, new))
+        kernel.run(script(TABLE, old, new))
         assert kernel.holds(new)
-        assert script(SETTING, new, state_of(ports)) == ""
+        assert script(TABLE, new, state_of(ports)) == ""
         old = new
-    kernel.run(script(SETTING, old, State(elements={name: {} for name in old.elements})))
+    kernel.run(script(TABLE, old, State(elements={name: {} for name in old.elements})))
     assert kernel == Table()
 
 
@@ -74,12 +75,12 @@ def test_sources_limit_load_balancers_but_neither_node_ports_nor_external_addres
 
 def test_affinity_remembers_clients_for_so_long() -> None:
     state = state_of([replace(WEB, affinity=60)])
-    assert list(state.stickies.values()) == [60, 60]
+    assert ["timeout 60s" in kind for kind in state.sets.values()] == [True, True]
     *remembered, choose = rules(state, "10.96.0.10 . tcp . 80")
     assert len(remembered) == 2
     assert choose.startswith("numgen random mod 2 vmap")
     other = state_of([replace(WEB, affinity=90)])
-    assert not state.stickies.keys() & other.stickies.keys()
+    assert not state.sets.keys() & other.sets.keys()
 
 
 def test_a_pod_that_reaches_itself_takes_another_address() -> None:
@@ -90,7 +91,7 @@ def test_only_what_differs_is_in_a_script() -> None:
     ports = [replace(WEB, name=f"default/s{n}:http", cluster_ip=f"10.96.1.{n}") for n in range(100)]
     old = state_of(ports)
     new = state_of([replace(ports[0], backends=TWO[:1], external=TWO[:1]), *ports[1:]])
-    assert len(script(SETTING, old, new).splitlines()) == 2
+    assert len(script(TABLE, old, new).splitlines()) == 2
 
 
 def test_the_table_is_made_anew_whatever_was_there() -> None:

@@ -184,7 +184,12 @@ services:
 networks: {front: , back: {internal: true}}
 """)  # fmt: skip
     assert found["Service", "site"]["spec"] == found["Service", "web"]["spec"]
-    assert found["NetworkPolicy", "network-back"]["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert found["NetworkPolicy", "network-back"]["spec"]["policyTypes"] == ["Ingress"]
+    assert ("NetworkPolicy", "internal-front") not in found
+    internal = found["NetworkPolicy", "internal-back"]["spec"]
+    assert internal["policyTypes"] == ["Egress"]
+    (other,) = internal["podSelector"]["matchExpressions"]
+    assert (other["key"], other["operator"]) == ("network.tiphys.io/front", "DoesNotExist")
     labels = found["Deployment", "web"]["spec"]["template"]["metadata"]["labels"]
     assert labels["network.tiphys.io/front"] == "true"
 

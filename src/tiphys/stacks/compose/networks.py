@@ -122,29 +122,45 @@ def _separated(model: Model) -> bool:
     return len(sets) > 1 or internal
 
 
-def policies(model: Model, stack: str) -> list[Json]:
-    """One NetworkPolicy for each network; none where every service is in the same and none is internal."""
+def policies(model: Model) -> list[Json]:
+    """One NetworkPolicy for each network, and another if that is internal; none where nothing is kept apart."""
     if not _separated(model):
         return []
     definitions = model.content.get("networks") or {}
-    model.problems.warn("networks", "are kept apart by NetworkPolicies, if the cluster's network enforces them")
     used = dict.fromkeys(network for one in model.content["services"].values() for network in attached(one))
-    return [_policy(stack, network, definitions.get(network) or {}) for network in used] + _published(model)
+    internal = [network for network in used if (definitions.get(network) or {}).get("internal")]
+    found = [
+        _policy(f"network-{dns_name(network)}", {"matchLabels": _label(network)}, ingress=[{"from": [peer]}])
+        for network in used
+        for peer in [_peer(network, definitions.get(network) or {})]
+    ]
+    open_ones = [network for network in used if network not in internal]
+    for network in internal:
+        # Who is on another network as well gets out through that.
+        inside = [{"key": _NETWORK + dns_name(other), "operator": "DoesNotExist"} for other in open_ones]
+        chosen = {"matchLabels": _label(network), "matchExpressions": inside}
+        names = {"ports": [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]}
+        peers = {"to": [_peer(network, definitions[network])]}
+        found.append(_policy(f"internal-{dns_name(network)}", chosen, egress=[peers, names]))
+    return found + _published(model)
 
 
-def _policy(stack: str, network: str, given: Json) -> Json:
-    label = {_NETWORK + dns_name(network): "true"}
-    peer: Json = {"podSelector": {"matchLabels": label}}
+def _label(network: str) -> Json:
+    return {_NETWORK + dns_name(network): "true"}
+
+
+def _peer(network: str, given: Json) -> Json:
+    """The containers on a network: of all stacks, where it is not the stack's own."""
+    peer: Json = {"podSelector": {"matchLabels": _label(network)}}
     if given.get("external"):
         peer["namespaceSelector"] = {"matchExpressions": [{"key": STACK, "operator": "Exists"}]}
-    spec: Json = {"podSelector": {"matchLabels": label}, "policyTypes": ["Ingress"], "ingress": [{"from": [peer]}]}
-    if given.get("internal"):
-        spec["policyTypes"] = ["Ingress", "Egress"]
-        names = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
-        spec["egress"] = [{"to": [peer]}, {"ports": names}]
+    return peer
+
+
+def _policy(name: str, chosen: Json, **rules: list[Json]) -> Json:
+    spec = {"podSelector": chosen, "policyTypes": [word.capitalize() for word in rules], **rules}
     return {
-        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
-        "metadata": {"name": f"network-{dns_name(network)}"}, "spec": spec,
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name}, "spec": spec,
     }  # fmt: skip
 
 
@@ -156,7 +172,4 @@ def _published(model: Model) -> list[Json]:
     if not names:
         return []
     chosen = {"matchExpressions": [{"key": SERVICE, "operator": "In", "values": names}]}
-    spec = {"podSelector": chosen, "policyTypes": ["Ingress"], "ingress": [{}]}
-    return [
-        {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "published"}, "spec": spec}
-    ]
+    return [_policy("published", chosen, ingress=[{}])]

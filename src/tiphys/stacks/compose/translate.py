@@ -39,7 +39,7 @@ def translate(model: Model, stack: str, facts: Facts) -> list[Json]:
         if registry:
             made[-1]["spec"]["template"]["spec"]["imagePullSecrets"] = [{"name": registry[0]["metadata"]["name"]}]
         found += [labelled(obj, stack, dns_name(name)) for obj in made]
-    shared = [*registry, *blobs.objects, *volumes.claims, *networks.policies(model, stack)]
+    shared = [*registry, *blobs.objects, *volumes.claims, *networks.policies(model)]
     model.problems.raise_all()
     return [*(labelled(obj, stack) for obj in shared), *found]
 
