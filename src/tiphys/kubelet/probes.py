@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ from tiphys.kubelet.steps import Verdict
 
 # After a first readiness probe that failed: most containers need a moment, and few a whole period.
 _EARLY_SECONDS = 0.1
+_RESULTS = {True: "successful", False: "failed", None: "unknown"}
 # Containers by id, as specified and as they run.
 Running = Mapping[str, tuple[Container, runtime.Container]]
 # (kind, container name, output): a probe failed.
@@ -33,10 +35,14 @@ class Services:
 
 
 class Prober:
-    """`follow` with what runs now; `verdicts` at any time; `stop` in the end."""
+    """`follow` with what runs now; `verdicts` at any time; `stop` in the end.
+
+    `counts` are of (kind of probe, container, result), by upstream's words for results.
+    """
 
     def __init__(self, services: Services) -> None:
         self._use = services
+        self.counts: Counter[tuple[str, str, str]] = Counter()
         self._verdicts: dict[str, Verdict] = {}
         self._started: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
@@ -119,6 +125,7 @@ class _Loop:
     async def _once(self) -> bool:
         """One attempt; whether it was the last."""
         outcome = await self._prober._use.handlers.probe(self._target, self._probe)
+        self._prober.counts[self._kind, self._target.container.name, _RESULTS[outcome.ok]] += 1
         if outcome.ok is None:
             self._report(outcome.output, "errored")
             return False

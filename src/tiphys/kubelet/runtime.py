@@ -268,7 +268,10 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class ContainerUsage:
-    """Of one container at `time`: CPU in nanoseconds since its start, memory and disk in bytes."""
+    """Of one container at `time`: CPU in nanoseconds since its start, memory and disk in bytes.
+
+    `started` is in seconds since 1970, 0 where it is not known.
+    """
 
     container_id: str
     uid: str
@@ -282,6 +285,7 @@ class ContainerUsage:
     rss: int = 0
     disk: int = 0
     inodes: int = 0
+    started: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class Gauge:
             if used.memory:
                 containers.append(ContainerUsage(
                     part.id, worker.uid, meta.name, meta.namespace, part.name, self._clock.time(),
-                    used.cpu_ns, used.working_set, used.memory, used.rss,
+                    used.cpu_ns, used.working_set, used.memory, used.rss, started=part.started_at,
                 ))  # fmt: skip
         return PodUsage(meta.namespace, meta.name, worker.uid, _started(worker), groups.usage(path), containers)
 

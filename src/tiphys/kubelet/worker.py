@@ -8,7 +8,7 @@ is told at every turn.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 
 import msgspec
 
@@ -69,6 +69,11 @@ class PodWorker:
         self._prober = Prober(ProbeServices(
             services.handlers, services.supervisor, services.clock, self.wake, self._unhealthy
         ))  # fmt: skip
+
+    @property
+    def probes(self) -> Mapping[tuple[str, str, str], int]:
+        """How often probes ended how, by (kind, container, result)."""
+        return self._prober.counts
 
     def wake(self) -> None:
         self._mail.set()

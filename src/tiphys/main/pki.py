@@ -161,15 +161,15 @@ class Pki:
         write_private(self.key(called), pem(key))
         write_private(self.certificate(called), pem(make_ca(f"tiphys-{called}-{cluster}", key, time.time())))
 
-    def server_tls(self, name: str, *, client: ssl.VerifyMode = ssl.CERT_OPTIONAL) -> ssl.SSLContext:
-        """The context of a server that shows NAME and takes client certificates of this CA."""
+    def server_tls(self, name: str) -> ssl.SSLContext:
+        """The context of a server that shows NAME and takes client certificates of this CA, but needs none."""
 
         def make() -> ssl.SSLContext:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             context.load_cert_chain(self.certificate(name), self.key(name))
             context.load_verify_locations(self.ca)
-            context.verify_mode = client
+            context.verify_mode = ssl.CERT_OPTIONAL
             return context
 
         return FileContext(ssl.PROTOCOL_TLS_SERVER, self.directory, name, make)

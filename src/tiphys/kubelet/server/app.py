@@ -1,15 +1,14 @@
-"""The kubelet's HTTPS server. Callers show a client certificate of the cluster's CA; the TLS context asks for it.
+"""The kubelet's HTTPS server; `access.py` says who may ask.
 
 Paths and parameters are upstream's, so any API server and metrics-server can talk to it:
 /containerLogs/NS/POD/CONTAINER, /exec, /attach, /portForward, /run, /pods, /stats/summary, /metrics, /metrics/resource,
-/metrics/cadvisor, /healthz. Our own is /stats/history, what `tiphys recommend` is made of.
+/metrics/cadvisor, /metrics/probes, /healthz. Our own is /stats/history, what `tiphys recommend` is made of.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,14 +25,16 @@ from tiphys.kinds.core.pod import PODS
 from tiphys.kubelet.agent import Kubelet
 from tiphys.kubelet.identity import log_directory
 from tiphys.kubelet.runtime import Container, ExecOptions, RuntimeFault
-from tiphys.kubelet.server import cadvisor, log_files, port_tunnel, remote_command, stats, websockets
+from tiphys.kubelet.server import cadvisor, log_files, port_tunnel, probes, remote_command, stats, websockets
+from tiphys.kubelet.server.access import Access, Handler
 from tiphys.kubelet.server.log_files import LogOptions
 from tiphys.kubelet.usage import PodUsage
 from tiphys.kubelet.worker import PodWorker
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _SLOW_SECONDS = 60.0
-_MASTERS, _API_SERVER = "system:masters", "kube-apiserver-kubelet-client"
+_NODE_NAME = metrics.Gauge("kubelet_node_name", "The node's name. The count is always 1.", ("node",))
+_PODS = metrics.Gauge("kubelet_running_pods", "Pods that have a running pod sandbox.")
+_CONTAINERS = metrics.Gauge("kubelet_running_containers", "Containers by state.", ("container_state",))
 
 
 class KubeletServer:
@@ -44,7 +45,8 @@ class KubeletServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
-        app = web.Application(middlewares=[_faults] if tls is None else [_guard, _faults])
+        access = Access(self._client, self._kubelet.config.node_name, self._clock)
+        app = web.Application(middlewares=[_faults] if tls is None else [access.guard, _faults])
         self._route(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -68,6 +70,7 @@ class KubeletServer:
         app.router.add_get("/stats/history", self._history)
         app.router.add_get("/metrics/resource", self._resource_metrics)
         app.router.add_get("/metrics/cadvisor", self._container_metrics)
+        app.router.add_get("/metrics/probes", self._probe_metrics)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._health)
 
@@ -170,29 +173,26 @@ class KubeletServer:
         return web.Response(body=self._kubelet.usage_history.encode(), content_type="application/json")
 
     async def _resource_metrics(self, request: web.Request) -> web.StreamResponse:
-        text = stats.metrics(*await self._usage(disk=False))
-        return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
+        return _scraped(stats.metrics(*await self._usage(disk=False)))
 
     async def _container_metrics(self, request: web.Request) -> web.StreamResponse:
         machine = await asyncio.to_thread(cadvisor.machine)
-        text = cadvisor.metrics(machine, *await self._usage(disk=True))
-        return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
+        return _scraped(cadvisor.metrics(machine, *await self._usage(disk=True)))
+
+    async def _probe_metrics(self, request: web.Request) -> web.StreamResponse:
+        return _scraped(probes.metrics(self._kubelet.pods))
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
-        return web.Response(body=metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
+        found = [worker.found for worker in self._kubelet.pods]
+        containers = [container for pod in found for container in pod.containers]
+        _NODE_NAME.set(1, self._kubelet.config.node_name)
+        _PODS.set(sum(pod.sandbox is not None and pod.sandbox.ready for pod in found))
+        _CONTAINERS.set(sum(container.running for container in containers), "running")
+        _CONTAINERS.set(sum(container.exited for container in containers), "exited")
+        return _scraped(metrics.render().decode())
 
     async def _health(self, request: web.Request) -> web.StreamResponse:
         return web.Response(text="ok")
-
-
-def _trusted(transport: asyncio.BaseTransport | None) -> bool:
-    """Whether the caller may do anything here: the API server, by its client certificate, or a cluster administrator.
-
-    Every other certificate of the same authority is somebody whom only the API server can judge.
-    """
-    found = transport.get_extra_info("peercert") if transport is not None else None
-    names = {pair for part in (found or {}).get("subject", ()) for pair in part}
-    return ("organizationName", _MASTERS) in names or ("commonName", _API_SERVER) in names
 
 
 async def _command(request: web.Request, url: str, options: ExecOptions) -> web.StreamResponse:
@@ -213,18 +213,15 @@ async def _stream(request: web.Request, url: str) -> web.StreamResponse:
 
 
 @web.middleware
-async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if not _trusted(request.transport):
-        return web.Response(status=401, text="Unauthorized: show the API server's client certificate")
-    return await handler(request)
-
-
-@web.middleware
 async def _faults(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except RuntimeFault as fault:
         return web.Response(status=500, text=str(fault))
+
+
+def _scraped(text: str) -> web.Response:
+    return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
 
 def _json(body: Json) -> web.Response:

@@ -13,6 +13,11 @@ from tiphys.api.resource import Json
 from tiphys.api.time import rfc3339, rfc3339_micro
 from tiphys.kubelet.runtime import ContainerUsage
 from tiphys.kubelet.usage import PodUsage
+from tiphys.node.cgroups import Usage
+
+# The names of /metrics/resource after `container_` and `pod_`, their type, and the field of what was read.
+_RESOURCES = (("cpu_usage_seconds_total", "counter", "cpu_ns"), ("memory_working_set_bytes", "gauge", "working_set"))
+_WHAT = {"cpu_ns": "CPU time in core-seconds", "working_set": "Working set in bytes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,31 +79,44 @@ def _container(item: ContainerUsage, disk: bool) -> Json:
     return found
 
 
+def _head(name: str, kind: str, about: str) -> list[str]:
+    return [f"# HELP {name} {about}", f"# TYPE {name} {kind}"]
+
+
+def _of_container(item: ContainerUsage, pod: PodUsage) -> str:
+    return f'container="{item.name}",namespace="{pod.namespace}",pod="{pod.name}"'
+
+
+def _number(item: ContainerUsage | Usage, field: str) -> str:
+    return f"{getattr(item, field) / (1e9 if field == 'cpu_ns' else 1):.15g}"
+
+
 def metrics(whole: NodeUsage, pods: Sequence[PodUsage]) -> str:
     """Prometheus text with upstream's names, which metrics-server reads."""
+    at = round(whole.time * 1000)
     lines = [
-        "# TYPE node_cpu_usage_seconds_total counter",
-        f"node_cpu_usage_seconds_total {whole.cpu_ns / 1e9} {round(whole.time * 1000)}",
-        "# TYPE node_memory_working_set_bytes gauge",
-        f"node_memory_working_set_bytes {whole.working_set} {round(whole.time * 1000)}",
+        *_head("node_cpu_usage_seconds_total", "counter", "CPU time that the node used, in core-seconds."),
+        f"node_cpu_usage_seconds_total {whole.cpu_ns / 1e9} {at}",
+        *_head("node_memory_working_set_bytes", "gauge", "Working set of the node in bytes."),
+        f"node_memory_working_set_bytes {whole.working_set} {at}",
     ]
-    for name, kind, field in (
-        ("container_cpu_usage_seconds_total", "counter", "cpu_ns"),
-        ("container_memory_working_set_bytes", "gauge", "working_set"),
-    ):
-        lines.append(f"# TYPE {name} {kind}")
+    for name, kind, field in _RESOURCES:
+        lines += _head(f"container_{name}", kind, f"{_WHAT[field]} of the container.")
         for pod in pods:
             for item in pod.containers:
-                value = getattr(item, field) / (1e9 if field == "cpu_ns" else 1)
-                where = f'container="{item.name}",namespace="{pod.namespace}",pod="{pod.name}"'
-                lines.append(f"{name}{{{where}}} {value:.15g} {round(item.time * 1000)}")
-    for name, kind, field in (
-        ("pod_cpu_usage_seconds_total", "counter", "cpu_ns"), ("pod_memory_working_set_bytes", "gauge", "working_set"),
-    ):  # fmt: skip
-        lines.append(f"# TYPE {name} {kind}")
+                number = _number(item, field)
+                lines.append(f"container_{name}{{{_of_container(item, pod)}}} {number} {round(item.time * 1000)}")
+        lines += _head(f"pod_{name}", kind, f"{_WHAT[field]} of the pod.")
         for pod in pods:
-            value = getattr(pod.total, field) / (1e9 if field == "cpu_ns" else 1)
             where = f'namespace="{pod.namespace}",pod="{pod.name}"'
-            lines.append(f"{name}{{{where}}} {value:.15g} {round(whole.time * 1000)}")
-    lines += ["# TYPE resource_scrape_error gauge", "resource_scrape_error 0"]
+            lines.append(f"pod_{name}{{{where}}} {_number(pod.total, field)} {at}")
+    lines += _head("container_start_time_seconds", "gauge", "When the container started, in seconds since 1970.")
+    lines += (
+        f"container_start_time_seconds{{{_of_container(item, pod)}}} {item.started:.15g}"
+        for pod in pods
+        for item in pod.containers
+        if item.started
+    )
+    lines += _head("resource_scrape_error", "gauge", "1 if something could not be read, else 0.")
+    lines.append("resource_scrape_error 0")
     return "\n".join(lines) + "\n"
