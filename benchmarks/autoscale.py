@@ -35,12 +35,14 @@ Json = dict[str, Any]
 
 @dataclass
 class Sample:
+    """`pods` are ready; `there` also counts those that are not yet."""
+
     at: float
     answered: int
     failed: int
     pods: int
+    there: int
     nodes: int
-    rate: float
 
 
 @dataclass
@@ -62,7 +64,7 @@ class Load:
     """A child in the namespace: it is told a rate, and tells what was answered and what failed."""
 
     def __init__(self, url: str) -> None:
-        self.rate, self.answered, self.failed = 0.0, 0, 0
+        self.answered, self.failed = 0, 0
         self.times: list[float] = []
         words = ["ip", "netns", "exec", SPACE, sys.executable, str(Path(__file__)), "--load", url]
         self._child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -70,7 +72,6 @@ class Load:
         self._reader.start()
 
     def set(self, rate: float) -> None:
-        self.rate = rate
         assert self._child.stdin is not None
         self._child.stdin.write(f"{rate}\n")
         self._child.stdin.flush()
@@ -188,15 +189,18 @@ def autoscaler(cluster: RealCluster, target: int, most: int) -> None:
 
 def is_ready(pod: Json) -> bool:
     conditions = pod["status"].get("conditions", ())
-    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-    return ready and "deletionTimestamp" not in pod["metadata"]
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def is_leaving(pod: Json) -> bool:
+    return "deletionTimestamp" in pod["metadata"]
 
 
 def watch(cluster: RealCluster, load_: Load, run: Run, stop: threading.Event) -> None:
     while not stop.wait(0.5):
-        ready = sum(map(is_ready, cluster.get("pods", "-l", "app=web")["items"]))
-        nodes = len(cluster.get("nodes")["items"])
-        run.samples.append(Sample(run.now, load_.answered, load_.failed, ready, nodes, max(load_.rate, 0.0)))
+        pods = [pod for pod in cluster.get("pods", "-l", "app=web")["items"] if not is_leaving(pod)]
+        ready, nodes = sum(map(is_ready, pods)), len(cluster.get("nodes")["items"])
+        run.samples.append(Sample(run.now, load_.answered, load_.failed, ready, len(pods), nodes))
 
 
 def until(run: Run, seconds: float, holds: Any) -> float:
@@ -264,7 +268,7 @@ def story(cluster: RealCluster, load_: Load, run: Run, options: argparse.Namespa
     time.sleep(30)
     load_.set(0)
     run.mark("no load")
-    took = until(run, 240, lambda sample: sample.pods == 0)
+    took = until(run, 240, lambda sample: sample.there == 0)
     print(f"no pods after {took:.1f} s")
     took = until(run, 240, lambda sample: sample.nodes == 1)
     print(f"one node after {took:.1f} s more")
