@@ -141,6 +141,14 @@ def test_networks_keep_services_apart(cluster: RealCluster, tmp_path: Path) -> N
     tiphys(cluster, "stack", "rm", "apart")
 
 
+def test_a_file_can_be_looked_at_without_a_cluster(cluster: RealCluster, tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text("services: {web: {image: w, ports: ['8080:80'], secrets: [key]}}\nsecrets: {key: {external: true}}")
+    said = tiphys(cluster, "stack", "config", "-c", str(file), KUBECONFIG="/nonexistent")
+    assert "warning: no cluster answers" in said
+    assert "kind: Deployment" in said
+
+
 def test_nothing_is_created_of_a_file_that_cannot_be_honoured(cluster: RealCluster, tmp_path: Path) -> None:
     file = tmp_path / "compose.yaml"
     file.write_text("services: {web: {image: w, devices: ['/dev/x'], user: bob}}")

@@ -45,6 +45,17 @@ def test_words_resources_and_environment(tmp_path: Path) -> None:
     assert values["MARATHON_APP_ID"]["value"] == "/web"
 
 
+def test_apps_without_an_image_run_in_the_one_that_is_given(tmp_path: Path) -> None:
+    file = tmp_path / "apps.json"
+    file.write_text(json.dumps([{"id": "bare", "cmd": "run"}, {"id": "own", "container": {"docker": {"image": "w"}}}]))
+    with pytest.raises(Refused, match="--image IMAGE"):
+        translate(load([str(file)]), "marathon", FACTS)
+    found, _ = translate(load([str(file)], "debian:12"), "marathon", FACTS)
+    images = {obj["metadata"]["name"]: pod({("Deployment", "web"): obj})["containers"][0]["image"]
+              for obj in found if obj["kind"] == "Deployment"}  # fmt: skip
+    assert images == {"bare": "debian:12", "own": "w"}
+
+
 def test_ports_vips_and_service_ports(tmp_path: Path) -> None:
     mapping = {"containerPort": 80, "hostPort": 8080, "servicePort": 10000, "labels": {"VIP_0": "/db:5432"}}
     found = app(tmp_path, container={"portMappings": [mapping]}, networks=[{"mode": "container/bridge"}])

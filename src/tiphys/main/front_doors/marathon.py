@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     apply = _verb(verbs, "apply", "create apps, or bring them up to date; a group loses apps that it does not name")
     apply.add_argument("files", nargs="+", metavar="FILE", help="an app, a group, or a list of them, JSON")
+    apply.add_argument("--image", default="", help="what apps run in that name no image: Mesos ran them on the host")
     waiting(apply)
     _verb(verbs, "ls", "list the apps")
     remove = _verb(verbs, "rm", "remove apps or whole groups; persistent volumes stay")
@@ -50,7 +51,7 @@ def _verb(verbs: Any, name: str, text: str) -> argparse.ArgumentParser:
 
 
 def _apply(options: argparse.Namespace, cluster: Live) -> int:
-    model = load(options.files)
+    model = load(options.files, options.image)
     try:
         objects, order = translate(model, options.namespace, cluster.facts())
     finally:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from tiphys.cli.config import Connection, load
-from tiphys.cli.errors import CliError, ServerError, explain
+from tiphys.cli.errors import CliError, ServerError, Unreachable, explain
 from tiphys.cli.transport import Http
 from tiphys.main.front_doors import deploying, listing
 from tiphys.main.front_doors.live import WORKLOADS, Live
-from tiphys.stacks.objects import STACK, dns_name
+from tiphys.stacks.objects import STACK, Facts, dns_name
 from tiphys.stacks.problems import Refused
 
 Json = dict[str, Any]
@@ -118,14 +118,14 @@ def _named(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="name of the stack")
 
 
-def translated(options: argparse.Namespace, cluster: Live) -> list[Json]:
+def translated(options: argparse.Namespace, facts: Facts) -> list[Json]:
     """The objects; warnings go to standard error. Raises Refused."""
     from tiphys.stacks.compose.load import load as read
     from tiphys.stacks.compose.translate import translate
 
     model = read(options.compose_file, os.environ, profiles=options.profile)
     try:
-        return translate(model, dns_name(options.name), cluster.facts(_registry(options)))
+        return translate(model, dns_name(options.name), facts)
     finally:
         for line in model.problems.warnings:
             print(f"warning: {line}", file=sys.stderr)
@@ -152,7 +152,7 @@ def _registry(options: argparse.Namespace) -> bytes | None:
 def _deploy(options: argparse.Namespace) -> int:
     name = _stack_name(options.name)
     cluster = live(options, name)
-    objects = translated(options, cluster)
+    objects = translated(options, cluster.facts(_registry(options)))
     way = deploying.Way(options.prune, options.detach != "true", options.timeout)
     return deploying.deploy(cluster, name, objects, way)
 
@@ -167,7 +167,12 @@ def _stack_name(text: str) -> str:
 def _config(options: argparse.Namespace) -> int:
     from tiphys.cli import yamls
 
-    for obj in translated(options, live(options, dns_name(options.name))):
+    try:
+        facts = live(options, dns_name(options.name)).facts()
+    except Unreachable:
+        print("warning: no cluster answers: no node has an address, and what is external is empty", file=sys.stderr)
+        facts = Facts(external=lambda kind, name: b"")
+    for obj in translated(options, facts):
         print("---\n" + yamls.dump(obj), end="")
     return 0
 

@@ -127,8 +127,9 @@ def _check_container(app: App, problems: Problems) -> None:
     docker = container.get("docker") or {}
     if not docker.get("image"):
         problems.refuse(
-            f"{app.path}container.docker.image", "every task runs in an image", "an image that has what cmd needs"
-        )
+            f"{app.path}container.docker.image", "every task runs in an image",
+            "an image that has what cmd needs, or --image IMAGE for all apps that name none",
+        )  # fmt: skip
     for at, one in enumerate(docker.get("parameters") or ()):
         where = f"{app.path}container.docker.parameters[{at}]"
         if one.get("key") in ("log-driver", "log-opt", "label"):

@@ -42,8 +42,8 @@ class Model:
     problems: Problems
 
 
-def load(files: Sequence[str]) -> Model:
-    """Raises Refused for what cannot be read."""
+def load(files: Sequence[str], image: str = "") -> Model:
+    """`image` is what apps run in that name none. Raises Refused for what cannot be read."""
     found = Model([], [], Problems(lambda path: path.partition("#")[0] if "#" in path else files[0]))
     for name in files:
         content = _read(name)
@@ -62,6 +62,9 @@ def load(files: Sequence[str]) -> Model:
         if app.name in seen:
             found.problems.refuse(f"{app.path}id", f"{app.id} is defined twice")
         seen.add(app.name)
+        if image:
+            container = app.spec["container"] = dict(app.spec.get("container") or {})
+            container["docker"] = {"image": image, **(container.get("docker") or {})}
     return found
 
 
