@@ -1,4 +1,4 @@
-"""What Prometheus scrapes, as it scrapes it: with the token of a ServiceAccount and the cluster's CA."""
+"""What Prometheus scrapes, as it scrapes it: with the token of a ServiceAccount and the cluster's CA; other pages."""
 
 from __future__ import annotations
 
@@ -95,3 +95,16 @@ def test_every_kubelet_is_scraped_and_asks_who_does_it(nodes: RealCluster, scrap
     for url in scraper.kubelets:
         with pytest.raises(HTTPError, match="401"):
             scraper.get(f"{url}/metrics")
+
+
+def test_a_node_shows_its_configuration_and_the_logs_of_its_machine(nodes: RealCluster, scraper: Scraper) -> None:
+    for node in nodes.get("nodes")["items"]:
+        name, port = node["metadata"]["name"], node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+        for place in (f"/api/v1/nodes/{name}/proxy", f"/api/v1/nodes/https:{name}:{port}/proxy"):
+            found = json.loads(nodes.kubectl("get", "--raw", f"{place}/configz"))["kubeletconfig"]
+            assert (found["maxPods"], found["port"]) == (110, port)
+            assert "<pre>" in nodes.kubectl("get", "--raw", f"{place}/logs/")
+            assert nodes.kubectl("get", "--raw", f"{place}/healthz/ping") == "ok"
+    for url in scraper.kubelets:
+        with pytest.raises(HTTPError, match="403"):
+            scraper.get(f"{url}/logs/")

@@ -59,6 +59,12 @@ class Extensions:
     # Asks the server that answers for the group version instead of this one, or gives None where none does.
     remote: Callable[[Request, User], Awaitable[Response | None]] | None = None
 
+    def page(self, path: str) -> PageHandler | None:
+        found = self.pages.get(path.rstrip("/") or "/")
+        if found is not None:
+            return found
+        return next((self.pages[p] for p in self.pages if p.endswith("/") and len(p) > 1 and path.startswith(p)), None)
+
 
 class ApiServer:
     def __init__(
@@ -109,7 +115,7 @@ class ApiServer:
         try:
             # Authorization, admission and reads all look at the cache: it must show every write acknowledged before.
             # Whether the server lives, and what it measures, is to be told also when its store is away.
-            if request.path not in self.extensions.pages:
+            if request.path not in self.extensions.pages and not request.path.startswith(PUBLIC):
                 await self.cache.fresh()
             response = await self._answer(request, target)
         except errors.ApiError as error:
@@ -224,17 +230,13 @@ class ApiServer:
         raise errors.NotFound("the server could not find the requested resource")
 
     async def _page(self, request: Request) -> Response:
-        pages = self.extensions.pages
-        page = pages.get(request.path.rstrip("/") or "/")
-        found = self.discovery.answer(request) if page is None else None
-        if found is not None:
-            return found
-        if page is None:
-            prefix = next((p for p in pages if p.endswith("/") and len(p) > 1 and request.path.startswith(p)), "")
-            page = pages.get(prefix)
-        if page is None:
+        page = self.extensions.page(request.path)
+        if page is not None:
+            return await page(request)
+        found = self.discovery.answer(request)
+        if found is None:
             raise errors.NotFound("the server could not find the requested resource")
-        return await page(request)
+        return found
 
     def resource(self, group: str, version: str, plural: str) -> AnyResource:
         found = self.registry.get(group, version, plural)

@@ -84,7 +84,7 @@ async def assemble(store: Store, registry: Registry, settings: Settings, clock: 
     pods.install(server)
     other.install(server, tokens)
     reviews.install(server, rbac, tokens)
-    pages.install(server, lambda: "", tokens)
+    pages.install(server, tokens)
     remotes = AggregationClient(settings.front_proxy)
     aggregation = Aggregation(cache, remotes, server.discovery)
     server.extensions.remote = aggregation.answer

@@ -1,7 +1,4 @@
-"""The plain URLs: health, version, metrics, token keys.
-
-Source: https://kubernetes.io/docs/reference/using-api/health-checks/
-"""
+"""The plain URLs: version, metrics, token keys; health is in `health.py`."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import asyncio
 import hashlib
 import platform
 import sys
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -17,30 +13,16 @@ import orjson
 
 import tiphys
 from tiphys import KUBERNETES_VERSION, __version__
-from tiphys.api.errors import ServiceUnavailable
 from tiphys.api.http import Request, Response
 from tiphys.api.time import rfc3339
 from tiphys.base import metrics
 from tiphys.server import debug
 from tiphys.server.app import ApiServer
+from tiphys.server.health import Health
 from tiphys.server.tokens import Tokens
 
-_STORE_SECONDS = 2.0
-_TEXT = "text/plain; charset=utf-8"
 
-
-def install(server: ApiServer, ready: Callable[[], str], tokens: Tokens) -> None:
-    """`ready` names what the server still waits for, or is empty."""
-
-    async def live(request: Request) -> Response:
-        return Response(200, b"ok", _TEXT)
-
-    async def readyz(request: Request) -> Response:
-        waiting = ready() or await _store(server)
-        if waiting:
-            return Response(500, f"[-]{waiting} failed: not ready yet\nreadyz check failed\n".encode(), _TEXT)
-        return Response(200, b"[+]store ok\nreadyz check passed\n" if "verbose" in request.query else b"ok", _TEXT)
-
+def install(server: ApiServer, tokens: Tokens) -> None:
     async def scrape(request: Request) -> Response:
         server.metrics.count_objects(server.cache)
         return Response(200, metrics.render(), metrics.CONTENT_TYPE)
@@ -53,19 +35,8 @@ def install(server: ApiServer, ready: Callable[[], str], tokens: Tokens) -> None
 
     pages = server.extensions.pages
     pages |= {"/debug/pprof": debug.page, "/debug/pprof/": debug.page}
-    pages |= {"/healthz": live, "/livez": live, "/healthz/": live, "/livez/": live}
-    pages |= {"/readyz": readyz, "/readyz/": readyz, "/version": _version, "/metrics": scrape}
+    pages |= Health(server).pages | {"/version": _version, "/metrics": scrape}
     pages |= {"/openid/v1/jwks": keys, "/.well-known/openid-configuration": issuer, "/": _root}
-
-
-async def _store(server: ApiServer) -> str:
-    """The name of the store if it does not answer."""
-    try:
-        async with asyncio.timeout(_STORE_SECONDS):
-            await server.caught_up()
-    except (ServiceUnavailable, TimeoutError):
-        return "etcd"
-    return ""
 
 
 def _issuer(issuer: str) -> dict[str, object]:

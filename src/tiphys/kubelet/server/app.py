@@ -1,40 +1,31 @@
-"""The kubelet's HTTPS server; `access.py` says who may ask.
+"""The kubelet's HTTPS server; `access.py` says who may ask, `node_pages.py` answers what is about the node.
 
-Paths and parameters are upstream's, so any API server and metrics-server can talk to it:
-/containerLogs/NS/POD/CONTAINER, /exec, /attach, /portForward, /run, /pods, /stats/summary, /metrics, /metrics/resource,
-/metrics/cadvisor, /metrics/probes, /healthz. Our own is /stats/history, what `tiphys recommend` is made of.
+Paths and parameters are upstream's, so any API server can talk to it: /containerLogs/NS/POD/CONTAINER, /exec, /attach,
+/portForward, /run.
 """
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import orjson
 from aiohttp import web
 
-from tiphys.api.resource import Json
 from tiphys.api.time import seconds
-from tiphys.base import metrics
 from tiphys.base.clock import Clock
 from tiphys.client.client import Client
 from tiphys.client.tunnel import TunnelFailed, tunnel
-from tiphys.kinds.core.pod import PODS
 from tiphys.kubelet.agent import Kubelet
 from tiphys.kubelet.identity import log_directory
 from tiphys.kubelet.runtime import Container, ExecOptions, RuntimeFault
-from tiphys.kubelet.server import cadvisor, log_files, port_tunnel, probes, remote_command, stats, websockets
+from tiphys.kubelet.server import log_files, port_tunnel, remote_command, websockets
 from tiphys.kubelet.server.access import Access, Handler
 from tiphys.kubelet.server.log_files import LogOptions
-from tiphys.kubelet.usage import PodUsage
+from tiphys.kubelet.server.node_pages import NodePages
 from tiphys.kubelet.worker import PodWorker
 
 _SLOW_SECONDS = 60.0
-_NODE_NAME = metrics.Gauge("kubelet_node_name", "The node's name. The count is always 1.", ("node",))
-_PODS = metrics.Gauge("kubelet_running_pods", "Pods that have a running pod sandbox.")
-_CONTAINERS = metrics.Gauge("kubelet_running_containers", "Containers by state.", ("container_state",))
 
 
 class KubeletServer:
@@ -65,14 +56,7 @@ class KubeletServer:
         for tail in ("", "/{uid}"):
             app.router.add_route("*", f"/portForward{pod}{tail}", self._port_forward)
         app.router.add_get(f"/containerLogs{pod}/{{container}}", self._logs)
-        app.router.add_get("/pods", self._pods)
-        app.router.add_get("/stats/summary", self._summary)
-        app.router.add_get("/stats/history", self._history)
-        app.router.add_get("/metrics/resource", self._resource_metrics)
-        app.router.add_get("/metrics/cadvisor", self._container_metrics)
-        app.router.add_get("/metrics/probes", self._probe_metrics)
-        app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/healthz", self._health)
+        NodePages(self._kubelet, self._client, self._clock).route(app.router)
 
     def _worker(self, request: web.Request) -> PodWorker:
         namespace, name = request.match_info["namespace"], request.match_info["pod"]
@@ -155,45 +139,6 @@ class KubeletServer:
         await answer.write_eof()
         return answer
 
-    async def _pods(self, request: web.Request) -> web.StreamResponse:
-        query = {"fieldSelector": f"spec.nodeName={self._kubelet.config.node_name}"}
-        body = await self._client.transport.send("GET", PODS.path(), query=query)
-        return web.Response(body=body, content_type="application/json")
-
-    async def _usage(self, *, disk: bool) -> tuple[stats.NodeUsage, list[PodUsage]]:
-        whole = await asyncio.to_thread(stats.node_usage, self._clock.time())
-        return whole, await self._kubelet.gauge.pods(disk=disk)
-
-    async def _summary(self, request: web.Request) -> web.StreamResponse:
-        disk = request.query.get("only_cpu_and_memory") != "true"
-        body = stats.summary(self._kubelet.config.node_name, *await self._usage(disk=disk), disk=disk)
-        return _json(body)
-
-    async def _history(self, request: web.Request) -> web.StreamResponse:
-        return web.Response(body=self._kubelet.usage_history.encode(), content_type="application/json")
-
-    async def _resource_metrics(self, request: web.Request) -> web.StreamResponse:
-        return _scraped(stats.metrics(*await self._usage(disk=False)))
-
-    async def _container_metrics(self, request: web.Request) -> web.StreamResponse:
-        machine = await asyncio.to_thread(cadvisor.machine)
-        return _scraped(cadvisor.metrics(machine, *await self._usage(disk=True)))
-
-    async def _probe_metrics(self, request: web.Request) -> web.StreamResponse:
-        return _scraped(probes.metrics(self._kubelet.pods))
-
-    async def _metrics(self, request: web.Request) -> web.StreamResponse:
-        found = [worker.found for worker in self._kubelet.pods]
-        containers = [container for pod in found for container in pod.containers]
-        _NODE_NAME.set(1, self._kubelet.config.node_name)
-        _PODS.set(sum(pod.sandbox is not None and pod.sandbox.ready for pod in found))
-        _CONTAINERS.set(sum(container.running for container in containers), "running")
-        _CONTAINERS.set(sum(container.exited for container in containers), "exited")
-        return _scraped(metrics.render().decode())
-
-    async def _health(self, request: web.Request) -> web.StreamResponse:
-        return web.Response(text="ok")
-
 
 async def _command(request: web.Request, url: str, options: ExecOptions) -> web.StreamResponse:
     """Runtimes know no WebSocket that can end input, so WebSockets end here; SPDY is the runtime's own."""
@@ -218,14 +163,6 @@ async def _faults(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except RuntimeFault as fault:
         return web.Response(status=500, text=str(fault))
-
-
-def _scraped(text: str) -> web.Response:
-    return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
-
-
-def _json(body: Json) -> web.Response:
-    return web.Response(body=orjson.dumps(body), content_type="application/json")
 
 
 def _options(request: web.Request) -> ExecOptions:
