@@ -27,7 +27,10 @@ class User:
 
 @dataclass(slots=True)
 class Request:
-    """`headers` are looked up by lower-case name; `query` keeps every value of a parameter."""
+    """`headers` are looked up by lower-case name; `query` keeps every value of a parameter.
+
+    `inside`: by a component of the server's own process, which paces itself.
+    """
 
     method: str
     path: str
@@ -35,6 +38,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     user: User | None = None
+    inside: bool = False
 
     def param(self, name: str) -> str:
         """The first value of a query parameter, or the empty string."""

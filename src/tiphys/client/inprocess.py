@@ -57,7 +57,7 @@ class InProcess:
     ) -> Response:
         headers["user-agent"] = self._agent
         values = {name: [value] for name, value in (query or {}).items()}
-        response = await self._handler(Request(method, path, values, headers, body, self._user))
+        response = await self._handler(Request(method, path, values, headers, body, self._user, inside=True))
         if response.status >= 400:
             raise from_status(orjson.loads(response.body), response.status)
         return response

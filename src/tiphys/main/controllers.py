@@ -23,6 +23,7 @@ from tiphys.controllers.endpoints import EndpointsController
 from tiphys.controllers.endpointslice import EndpointSliceController
 from tiphys.controllers.endpointslicemirroring import EndpointSliceMirroringController
 from tiphys.controllers.ephemeral_volume import EphemeralVolumeController
+from tiphys.controllers.flow_schema import FlowSchemaController
 from tiphys.controllers.garbage_collector import GarbageCollector
 from tiphys.controllers.horizontalpodautoscaler import PERIOD, HorizontalPodAutoscalerController
 from tiphys.controllers.job import JobController
@@ -95,6 +96,7 @@ def build(make_context: MakeContext, facts: Facts) -> list[tuple[Controller, Con
     add(TokenController, authority)
     add(NamespaceController)
     add(ClusterRoleAggregation)
+    add(FlowSchemaController)
     add(NodeIpam, facts.pods)
     add(NodeLifecycleController)
     add(TaintEvictionController)

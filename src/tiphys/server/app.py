@@ -1,7 +1,7 @@
 """The API server's core: one function from Request to Response, free of any HTTP framework.
 
-Order: authentication was done by whoever made the Request (`user`); here follow authorization, routing, the verbs, and
-every failure turned into a Status.
+Order: authentication was done by whoever made the Request (`user`); here follow flow control, authorization, routing,
+the verbs, and every failure turned into a Status.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tiphys.server.cache import Cache
 from tiphys.server.call import Call
 from tiphys.server.deletion import Deletion
 from tiphys.server.discovery import Discovery
+from tiphys.server.flow_control.control import Class, FlowControl
 from tiphys.server.negotiation import encoded, form_of
 from tiphys.server.reads import Reads
 from tiphys.server.request_metrics import RequestMetrics
@@ -74,6 +75,7 @@ class ApiServer:
         self.admission = admission
         self.extensions = Extensions()
         self.metrics = RequestMetrics(registry)
+        self.flow_control = FlowControl(cache, clock)
         self.watches = Watches(cache, clock, self.metrics)
         self.reads = Reads(cache, clock, self.watches)
         self.writes = Writes(cache, self.reads, admission, clock)
@@ -112,12 +114,15 @@ class ApiServer:
             raise errors.ServiceUnavailable(f"the store does not answer: {error.reason}") from error
 
     async def _handled(self, request: Request, target: Target) -> Response:
+        found: Class | None = None
         try:
             # Authorization, admission and reads all look at the cache: it must show every write acknowledged before.
             # Whether the server lives, and what it measures, is to be told also when its store is away.
             if request.path not in self.extensions.pages and not request.path.startswith(PUBLIC):
                 await self.cache.fresh()
-            response = await self._answer(request, target)
+            user = self._user(request, target)
+            found = None if request.inside else self.flow_control.classify(user, target)
+            response = await self._paced(request, target, user, found)
         except errors.ApiError as error:
             response = failure(error)
         except store.Unavailable as error:
@@ -125,7 +130,21 @@ class ApiServer:
         except Exception as error:  # noqa: BLE001 - the boundary: a defect becomes a 500 and a trace in the log
             _log.error("request failed", method=request.method, path=request.path, error=error)
             response = failure(errors.InternalError(f"Internal error occurred: {type(error).__name__}: {error}"))
+        if found is not None:
+            response.headers |= found.headers
         return await self._encoded(request, response)
+
+    async def _paced(self, request: Request, target: Target, user: User, found: Class | None) -> Response:
+        """The answer, once the request has its seats."""
+        if found is None:
+            return await self._answer(request, target, user)
+        resource = self.registry.get(target.group, target.version, target.resource)
+        wanted = self.flow_control.width(target, resource.prefix if resource else "", request.param("limit"))
+        seats = await self.flow_control.enter(found, wanted)
+        try:
+            return await self._answer(request, target, user)
+        finally:
+            self.flow_control.leave(found, seats)
 
     async def _encoded(self, request: Request, response: Response) -> Response:
         """The answer in the encoding that the client accepts; what has no such form stays JSON."""
@@ -135,8 +154,8 @@ class ApiServer:
             return await encoded(response, form_of(request).media)
         return response
 
-    async def _answer(self, request: Request, target: Target) -> Response:
-        user = self._admit_user(request, target)
+    async def _answer(self, request: Request, target: Target, user: User) -> Response:
+        self._authorize(user, request, target)
         if self.extensions.remote is not None:
             answered = await self.extensions.remote(request, user)
             if answered is not None:
@@ -153,20 +172,18 @@ class ApiServer:
             response.headers["Warning"] = _warning_header(call.warnings)
         return response
 
-    def _admit_user(self, request: Request, target: Target) -> User:
-        user = request.user
-        if user is None:
-            public = not target.is_resource and request.path.startswith(PUBLIC)
-            # Nobody in particular may read what a role allows to everybody, as machines do that want to join.
-            if public or self.authorizer.allows(ANONYMOUS, target):
-                return ANONYMOUS
-            raise errors.Unauthorized("Unauthorized")
-        user = self._impersonated(request, user)
-        if not self.authorizer.allows(user, target) and not (
-            not target.is_resource and request.path.startswith(PUBLIC)
-        ):
+    def _user(self, request: Request, target: Target) -> User:
+        """Who asks, or is impersonated. Raises Unauthorized for nobody who wants what not everybody may."""
+        if request.user is not None:
+            return self._impersonated(request, request.user)
+        # Nobody in particular may read what a role allows to everybody, as machines do that want to join.
+        if _is_public(request, target) or self.authorizer.allows(ANONYMOUS, target):
+            return ANONYMOUS
+        raise errors.Unauthorized("Unauthorized")
+
+    def _authorize(self, user: User, request: Request, target: Target) -> None:
+        if not _is_public(request, target) and not self.authorizer.allows(user, target):
             raise refusal(user, target)
-        return user
 
     def _authorize_create(self, call: Call) -> None:
         """A patch or update that turns out to create needs the right to create as well."""
@@ -255,6 +272,10 @@ def _fits(target: Target, resource: AnyResource) -> bool:
     if target.verb in ("create", "deletecollection"):
         return not target.name and (bool(target.namespace) or not resource.namespaced)
     return bool(target.name) or target.verb in ("list", "watch")
+
+
+def _is_public(request: Request, target: Target) -> bool:
+    return not target.is_resource and request.path.startswith(PUBLIC)
 
 
 def failure(error: errors.ApiError) -> Response:

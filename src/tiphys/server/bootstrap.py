@@ -1,4 +1,4 @@
-"""What every cluster has from its first moment: namespaces, roles, priority classes, the `kubernetes` Service.
+"""What every cluster has from its first moment: namespaces, roles, priorities, flow control, the `kubernetes` Service.
 
 Runs at every start of a server and only adds what is missing or, for roles, what an upgrade brought (as upstream's
 auto-reconciliation does). Source: https://kubernetes.io/docs/reference/access-authn-authz/rbac/#auto-reconciliation
@@ -19,6 +19,7 @@ from tiphys.api.resource import Json
 from tiphys.base.backoff import Backoff
 from tiphys.client.transport import Transport
 from tiphys.server import policy
+from tiphys.server.flow_control import policy as flow_policy
 
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -44,6 +45,7 @@ async def bootstrap(transport: Transport, network: ipaddress.IPv4Network | ipadd
         _reconcile(transport, "clusterroles", policy.cluster_roles()),
         _reconcile(transport, "clusterrolebindings", policy.cluster_role_bindings()),
         _create_all(transport, policy.namespaced()),
+        _create_all(transport, flow_policy.objects()),
     )
 
 

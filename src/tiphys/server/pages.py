@@ -25,6 +25,7 @@ from tiphys.server.tokens import Tokens
 def install(server: ApiServer, tokens: Tokens) -> None:
     async def scrape(request: Request) -> Response:
         server.metrics.count_objects(server.cache)
+        server.flow_control.measure()
         return Response(200, metrics.render(), metrics.CONTENT_TYPE)
 
     async def keys(request: Request) -> Response:

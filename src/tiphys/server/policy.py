@@ -232,6 +232,10 @@ _CONTROLLERS: dict[str, Sequence[str]] = {
         "update patch | batch | cronjobs/finalizers cronjobs/status",
         f"create delete {_READ} update patch | batch | jobs",
     ),
+    "flow-schema-controller": (
+        f"{_READ} | flowcontrol.apiserver.k8s.io | flowschemas prioritylevelconfigurations",
+        "patch update | flowcontrol.apiserver.k8s.io | flowschemas/status",
+    ),
     "ttl-after-finished-controller": (f"delete {_READ} | batch | jobs",),
     "disruption-controller": (
         f"{_READ} | apps | deployments replicasets statefulsets",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tiphys.api import names
 from tiphys.api.errors import FieldError, invalid, not_supported, required
+from tiphys.api.meta import Model, ObjectMeta
 from tiphys.api.resource import Json
 from tiphys.kinds.checks import follows
 from tiphys.kinds.columns import AGE, NAME, NONE, at, column, number
@@ -15,6 +16,32 @@ from tiphys.kinds.flowcontrol.mandatory import FLOW_SCHEMAS as FIXED
 from tiphys.kinds.flowcontrol.mandatory import check_fixed
 from tiphys.kinds.flowcontrol.rules import check_condition_types, check_rule
 from tiphys.kinds.strategy import StatusStrategy
+
+
+class PriorityLevelReference(Model):
+    name: str = ""
+
+
+class FlowSchemaSpec(Model):
+    priority_level_configuration: PriorityLevelReference = PriorityLevelReference()
+
+
+class FlowSchemaCondition(Model):
+    type: str
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+    last_transition_time: str | None = None
+
+
+class FlowSchemaStatus(Model):
+    conditions: list[FlowSchemaCondition] = []
+
+
+class FlowSchema(Model):
+    metadata: ObjectMeta = ObjectMeta()
+    spec: FlowSchemaSpec = FlowSchemaSpec()
+    status: FlowSchemaStatus = FlowSchemaStatus()
 
 
 class FlowSchemaStrategy(StatusStrategy):
@@ -63,7 +90,7 @@ def _missing(obj: Json) -> str:
 
 
 FLOW_SCHEMAS = declare(
-    group="flowcontrol.apiserver.k8s.io", version="v1", kind="FlowSchema", plural="flowschemas",
+    FlowSchema, group="flowcontrol.apiserver.k8s.io", version="v1", kind="FlowSchema", plural="flowschemas",
     namespaced=False, status=True,
     columns=(
         NAME, at("PriorityLevel", "spec", "priorityLevelConfiguration", "name"),

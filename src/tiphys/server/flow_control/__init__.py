@@ -1,0 +1,1 @@
+"""API Priority and Fairness: nobody's requests keep everybody else's waiting."""
