@@ -166,7 +166,7 @@ class Enforcer:
             self._woken.set()
 
     def _on_pod(self, old: Peer | None, new: Peer | None) -> None:
-        uid = (new or old).metadata.uid  # type: ignore[union-attr]
+        uid = next(pod.metadata.uid for pod in (new, old) if pod is not None)
         starting = self._starting.get(uid)
         if starting is not None and (new is None or set(starting.addresses) <= set(new.addresses)):
             del self._starting[uid]

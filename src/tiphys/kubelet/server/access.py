@@ -65,19 +65,24 @@ class Access:
 
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        certified = _certified(request.transport)
+        refusal = None if certified is not None and _trusted(certified) else await self._refusal(request, certified)
+        return await handler(request) if refusal is None else refusal
+
+    async def _refusal(self, request: web.Request, certified: User | None) -> web.Response | None:
+        verb = _VERBS.get(request.method, "")
+        subresources = _SUBRESOURCES.get(request.path.split("/")[1], ("proxy",))
         try:
-            user = _certified(request.transport) or await self._token(request.headers.get("authorization", ""))
+            user = certified or await self._token(request.headers.get("authorization", ""))
             if user is None:
                 return web.Response(status=401, text="Unauthorized")
-            verb = _VERBS.get(request.method, "")
-            subresources = _SUBRESOURCES.get(request.path.split("/")[1], ("proxy",))
-            if not (_trusted(user) or await self._allowed(user, verb, subresources)):
-                wanted = " ".join(subresources)
-                said = f"Forbidden (user={user.name}, verb={verb}, resource=nodes, subresource(s)=[{wanted}])\n"
-                return web.Response(status=403, text=said)
+            if await self._allowed(user, verb, subresources):
+                return None
         except (ApiError, Unreachable) as error:
             return web.Response(status=500, text=f"the API server cannot be asked whether this is allowed: {error}")
-        return await handler(request)
+        wanted = " ".join(subresources)
+        said = f"Forbidden (user={user.name}, verb={verb}, resource=nodes, subresource(s)=[{wanted}])\n"
+        return web.Response(status=403, text=said)
 
     async def _token(self, header: str) -> User | None:
         scheme, _, token = header.partition(" ")
