@@ -11,13 +11,13 @@ from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
-from tiphys.main import kubeconfig
+from tiphys.main import keep, kubeconfig, service
 from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError, clusters, machine_locked
 from tiphys.main.link import unlink_kubectl
 from tiphys.main.progress import Progress
 
 # Members of etcd that end together wait in vain for one who takes over; what they acknowledged is on their disks.
-_GRACE, _ETCD_GRACE = 10.0, 0.2
+_GRACE, _ETCD_GRACE, _KEEPER_GRACE = 10.0, 0.2, 40.0
 
 
 def down(arguments: Sequence[str]) -> int:
@@ -30,6 +30,8 @@ def down(arguments: Sequence[str]) -> int:
         cluster = Cluster(options.name)
         if os.geteuid() != 0 and not (cluster.exists and cluster.settings().simulated):
             raise ClusterError("`tiphys down` needs root; run it with sudo")
+        # First whoever would start again what ends.
+        asyncio.run(end(cluster.pidfile(keep.ROLE), grace=_KEEPER_GRACE))
         with cluster.locked():
             asyncio.run(stop(cluster, purge=options.purge))
         remove(cluster, purge=options.purge)
@@ -78,6 +80,7 @@ def remove(cluster: Cluster, *, purge: bool) -> None:
         cluster.run.parent.rmdir()
     if not purge:
         return
+    service.remove(cluster)
     kubeconfig.remove_from_home(cluster)
     cluster.kubeconfig.unlink(missing_ok=True)
     shutil.rmtree(cluster.state, ignore_errors=True)

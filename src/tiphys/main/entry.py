@@ -31,6 +31,8 @@ OWN = {
     "image": ("tiphys.main.image", "image", "import, build or list images of a cluster's nodes"),
     "token": ("tiphys.main.token", "token", "invite a machine: create, list or delete join tokens"),
     "certificates": ("tiphys.main.certificates", "certificates", "when certificates expire; rotate-ca replaces the CA"),
+    "service": ("tiphys.main.service", "service", "have systemd start a cluster with the machine, and keep it running"),
+    "keep": ("tiphys.main.keep", "keep", "the same in the foreground, for any other init"),
     "server": ("tiphys.main.processes", "server", "run the control plane in the foreground"),
     "agent": ("tiphys.main.processes", "agent", "run the node agent in the foreground"),
 }

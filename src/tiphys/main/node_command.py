@@ -31,15 +31,21 @@ def node(arguments: Sequence[str]) -> int:
     remove.add_argument("name", nargs="?", default=DEFAULT_NAME, help="the cluster (default: %(default)s)")
     down = verbs.add_parser("shutdown", help="the machine goes down: end the pods of its nodes in order")
     down.add_argument("--node", default="", help="only this one of the nodes on this machine")
+    down.add_argument(
+        "--if-stopping", action="store_true", help="only if systemd says that the machine goes down; for its units"
+    )
     down.add_argument("name", nargs="?", default=DEFAULT_NAME, help="the cluster (default: %(default)s)")
     options = parser.parse_args(arguments)
     return _shutdown(options) if options.verb == "shutdown" else _remove_one(options)
 
 
 def _shutdown(options: argparse.Namespace) -> int:
+    from tiphys.main import service
     from tiphys.main.node_shutdown import shut_down
 
     progress = Progress()
+    if options.if_stopping and not service.machine_stops():
+        return 0
     try:
         names = asyncio.run(shut_down(Cluster(options.name), options.node))
     except (ClusterError, OSError) as error:

@@ -9,6 +9,7 @@ import asyncio
 import signal
 from collections.abc import Iterable
 
+from tiphys.main import keep
 from tiphys.main.cluster import Cluster, ClusterError
 from tiphys.main.node_settings import NodeSettings, nodes_of
 from tiphys.node import process
@@ -24,6 +25,7 @@ async def shut_down(cluster: Cluster, name: str = "") -> list[str]:
     nodes = [node for node in nodes_of(cluster, cluster.settings()) if name in ("", node.name)]
     if not nodes:
         raise ClusterError(f"cluster {cluster.name!r} has no node {name!r} on this machine; `tiphys status` lists them")
+    keep.pause(cluster)
     return await _all(nodes)
 
 

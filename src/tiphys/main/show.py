@@ -13,6 +13,7 @@ from urllib.request import Request, urlopen
 
 import orjson
 
+from tiphys.main import keep
 from tiphys.main.cluster import DEFAULT_NAME, Cluster, ClusterError, Settings, clusters
 from tiphys.main.node import containerd_of
 from tiphys.main.node_settings import nodes_of
@@ -83,6 +84,8 @@ def gather(cluster: Cluster) -> dict[str, Any]:
             components[role + suffix] = _component(node.pidfile(role))
         if node.agent:
             components[f"containerd{suffix}"] = _component(containerd_of(node).config.pidfile)
+    if (keeper := _component(cluster.pidfile(keep.ROLE))) is not None:
+        components[keep.ROLE] = keeper
     warnings = [f"{role} does not run; `tiphys up {cluster.name}` starts it" for role, c in components.items() if not c]
     nodes: list[dict[str, str]] = []
     try:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tiphys.main import etcd, kubeconfig
+from tiphys.main import etcd, keep, kubeconfig
 from tiphys.main.cluster import DEFAULT_NAME, MAX_NODES, MAX_SIMULATED, Cluster, ClusterError, Settings
 from tiphys.main.link import link_kubectl
 from tiphys.main.pki import Leaf, Pki
@@ -81,11 +81,13 @@ def up(arguments: Sequence[str]) -> int:
                     Range(options.max_nodes, options.scale_down_after, keep=options.keep_min_nodes),
                     options.behaviours,
                 )  # fmt: skip
+                keep.resume(cluster)
                 asyncio.run(start(cluster, progress, wanted))
             except (ClusterError, TimeoutError, OSError):
                 if fresh:
                     take_back(cluster)
                 raise
+        keep.tell(cluster)
     except (ClusterError, TimeoutError, OSError) as error:
         progress.fail(str(error))
         return 1
