@@ -34,7 +34,7 @@ def install(server: ApiServer, checks: Checks) -> None:
         if name:
             (entry,) = (entry for entry in entries if entry.name == name)
             return Response(200, output.object_body(call.resource, entry, call.form, call.now))
-        return Response(200, output.list_body(call.resource, entries, {}, call.form, call.now))
+        return Response(200, await output.list_body(call.resource, entries, {}, call.form, call.now))
 
     server.extensions.reads["", "componentstatuses"] = read
 

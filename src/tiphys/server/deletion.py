@@ -65,7 +65,7 @@ class Deletion:
                 continue
         meta = {"resourceVersion": str(self._cache.revision)}
         shown = await self._reads.shown(call, entries)
-        return Response(200, output.list_body(call.resource, shown, meta, call.form, call.now))
+        return Response(200, await output.list_body(call.resource, shown, meta, call.form, call.now))
 
     async def finish(self, call: Call, entry: Entry, new: Json) -> Response | None:
         """An update of an object that is being deleted: remove it once nothing holds it any more."""

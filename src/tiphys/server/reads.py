@@ -106,7 +106,7 @@ class Reads:
         chosen = selection_of(call)
         limit = _limit(call)
         entries, meta = await self._page(call, chosen, limit)
-        return Response(200, output.list_body(call.resource, entries, meta, call.form, self._clock.time()))
+        return Response(200, await output.list_body(call.resource, entries, meta, call.form, self._clock.time()))
 
     async def watch(self, call: Call) -> Response:
         chosen = selection_of(call)

@@ -233,3 +233,22 @@ async def test_a_long_list_is_wide(api: Any) -> None:
     assert control.width(wide, prefix, "10") == 1
     assert control.width(Target("get", "", resource="pods", subresource="log"), "", "") == 0
     assert control.width(Target("get", "", resource="pods"), "", "") == 1
+
+
+@pytest.mark.parametrize("shape", ["Table", "PartialObjectMetadataList"])
+async def test_a_long_list_gives_way(api: Any, shape: str) -> None:
+    for number in range(200):
+        await api.ok("POST", "/api/v1/namespaces/default/configmaps", {"metadata": {"name": f"c{number}"}})
+    accept = f"application/json;as={shape};v=v1;g=meta.k8s.io"
+
+    async def turns(**query: str) -> int:
+        """How often others could go on while it was worked on."""
+        path = "/api/v1/namespaces/default/configmaps"
+        task, count = asyncio.create_task(api.respond("GET", path, accept=accept, **query)), 0
+        while not task.done():
+            await asyncio.sleep(0)
+            count += 1
+        assert task.result().status == 200
+        return count
+
+    assert await turns() >= await turns(limit="10") + 3
