@@ -20,6 +20,7 @@ import yaml
 from real_cluster import IMAGE, TIPHYS, RealCluster, leftovers, until
 from test_kubectl import web
 
+from tiphys.node.cni import bridge_name
 from tiphys.overlay.plan import hardware_address
 
 pytestmark = pytest.mark.root
@@ -145,6 +146,26 @@ def test_a_service_balances_over_nodes_from_everywhere(nodes, k, names):
             lambda a=address, n=number, heard=heard: heard.add(fetch(a, n).split()[-1]) or heard == pods,
             f"all pods behind {address}:{number}",
         )
+
+
+def test_the_pods_gateway_keeps_its_hardware_address(nodes, k, names):
+    """Or pods that have found it lose it for half a minute whenever others come and go."""
+
+    def address() -> str:
+        agent = Path(f"/run/tiphys/{nodes.name}/nodes/2/agent.pid").read_text().split()[0]
+        words = ["nsenter", "-t", agent, "-n", "ip", "-j", "link", "show", "dev", bridge_name(nodes.name)]
+        (found,) = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)
+        return found["address"]
+
+    on(k, names[1], "first", "sleep", "600")
+    before = address()
+    seen = {before}
+    # Each has a random address of its own: one of them is all but certainly below that of the first.
+    for number in range(6):
+        on(k, names[1], f"other{number}", "sleep", "600")
+        seen.add(address())
+    k("delete", "pod", "first", *(f"other{number}" for number in range(6)))
+    assert seen == {before, address()} == {before}
 
 
 def test_names_are_resolved_on_every_node(k, names):

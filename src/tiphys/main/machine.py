@@ -38,7 +38,8 @@ async def ensure(cluster: Cluster, settings: Settings, nodes: Sequence[NodeSetti
         # One by one: the first also makes the directory of names a mount, which two must not do at a time.
         await netns.create(node.network_namespace)
     await asyncio.gather(*(asyncio.to_thread(_pin, node) for node in nodes))
-    lines = [] if iproute.exists(bridge) else [f"link add {bridge} address {_hardware(bridge)} type bridge"]
+    own = iproute.hardware_address(bridge)
+    lines = [] if iproute.exists(bridge) else [f"link add {bridge} address {own} type bridge"]
     lines.append(f"addr replace {settings.underlay[1]}/{settings.underlay.prefixlen} dev {bridge}")
     lines.append(f"link set {bridge} up")
     for node in nodes:
@@ -109,13 +110,6 @@ def _resolver() -> dict[str, str]:
 def _plug(node: NodeSettings) -> str:
     """The machine's end of a node's link."""
     return link_name(str(node.number), node.cluster)
-
-
-def _hardware(bridge: str) -> str:
-    """A hardware address of its own, or the bridge would change its address with every node that comes."""
-    digest = bytearray(hashlib.sha256(bridge.encode()).digest()[:6])
-    digest[0] = digest[0] & 0xFC | 0x02
-    return digest.hex(":")
 
 
 def _rules(table: str, underlay: str, bridge: str) -> str:

@@ -73,7 +73,7 @@ class PodNetwork:
             await iproute.batch([f"link add {bridge} type bridge"])
         await iproute.batch(
             [
-                f"link set {bridge} up",
+                f"link set {bridge} address {iproute.hardware_address(f'{bridge}/{self._node.name}')} up",
                 *(f"addr replace {gateway} dev {bridge}" for gateway in gateways),
                 f"addr replace {self._node.dns}/32 dev {bridge}",
                 # Without a default route, nothing would be sent towards Services for the kernel to translate.

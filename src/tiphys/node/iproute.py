@@ -7,6 +7,7 @@ the time uses that, who does it once or when a node comes uses this.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import socket
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -14,6 +15,14 @@ from typing import Any, Literal
 import orjson
 
 Program = Literal["ip", "bridge"]
+
+
+def hardware_address(name: str) -> str:
+    """An address of its own for a bridge; without one it has the least of its ports', another whenever they change,
+    and whoever found it at the last cannot reach it. Locally administered, unicast."""
+    digest = bytearray(hashlib.sha256(name.encode()).digest()[:6])
+    digest[0] = digest[0] & 0xFC | 0x02
+    return digest.hex(":")
 
 
 async def batch(lines: Sequence[str], *, program: Program = "ip", namespace: str = "") -> None:
