@@ -7,9 +7,15 @@ go by themselves.
 
 from __future__ import annotations
 
+import ctypes
 import gc
+from contextlib import suppress
+
+from tiphys.base.clock import Clock
 
 _YOUNG, _MIDDLE, _OLD = 20_000, 20, 20
+# By then a process has started whatever it starts.
+_STARTED_SECONDS = 10.0
 
 
 def settle() -> None:
@@ -17,3 +23,13 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
+
+
+async def give_back(clock: Clock) -> None:
+    """Once the start is over, return to the system what only the start needed."""
+    await clock.sleep(_STARTED_SECONDS)
+    gc.collect()
+    gc.freeze()
+    # Only GNU's C library keeps what was freed, and has this.
+    with suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

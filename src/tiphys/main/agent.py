@@ -7,7 +7,7 @@ import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from tiphys.base import looplag, process_metrics
+from tiphys.base import collector, looplag, process_metrics
 from tiphys.base.clock import Clock, SystemClock
 from tiphys.base.log import Log
 from tiphys.base.tasks import Supervisor
@@ -59,6 +59,7 @@ async def serve(node: NodeSettings) -> None:
         supervisor = await stack.enter_async_context(Supervisor(clock))
         process_metrics.install()
         supervisor.start("looplag", lambda: looplag.monitor(clock))
+        supervisor.once("memory", collector.give_back(clock))
         for name, task in agent_tasks(Pki(node.pki), node.client, node.serving, client, clock).items():
             supervisor.start(name, task)
         agent = _Agent(node, client, transport, clock)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from tiphys.api.http import User
-from tiphys.base import looplag, process_metrics
+from tiphys.base import collector, looplag, process_metrics
 from tiphys.base.clock import Clock, SystemClock
 from tiphys.base.log import Log
 from tiphys.base.tasks import Supervisor
@@ -144,6 +144,7 @@ async def serve(cluster: Cluster, node: NodeSettings, etcd: Etcd | None) -> None
             supervisor.start("etcd", etcd.keep)
         process_metrics.install()
         supervisor.start("looplag", lambda: looplag.monitor(clock))
+        supervisor.once("memory", collector.give_back(clock))
         transport = InProcess(assembled.server.handle, _SUPERUSER, "tiphys-server")
         await bootstrap(transport, settings.services)
         await publish_authentication(transport, pki.ca.read_text(), pki.front_proxy_ca.read_text(), FRONT_PROXY)
