@@ -149,7 +149,7 @@ def test_a_service_balances_over_nodes_from_everywhere(nodes, k, names):
 
 
 def test_the_pods_gateway_keeps_its_hardware_address(nodes, k, names):
-    """Or pods that have found it lose it for half a minute whenever others come and go."""
+    """Or pods that have found it lose it for a while whenever others come and go."""
 
     def address() -> str:
         agent = Path(f"/run/tiphys/{nodes.name}/nodes/2/agent.pid").read_text().split()[0]
